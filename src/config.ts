@@ -1,0 +1,115 @@
+import { availableParallelism } from 'node:os';
+import ipaddr from 'ipaddr.js';
+import { StartupError } from './errors.ts';
+
+export type Scope = 'read' | 'write';
+export interface ApiKey {
+  name: string;
+  secret: string;
+  scopes: readonly Scope[];
+}
+
+type Parse<T> = (text: string, variable: string) => T;
+interface Setting<T> {
+  variable: string;
+  fallback: T;
+  parse: Parse<T>;
+  meaning: string;
+}
+const setting = <T>(variable: string, fallback: T, parse: Parse<T>, meaning: string): Setting<T> => ({
+  variable,
+  fallback,
+  parse,
+  meaning,
+});
+
+/** The one table of settings: variable, default, how it is read, what it means. docs/configuration.md is tied to it by a test. */
+export const SETTINGS_TABLE = {
+  host: setting('HOST', '127.0.0.1', text, 'address to listen on; one that is not loopback needs API_KEYS'),
+  port: setting('PORT', 3000, integer(0, 65_535), 'port to listen on; 0 takes a free one'),
+  databaseUrl: setting<string | null>('DATABASE_URL', null, databaseUrl, 'PostgreSQL 15 or later; none: the embedded server'),
+  dataDir: setting('DATA_DIR', './data', text, 'where the embedded database lives'),
+  role: setting<'all' | 'api' | 'worker'>('ROLE', 'all', oneOf('all', 'api', 'worker'), 'what this node does'),
+  apiKeys: setting<readonly ApiKey[]>('API_KEYS', [], apiKeys, 'name:secret[:scope…], comma-separated; scopes read, write; none: both'),
+  egressAllow: setting<readonly string[]>('EGRESS_ALLOW', [], cidrs, 'CIDRs that may be fetched besides public addresses'),
+  parserThreads: setting('PARSER_THREADS', Math.max(2, availableParallelism()), integer(1, 64), 'parser threads'),
+  parserMemoryMb: setting('PARSER_MEMORY_MB', 128, integer(32, 4096), 'heap of one parser thread; a page that needs more fails'),
+  maxFetches: setting('MAX_FETCHES', 512, integer(1, 10_000), 'fetches at once on this node, over all crawls'),
+  logLevel: setting(
+    'LOG_LEVEL',
+    'info',
+    oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+    'pino level; pretty on a terminal, JSON elsewhere',
+  ),
+} as const;
+
+type Table = typeof SETTINGS_TABLE;
+export type Config = { readonly [K in keyof Table]: Table[K] extends Setting<infer T> ? T : never };
+
+function text(value: string): string {
+  return value;
+}
+
+function integer(min: number, max: number): Parse<number> {
+  return (value, variable) => {
+    const n = Number(value);
+    if (!Number.isInteger(n) || n < min || n > max)
+      throw new StartupError(`${variable} is "${value}"; expected a whole number from ${min} to ${max}`);
+    return n;
+  };
+}
+
+function oneOf<T extends string>(...words: T[]): Parse<T> {
+  return (value, variable) => {
+    const word = words.find((w) => w === value);
+    if (word === undefined) throw new StartupError(`${variable} is "${value}"; expected one of ${words.join(', ')}`);
+    return word;
+  };
+}
+
+function databaseUrl(value: string, variable: string): string {
+  if (!/^postgres(ql)?:$/.test(URL.parse(value)?.protocol ?? ''))
+    throw new StartupError(`${variable} is not a URL of the form postgres://user:password@host:port/database`);
+  return value;
+}
+
+function cidrs(value: string, variable: string): string[] {
+  const list = value.split(',').map((part) => part.trim());
+  for (const part of list)
+    if (!ipaddr.isValidCIDR(part)) throw new StartupError(`${variable} has "${part}"; expected CIDRs such as 127.0.0.0/8`);
+  return list;
+}
+
+function apiKeys(value: string, variable: string): ApiKey[] {
+  return value.split(',').map((entry) => {
+    const [name, secret, ...scopes] = entry.trim().split(':');
+    if (!name || !secret || secret.length < 16)
+      throw new StartupError(`${variable}: each key is name:secret[:scope…], the secret of at least 16 characters`);
+    const known = scopes.map((scope) => oneOf('read', 'write')(scope, `${variable}, scope of ${name}`));
+    return { name, secret, scopes: known.length > 0 ? known : (['read', 'write'] as const) };
+  });
+}
+
+/** True for names and literals that only this machine can reach. */
+export function isLoopback(host: string): boolean {
+  if (host === 'localhost') return true;
+  return ipaddr.isValid(host) && ipaddr.process(host).range() === 'loopback';
+}
+
+/**
+ * Reads the settings once; an empty variable counts as absent.
+ *
+ * @throws StartupError that names the variable and what was expected
+ */
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const entries = Object.entries(SETTINGS_TABLE).map(([name, { variable, fallback, parse }]) => {
+    const value = env[variable];
+    return [name, value === undefined || value === '' ? fallback : parse(value, variable)];
+  });
+  const config = Object.freeze(Object.fromEntries(entries)) as Config;
+  if (!isLoopback(config.host) && config.apiKeys.length === 0 && config.role !== 'worker')
+    throw new StartupError(
+      `HOST is ${config.host}, which others can reach, and API_KEYS is empty: set API_KEYS=name:secret, or HOST=127.0.0.1`,
+    );
+  return config;
+}

@@ -1,0 +1,43 @@
+import type { Problem } from './model/spider.ts';
+
+/**
+ * Every error that a client can see, by stable code: HTTP status, title, and what follows from it.
+ * docs/errors.md lists the same table; a test ties the two together.
+ */
+export const ERRORS = {
+  invalid_json: { status: 400, title: 'The body is not JSON', consequence: 'nothing was done; mend the body' },
+  invalid_request: { status: 422, title: 'The request is not valid', consequence: 'nothing was done; mend each field of `errors`' },
+  invalid_spider: { status: 422, title: 'The spider is not valid', consequence: 'nothing was stored; mend each field of `errors`' },
+  unauthorized: { status: 401, title: 'An API key is needed', consequence: 'send Authorization: Bearer <key>' },
+  forbidden: { status: 403, title: 'The API key lacks the scope', consequence: 'use a key with the scope' },
+  not_found: { status: 404, title: 'Not found', consequence: 'check the path and the id' },
+  crawl_not_found: { status: 404, title: 'There is no such crawl', consequence: 'check the id; it may have been deleted' },
+  request_not_found: { status: 404, title: 'The crawl has never discovered this URL', consequence: 'check the URL' },
+  method_not_allowed: { status: 405, title: 'Method not allowed', consequence: 'see /docs' },
+  not_acceptable: { status: 406, title: 'No such format', consequence: 'ask for one of the listed formats' },
+  wrong_state: { status: 409, title: 'The crawl is in the wrong state for this', consequence: 'nothing was changed' },
+  idempotency_mismatch: { status: 422, title: 'The Idempotency-Key was used with another body', consequence: 'use a new key' },
+  body_too_large: { status: 413, title: 'The body is too large', consequence: 'send less' },
+  unsupported_media_type: { status: 415, title: 'The body is not application/json', consequence: 'send application/json' },
+  not_ready: { status: 503, title: 'The service is not ready', consequence: 'try again' },
+  database_unavailable: { status: 503, title: 'The database does not answer', consequence: 'nothing was done; try again' },
+  internal: { status: 500, title: 'Internal error', consequence: 'a bug; the log has the details under the request id' },
+} as const satisfies Record<string, { status: number; title: string; consequence: string }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error for the client; the error handler makes an RFC 9457 problem document of it. */
+export class ApiError extends Error {
+  readonly code: ErrorCode;
+  readonly problems: Problem[];
+
+  /** @param detail one sentence: what was found, what was expected. @param problems each bad field, for 422 */
+  constructor(code: ErrorCode, detail?: string, problems: Problem[] = []) {
+    super(detail ?? ERRORS[code].title);
+    this.code = code;
+    this.problems = problems;
+  }
+}
+
+/** Why the process cannot start, as one line for the operator: what is wrong and how to mend it. */
+export class StartupError extends Error {}

@@ -1,0 +1,96 @@
+import { type Static, Type } from 'typebox';
+import { SettingsSchema, SpiderSchema } from './spider.ts';
+
+export const CRAWL_STATES = ['queued', 'running', 'pausing', 'paused', 'finished', 'cancelled', 'failed'] as const;
+export type CrawlState = (typeof CRAWL_STATES)[number];
+/** States in which a crawl does nothing more unless it is resumed. */
+export const ENDED_STATES: readonly CrawlState[] = ['finished', 'cancelled', 'failed'];
+
+export const STOP_REASONS = [
+  'finished',
+  'max_pages',
+  'max_items',
+  'max_duration',
+  'max_errors',
+  'max_bytes',
+  'start_urls_failed',
+  'cancelled',
+  'spider_error',
+] as const;
+export type StopReason = (typeof STOP_REASONS)[number];
+/** Stop reasons after which `resume` goes on with what is still queued. */
+export const RESUMABLE: readonly StopReason[] = ['max_pages', 'max_items', 'max_duration', 'max_errors', 'max_bytes'];
+
+const Labels = Type.Record(Type.String({ maxLength: 100 }), Type.String({ maxLength: 1000 }), { maxProperties: 50 });
+
+export const StartCrawlSchema = Type.Object(
+  {
+    spider: Type.Optional(SpiderSchema),
+    startUrls: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 8000 }), { minItems: 1, maxItems: 10_000 })),
+    settings: Type.Optional(SettingsSchema),
+    labels: Type.Optional(Labels),
+  },
+  { additionalProperties: false },
+);
+export type StartCrawl = Static<typeof StartCrawlSchema>;
+
+/** What may change while a crawl is there: limits, speed, labels. */
+export const CHANGEABLE_SETTINGS = [
+  'concurrency',
+  'concurrencyPerHost',
+  'delayMs',
+  'randomizeDelay',
+  'maxPages',
+  'maxItems',
+  'maxDurationSeconds',
+  'maxErrors',
+  'maxBytes',
+  'timeoutMs',
+  'retries',
+] as const;
+export const ChangeCrawlSchema = Type.Object(
+  {
+    settings: Type.Optional(Type.Pick(SettingsSchema, [...CHANGEABLE_SETTINGS], { additionalProperties: false })),
+    labels: Type.Optional(Labels),
+  },
+  { additionalProperties: false, minProperties: 1 },
+);
+export type ChangeCrawl = Static<typeof ChangeCrawlSchema>;
+
+const count = Type.Integer({ minimum: 0 });
+/** Counters of a crawl; discovered = queued + inProgress + done + failed + skipped at any moment. */
+export const CrawlStatsSchema = Type.Object({
+  discovered: count,
+  queued: count,
+  inProgress: count,
+  done: count,
+  failed: count,
+  skipped: count,
+  retried: count,
+  items: count,
+  dropped: count,
+  itemBytes: count,
+  bodyBytes: count,
+  wireBytes: count,
+});
+
+const time = Type.Union([Type.String({ format: 'date-time' }), Type.Null()]);
+export const CrawlSchema = Type.Object({
+  id: Type.String({ format: 'uuid' }),
+  state: Type.Enum([...CRAWL_STATES]),
+  stopReason: Type.Union([Type.Enum([...STOP_REASONS]), Type.Null()]),
+  stopDetail: Type.Union([Type.String(), Type.Null()]),
+  spider: Type.Object({
+    name: Type.Union([Type.String(), Type.Null()]),
+    version: Type.Union([Type.Integer(), Type.Null()]),
+  }),
+  startUrls: Type.Array(Type.String()),
+  settings: SettingsSchema,
+  labels: Labels,
+  stats: CrawlStatsSchema,
+  warnings: Type.Array(Type.String()),
+  createdAt: Type.String({ format: 'date-time' }),
+  startedAt: time,
+  endedAt: time,
+});
+export type Crawl = Static<typeof CrawlSchema>;

@@ -1,0 +1,70 @@
+import { Type } from 'typebox';
+
+/** A request's states as the API shows them. A delayed request (waiting for its retry) is shown as queued with `retryAt`. */
+export const REQUEST_STATES = ['queued', 'fetching', 'done', 'failed', 'skipped'] as const;
+export type RequestState = (typeof REQUEST_STATES)[number];
+
+/** A request's states as `requests.state` stores them. */
+export const STATE = { queued: 0, delayed: 1, fetching: 2, done: 3, failed: 4, skipped: 5 } as const;
+export type StateCode = (typeof STATE)[keyof typeof STATE];
+
+/** The API's word for a stored state, by code. */
+export const STATE_NAMES: readonly RequestState[] = ['queued', 'queued', 'fetching', 'done', 'failed', 'skipped'];
+
+/** Why a request failed or was skipped: the closed list of the ledger. */
+export const REASONS = [
+  // skipped: it was never fetched, or what came back is not a page of its own
+  'robots',
+  'offsite',
+  'denied',
+  'depth',
+  'scheme',
+  'url_too_long',
+  'bad_url',
+  'egress',
+  'redirected',
+  'redirect_duplicate',
+  'too_many_redirects',
+  'content_type',
+  // failed: the fetch
+  'dns',
+  'connect',
+  'tls',
+  'timeout',
+  'reset',
+  'truncated',
+  'too_large',
+  'bad_encoding',
+  'bad_response',
+  'http_4xx',
+  'http_5xx',
+  'robots_unreachable',
+  // failed: the page
+  'parse_timeout',
+  'parse_memory',
+  'parse_error',
+  'crashed',
+] as const;
+export type Reason = (typeof REASONS)[number];
+
+export const ReasonSchema = Type.Enum([...REASONS], { description: 'Why the request failed or was skipped' });
+
+/** A request as the frontier hands it to the engine: claimed, in state fetching, its attempt already counted. */
+export interface ClaimedRequest {
+  crawlId: string;
+  /** 32 hex digits. */
+  fp: string;
+  seq: number;
+  hostId: number;
+  /** The host lease's fencing number at the time of the claim. */
+  fence: number;
+  url: string;
+  depth: number;
+  priority: number;
+  /** Attempts begun, this one included; the commit names it, so that an outcome of an earlier claim is refused. */
+  attempts: number;
+  /** Of these, attempts whose node died. They do not use up `retries`. */
+  crashes: number;
+  /** Hops of the redirect chain that led here. */
+  redirects: number;
+}

@@ -1,0 +1,32 @@
+import type { Reason } from './request.ts';
+
+/** What came back from one fetch (one hop; redirects are requests of their own). */
+export interface FetchedResponse {
+  kind: 'response';
+  status: number;
+  /** Names in lower case; a name that came more than once holds the list. */
+  headers: Record<string, string | string[] | undefined>;
+  /** Decoded body. Shared memory, so that a parser thread reads it without a copy, and a killed thread loses nothing. */
+  body: SharedArrayBuffer;
+  /** Bytes of `body` in use. */
+  bodyBytes: number;
+  /** Bytes on the wire, body only. */
+  wireBytes: number;
+  /** Milliseconds from the start to the last byte, decoding included. */
+  ms: number;
+}
+
+/** A fetch that brought no usable response. */
+export interface FetchFailure {
+  kind: 'failure';
+  reason: Reason;
+  /** True where another try may do better (reset, timeout, dns, connect, truncated). */
+  retryable: boolean;
+  /** For the ledger; never tells an address of the inside. */
+  detail: string;
+  status: number | null;
+  wireBytes: number;
+  ms: number;
+}
+
+export type FetchResult = FetchedResponse | FetchFailure;
