@@ -140,7 +140,7 @@ create table items (
   primary key (crawl_id, "offset")
 );
 
--- Everything that is counted by a word: kind is 'reason', 'status', 'drop', 'field', 'type', 'fetch_ms'.
+-- Everything that is counted by a word: kind is 'reason', 'status', 'drop', 'field', 'type', 'flag', 'fetch_ms'.
 create table crawl_counts (
   crawl_id uuid not null,
   kind     text not null,

@@ -64,3 +64,14 @@ export function fpWords(fp: string): Uint32Array {
 export function crawlKey(crawlId: string): Uint32Array {
   return fpWords(crawlId.replaceAll('-', ''));
 }
+
+/**
+ * The key for links that were skipped where they were found. They have a place of their own in the cache: a link that one
+ * rule denied must not hide the same link where another rule takes it.
+ */
+export function skippedKey(crawlId: string): Uint32Array {
+  const key = crawlKey(crawlId);
+  key[3] = ~key[3]!;
+  key[0] = ~key[0]!;
+  return key;
+}

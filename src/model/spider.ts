@@ -43,7 +43,7 @@ const FieldsSchema = Type.Unsafe<Fields>({
     `\`as\` is one of ${TRANSFORMS.join(', ')}; \`{ "meta": … }\` is one of ${META_FIELDS.join(', ')}.`,
 });
 
-const Name = Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$' });
+const Name = Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$' });
 const Selector = Type.String({ minLength: 1, maxLength: 1000 });
 
 export const ItemRuleSchema = Type.Object(

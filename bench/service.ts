@@ -1,0 +1,150 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
+import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { besides, type Running, start } from './processes.ts';
+
+const START_TRIES = 300;
+
+/** The fields that all contenders take, and the links that they follow. */
+const SPIDER = {
+  pages: [
+    {
+      items: [{ type: 'page', fields: { title: 'title', h1: 'h1', h2: ['h2'] } }],
+      follow: [{ selector: 'a[href]', allow: [{ regex: '\\.html$' }] }],
+    },
+  ],
+};
+const SETTINGS = { robots: false, delayMs: 0, concurrency: 32, concurrencyPerHost: 32 };
+
+/** A running service, reached through its HTTP API alone. */
+export interface Service extends Running {
+  url: string;
+}
+
+/** What `GET /crawls/:id` gives, as far as the bench reads it. */
+export interface CrawlState {
+  id: string;
+  state: string;
+  stats: {
+    discovered: number;
+    queued: number;
+    inProgress: number;
+    done: number;
+    failed: number;
+    skipped: number;
+    items: number;
+  };
+}
+
+/**
+ * Starts the service as `npm start` does, and waits until it is ready.
+ *
+ * @param flags of node, as `--cpu-prof`
+ */
+export async function startService(databaseUrl: string, dataDir: string, flags: string[] = []): Promise<Service> {
+  const manifest = JSON.parse(readFileSync(besides('../package.json'), 'utf8')) as { scripts: { start: string } };
+  const [command, ...args] = manifest.scripts.start.split(' ');
+  if (command !== 'node') throw new Error(`npm start is "${manifest.scripts.start}"; the bench expects node`);
+  const port = await freePort();
+  const root = besides('..');
+  const running = start(process.execPath, [...flags, ...args.map((arg) => arg.replace(/^dist\//, `${root}dist/`))], {
+    PORT: String(port),
+    DATABASE_URL: databaseUrl,
+    DATA_DIR: dataDir,
+    EGRESS_ALLOW: '127.0.0.0/8',
+    LOG_LEVEL: 'warn',
+  });
+  running.child.stdout!.resume();
+  const url = `http://127.0.0.1:${port}`;
+  for (let tries = 0; tries < START_TRIES && running.child.exitCode === null; tries++) {
+    const ready = await fetch(`${url}/readyz`).catch(() => null);
+    if (ready?.ok) return { ...running, url };
+    await sleep(100);
+  }
+  await running.stop();
+  throw new Error('the service did not become ready');
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+/** One call of the API. @throws Error on a status of 400 and above */
+export async function call<T>(service: Service, method: string, path: string, body?: unknown): Promise<T> {
+  const response = await fetch(service.url + path, {
+    method,
+    ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+  return JSON.parse(text) as T;
+}
+
+/** Starts a crawl with the bench's spider. @param settings beside or instead of the bench's own */
+export function startCrawl(
+  service: Service,
+  startUrls: string[],
+  settings: object = {},
+  spider: object = SPIDER,
+): Promise<CrawlState> {
+  return call<CrawlState>(service, 'POST', '/crawls', { spider, startUrls, settings: { ...SETTINGS, ...settings } });
+}
+
+/** One crawl as its client saw it. */
+export interface Crawled {
+  crawl: CrawlState;
+  /** From the POST to the end of the item stream. */
+  seconds: number;
+  /** The stream's lines. */
+  lines: string[];
+  /** When each line had come, in milliseconds since the epoch. */
+  arrivals: number[];
+}
+
+/** Starts a crawl, reads its item stream from the first byte to the end. */
+export async function crawl(service: Service, startUrls: string[]): Promise<Crawled> {
+  const started = performance.now();
+  const { id } = await startCrawl(service, startUrls);
+  const [response] = (await once(
+    get(`${service.url}/crawls/${id}/items`, { headers: { accept: 'application/x-ndjson' } }),
+    'response',
+  )) as [IncomingMessage];
+  if (response.statusCode !== 200) throw new Error(`item stream: ${response.statusCode}`);
+  const chunks: Buffer[] = [];
+  const arrivals: number[] = [];
+  response.on('data', (chunk: Buffer) => {
+    const now = Date.now();
+    chunks.push(chunk);
+    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) arrivals.push(now);
+  });
+  await once(response, 'end');
+  const seconds = (performance.now() - started) / 1000;
+  const lines = Buffer.concat(chunks).toString().split('\n').filter(Boolean);
+  return { crawl: await call<CrawlState>(service, 'GET', `/crawls/${id}`), seconds, lines, arrivals };
+}
+
+/** The 99th percentile of the event-loop delay as the service measures it, in milliseconds; null where it shows none. */
+export async function loopDelayP99Ms(service: Service): Promise<number | null> {
+  const metrics = await (await fetch(`${service.url}/metrics`)).text();
+  const seconds = /^orbweaver_event_loop_delay_seconds\{[^}]*quantile="0\.99"[^}]*\} (\S+)$/m.exec(metrics)?.[1];
+  return seconds === undefined ? null : Number(seconds) * 1000;
+}
+
+/** Cancels a crawl and waits, at most a minute, until it has ended. */
+export async function stopCrawl(service: Service, id: string): Promise<CrawlState> {
+  await call(service, 'POST', `/crawls/${id}/cancel`);
+  for (let tries = 0; tries < 600; tries++) {
+    const crawl = await call<CrawlState>(service, 'GET', `/crawls/${id}`);
+    if (['finished', 'cancelled', 'failed'].includes(crawl.state)) return crawl;
+    await sleep(100);
+  }
+  throw new Error('the crawl does not end');
+}

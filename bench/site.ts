@@ -1,0 +1,78 @@
+/**
+ * The site that all contenders crawl, as a process of its own: `node site.ts corpus|burn|tree`. Prints its port; ends
+ * when its standard input does. It answers keep-alive GETs from memory on a bare socket, so that it takes little of the
+ * machine that the contenders share with it.
+ *
+ * - `corpus`: `/<copy>/<file>.html`, each copy the whole corpus
+ * - `burn`: `/<n>.html`, pages on which sibling selectors take quadratic time
+ * - `tree`: `/<fan>/<n>.html`: page 0 links to 1 … 1,000, and each of those to `fan` pages that link to nothing
+ */
+import { createServer, type Socket } from 'node:net';
+import { loadCorpus } from './corpus.ts';
+
+const BURN_SIBLINGS = 20_000;
+const TREE_ROOTS = 1000;
+type Answers = (path: string) => Buffer | undefined;
+
+const NOT_FOUND = Buffer.from('HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n');
+
+function answer(body: Buffer | string): Buffer {
+  const head = `HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head), Buffer.from(body)]);
+}
+
+function corpusAnswers(): Answers {
+  const byName = new Map([...loadCorpus().pages].map(([name, body]) => [name, answer(body)]));
+  return (path) => byName.get(path.slice(path.lastIndexOf('/') + 1));
+}
+
+function burnAnswers(): Answers {
+  const siblings = '<i></i><b></b>'.repeat(BURN_SIBLINGS / 2);
+  const page = answer(`<!DOCTYPE html><title>Burn</title><div>${siblings}</div>`);
+  return (path) => (path.endsWith('.html') ? page : undefined);
+}
+
+function treeAnswers(): Answers {
+  const list = (from: number, count: number) =>
+    Array.from({ length: count }, (_, i) => `<a href="${from + i}.html">${from + i}</a>`).join('');
+  return (path) => {
+    const [, fan, page] = /^\/(\d+)\/(\d+)\.html$/.exec(path) ?? [];
+    if (page === undefined) return undefined;
+    const n = Number(page);
+    const [from, count] =
+      n === 0 ? [1, TREE_ROOTS] : [TREE_ROOTS + 1 + (n - 1) * Number(fan), n <= TREE_ROOTS ? Number(fan) : 0];
+    return answer(`<!DOCTYPE html><title>Page ${n}</title><h1>${n}</h1>${list(from, count)}`);
+  };
+}
+
+/** Answers each whole request head in what has come so far; gives back the rest. */
+function answerAll(socket: Socket, text: string, answers: Answers): string {
+  let rest = text;
+  for (let end = rest.indexOf('\r\n\r\n'); end >= 0; end = rest.indexOf('\r\n\r\n')) {
+    const head = rest.slice(0, end);
+    rest = rest.slice(end + 4);
+    const path = head.slice(head.indexOf(' ') + 1, head.indexOf(' HTTP/'));
+    socket.write(answers(path) ?? NOT_FOUND);
+    if (/\r\nconnection: *close/i.test(head)) socket.end();
+  }
+  return rest;
+}
+
+const MODES: Record<string, () => Answers> = { corpus: corpusAnswers, burn: burnAnswers, tree: treeAnswers };
+const makeAnswers = MODES[process.argv[2] ?? ''];
+if (makeAnswers === undefined) throw new Error(`site.ts: say one of ${Object.keys(MODES).join(', ')}`);
+const answers = makeAnswers();
+
+const server = createServer({ noDelay: true }, (socket) => {
+  let rest = '';
+  socket.setEncoding('latin1');
+  socket.on('data', (chunk: string) => {
+    rest = answerAll(socket, rest + chunk, answers);
+  });
+  socket.on('error', () => socket.destroy());
+});
+server.listen(0, '127.0.0.1', () => {
+  const address = server.address();
+  console.log(typeof address === 'object' && address !== null ? address.port : '');
+});
+process.stdin.resume().on('end', () => process.exit(0));

@@ -1,0 +1,94 @@
+import { randomUUID } from 'node:crypto';
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import type { Config } from './config.ts';
+import { authenticator } from './routes/auth.ts';
+import { COMPONENTS } from './routes/components.ts';
+import { crawlRoutes } from './routes/crawls.ts';
+import type { App, RouteDeps, SchemaTypes } from './routes/deps.ts';
+import { eventRoutes } from './routes/events.ts';
+import { itemRoutes } from './routes/items.ts';
+import { ledgerRoutes } from './routes/ledger.ts';
+import { type KnownRoute, notFound, pathExpression, sendProblem } from './routes/problems.ts';
+import { compileSchema } from './routes/schemas.ts';
+import { serviceRoutes } from './routes/service.ts';
+import { statsRoutes } from './routes/stats.ts';
+import { ItemReader } from './stream/reader.ts';
+
+/** What the API needs of the process around it. */
+export interface AppDeps extends Omit<RouteDeps, 'reader'> {
+  config: Pick<Config, 'apiKeys'>;
+  log: FastifyBaseLogger;
+}
+
+const BODY_LIMIT = 1024 * 1024;
+
+/** The HTTP API, ready to listen or to be injected into. It opens nothing of its own; closing it closes no dependency. */
+export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
+  const app: App = fastify({
+    loggerInstance: deps.log,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: () => randomUUID(),
+    bodyLimit: BODY_LIMIT,
+    requestTimeout: 30_000, // for the request to arrive; an answer may stream for days
+    keepAliveTimeout: 72_000,
+    connectionTimeout: 0, // streams may be silent; they watch their readers themselves
+    forceCloseConnections: 'idle',
+    trustProxy: false,
+    exposeHeadRoutes: false,
+    frameworkErrors: sendProblem,
+    routerOptions: { maxParamLength: 500 },
+  }).withTypeProvider<SchemaTypes>();
+  app.setValidatorCompiler(compileSchema);
+  app.setErrorHandler(sendProblem);
+  answerUnknownRoutes(app);
+  acceptEmptyBodies(app);
+  app.decorateRequest('principal', 'anonymous');
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+  });
+  app.addHook('onRequest', authenticator(deps.config.apiKeys));
+  for (const [name, schema] of Object.entries(COMPONENTS)) app.addSchema({ ...schema, $id: name });
+  await app.register(swagger, openapiOptions(deps.config.apiKeys.length > 0));
+  await app.register(swaggerUi, { routePrefix: '/docs' });
+  const routeDeps = { ...deps, reader: new ItemReader(deps.sql, deps.wakeups) };
+  for (const routes of [crawlRoutes, itemRoutes, ledgerRoutes, statsRoutes, eventRoutes, serviceRoutes])
+    routes(app, routeDeps);
+  return app as unknown as FastifyInstance;
+}
+
+function answerUnknownRoutes(app: App): void {
+  const routes: KnownRoute[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    routes.push({ methods: [method].flat(), path: pathExpression(url) });
+  });
+  app.setNotFoundHandler((request, reply) => notFound(routes, request, reply));
+}
+
+/** `POST …/pause` needs no body, and many clients send `Content-Type: application/json` with an empty one. */
+function acceptEmptyBodies(app: App): void {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null, undefined);
+    else parse(request, body as string, done);
+  });
+}
+
+function openapiOptions(locked: boolean) {
+  return {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Orbweaver',
+        version: '0.1.0',
+        description:
+          'Post a spider and start URLs; read the items back while the crawl runs. Errors are RFC 9457 documents.',
+      },
+      components: { securitySchemes: { apiKey: { type: 'http' as const, scheme: 'bearer' } } },
+      ...(locked ? { security: [{ apiKey: [] }] } : {}),
+    },
+    convertConstToEnum: false,
+    refResolver: { buildLocalReference: (json: { $id?: unknown }) => String(json.$id) },
+  };
+}

@@ -1,0 +1,32 @@
+import type { Db } from './client.ts';
+
+export interface CountRow {
+  kind: 'reason' | 'status' | 'drop' | 'field' | 'type' | 'fetch_ms';
+  key: string;
+  n: number;
+}
+
+/** All that is counted by a word in a crawl. Bounded: the words come from closed lists and from the definition. */
+export async function readCounts(db: Db, crawlId: string): Promise<CountRow[]> {
+  return db<CountRow[]>`
+    select kind, key, n from crawl_counts where crawl_id = ${crawlId} order by kind, n desc, key limit 5000`;
+}
+
+export interface HostRow {
+  origin: string;
+  queued: number;
+  in_progress: number;
+  done: number;
+  failed: number;
+  skipped: number;
+}
+
+/** The crawl's host queues with the most requests. */
+export async function readHosts(db: Db, crawlId: string, limit: number): Promise<HostRow[]> {
+  return db<HostRow[]>`
+    select h.origin, q.queued, q.in_progress, q.done, q.failed, q.skipped
+    from host_queues q join hosts h on h.id = q.host_id
+    where q.crawl_id = ${crawlId}
+    order by q.queued + q.in_progress + q.done + q.failed + q.skipped desc, h.origin
+    limit ${limit}`;
+}

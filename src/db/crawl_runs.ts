@@ -1,0 +1,26 @@
+import type { CrawlState } from '../model/crawl.ts';
+import type { Settings, Spider } from '../model/spider.ts';
+import type { Db } from './client.ts';
+
+/** What running a crawl needs of its row. */
+export interface StoredCrawl {
+  id: string;
+  state: CrawlState;
+  settingsVersion: number;
+  settings: Settings;
+  definition: Spider;
+  scopeHosts: string[];
+}
+
+export async function loadCrawls(sql: Db, ids: readonly string[]): Promise<StoredCrawl[]> {
+  return sql<StoredCrawl[]>`
+    select id, state, settings_version as "settingsVersion", settings, definition, scope_hosts as "scopeHosts"
+    from crawls where id = any (${ids as string[]}::uuid[])`;
+}
+
+/** The states of these crawls; a deleted one is not there. */
+export async function crawlStates(sql: Db, ids: readonly string[]): Promise<Map<string, CrawlState>> {
+  const rows = await sql<{ id: string; state: CrawlState }[]>`
+    select id, state from crawls where id = any (${ids as string[]}::uuid[])`;
+  return new Map(rows.map((row) => [row.id, row.state]));
+}

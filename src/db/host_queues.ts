@@ -1,0 +1,96 @@
+import type { Db, Tx } from './client.ts';
+
+/** A host queue with work. */
+export interface ActiveQueue {
+  crawlId: string;
+  hostId: number;
+  queued: number;
+  settingsVersion: number;
+}
+
+/** The host queues with queued requests, of running crawls, on the hosts that this node holds. */
+export async function activeQueues(sql: Db, nodeId: string): Promise<ActiveQueue[]> {
+  return sql<ActiveQueue[]>`
+    select q.crawl_id as "crawlId", q.host_id as "hostId", q.queued, c.settings_version as "settingsVersion"
+    from hosts h join host_queues q on q.host_id = h.id join crawls c on c.id = q.crawl_id
+    where h.node_id = ${nodeId} and q.queued > 0 and c.state in ('queued', 'running')`;
+}
+
+/** When the next delayed request of each host queue is due, in milliseconds from now. */
+export async function nextDelayed(
+  sql: Db,
+  queues: readonly { crawlId: string; hostId: number }[],
+): Promise<{ crawlId: string; hostId: number; waitMs: number }[]> {
+  return sql<{ crawlId: string; hostId: number; waitMs: number }[]>`
+    select u.crawl_id as "crawlId", u.host_id as "hostId", (extract(epoch from r.ready_at - now()) * 1000)::float8 as "waitMs"
+    from unnest(${queues.map((q) => q.crawlId)}::uuid[], ${queues.map((q) => q.hostId)}::bigint[]) as u (crawl_id, host_id)
+    cross join lateral (
+      select ready_at from requests r where r.crawl_id = u.crawl_id and r.host_id = u.host_id and r.state = 1
+      order by ready_at limit 1) r`;
+}
+
+/** What a transaction changes in one host queue. */
+export interface QueueDelta {
+  crawlId: string;
+  hostId: number;
+  queued: number;
+  inProgress: number;
+  done: number;
+  failed: number;
+  skipped: number;
+  /** Smallest rank that became queued; null: none did. */
+  minRank: bigint | null;
+}
+
+/** Sums of `QueueDelta`, by host queue. */
+export class QueueDeltas {
+  readonly #byKey = new Map<string, QueueDelta>();
+
+  of(crawlId: string, hostId: number): QueueDelta {
+    const key = `${crawlId} ${hostId}`;
+    let delta = this.#byKey.get(key);
+    if (delta === undefined) {
+      delta = { crawlId, hostId, queued: 0, inProgress: 0, done: 0, failed: 0, skipped: 0, minRank: null };
+      this.#byKey.set(key, delta);
+    }
+    return delta;
+  }
+
+  /** One more queued request of this rank. */
+  queue(crawlId: string, hostId: number, rank: bigint): void {
+    const delta = this.of(crawlId, hostId);
+    delta.queued++;
+    if (delta.minRank === null || rank < delta.minRank) delta.minRank = rank;
+  }
+
+  /** In the order of the key, so that two transactions take the rows in the same order. */
+  sorted(): QueueDelta[] {
+    return [...this.#byKey.values()].sort((a, b) =>
+      a.crawlId === b.crawlId ? a.hostId - b.hostId : a.crawlId < b.crawlId ? -1 : 1,
+    );
+  }
+}
+
+const NO_RANK = '9223372036854775807';
+
+/** Adds the deltas; makes the rows that are not there. The crawls' rows must be locked. */
+export async function applyQueueDeltas(tx: Tx, deltas: readonly QueueDelta[]): Promise<void> {
+  if (deltas.length === 0) return;
+  const column = (key: 'hostId' | 'queued' | 'inProgress' | 'done' | 'failed' | 'skipped') => deltas.map((d) => d[key]);
+  // A row is made by its first queued request; until then its counters can only be positive, so that the check on the
+  // proposed row of `insert … on conflict` holds for updates too when negative deltas go through `update`.
+  await tx`
+    insert into host_queues (crawl_id, host_id, head)
+    select crawl_id, host_id, ${NO_RANK}::bigint
+    from unnest(${deltas.map((d) => d.crawlId)}::uuid[], ${column('hostId')}::bigint[]) as u (crawl_id, host_id)
+    on conflict (crawl_id, host_id) do nothing`;
+  await tx`
+    update host_queues q set queued = q.queued + u.queued, in_progress = q.in_progress + u.in_progress,
+      done = q.done + u.done, failed = q.failed + u.failed, skipped = q.skipped + u.skipped,
+      head = least(q.head, u.min_rank)
+    from unnest(${deltas.map((d) => d.crawlId)}::uuid[], ${column('hostId')}::bigint[], ${column('queued')}::bigint[],
+      ${column('inProgress')}::bigint[], ${column('done')}::bigint[], ${column('failed')}::bigint[],
+      ${column('skipped')}::bigint[], ${deltas.map((d) => (d.minRank ?? NO_RANK).toString())}::bigint[])
+      as u (crawl_id, host_id, queued, in_progress, done, failed, skipped, min_rank)
+    where q.crawl_id = u.crawl_id and q.host_id = u.host_id`;
+}

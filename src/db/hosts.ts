@@ -1,0 +1,86 @@
+import type { Db, Tx } from './client.ts';
+
+/** A host lease as it was granted. */
+export interface LeasedHost {
+  id: number;
+  origin: string;
+  fence: number;
+  /** Milliseconds from now until the host may be fetched again; 0 or less: now. */
+  waitMs: number;
+  backoffLevel: number;
+}
+
+/** Ids of origins, made where they are not there yet. Hosts are shared by all crawls and never deleted here. */
+export async function hostIds(sql: Db, origins: readonly string[]): Promise<Map<string, number>> {
+  const sorted = [...new Set(origins)].sort();
+  await sql`insert into hosts (origin) select unnest(${sorted}::text[]) on conflict (origin) do nothing`;
+  const rows = await sql<{ id: number; origin: string }[]>`
+    select id, origin from hosts where origin = any (${sorted}::text[])`;
+  return new Map(rows.map((row) => [row.origin, row.id]));
+}
+
+/**
+ * Takes up to `limit` leases of hosts that have work and no living holder. The fence grows with each change of holder, so
+ * a commit of the former holder is refused from here on.
+ */
+export async function acquireHosts(sql: Db, nodeId: string, limit: number): Promise<LeasedHost[]> {
+  return sql<LeasedHost[]>`
+    with free as materialized (
+      select h.id from hosts h
+      where h.id in (
+          select q.host_id from host_queues q join crawls c on c.id = q.crawl_id
+          where (q.queued > 0 or q.in_progress > 0) and (c.state in ('queued', 'running') or q.in_progress > 0))
+        and not exists (select from nodes n where n.id = h.node_id and n.alive_until > now())
+      order by h.id limit ${limit} for update of h skip locked
+    )
+    update hosts h set node_id = ${nodeId}, fence = h.fence + 1 from free where h.id = free.id
+    returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel",
+              (extract(epoch from h.next_at - now()) * 1000)::float8 as "waitMs"`;
+}
+
+/** The leases that the database says this node holds. */
+export async function heldHosts(sql: Db, nodeId: string): Promise<Map<number, number>> {
+  const rows = await sql<{ id: number; fence: number }[]>`select id, fence from hosts where node_id = ${nodeId}`;
+  return new Map(rows.map((row) => [row.id, row.fence]));
+}
+
+/** How many hosts have queued work in crawls that run, whoever holds them. */
+export async function countActiveHosts(sql: Db): Promise<number> {
+  const [row] = await sql<{ n: number }[]>`
+    select count(distinct q.host_id)::int as n from host_queues q join crawls c on c.id = q.crawl_id
+    where q.queued > 0 and c.state in ('queued', 'running')`;
+  return row?.n ?? 0;
+}
+
+/** What the owner of a host learned, stored when the lease is handed on. */
+export interface ReleasedHost {
+  id: number;
+  waitMs: number;
+  backoffLevel: number;
+}
+
+/** Gives leases back, for the next node to take. Those that were lost meanwhile stay as they are. */
+export async function releaseHosts(sql: Db, nodeId: string, hosts: readonly ReleasedHost[]): Promise<void> {
+  await sql`
+    update hosts h set node_id = null, next_at = now() + u.wait * interval '1 ms', backoff_level = u.backoff
+    from unnest(${hosts.map((h) => h.id)}::bigint[], ${hosts.map((h) => Math.max(0, Math.round(h.waitMs)))}::bigint[],
+                ${hosts.map((h) => h.backoffLevel)}::int[]) as u (id, wait, backoff)
+    where h.id = u.id and h.node_id = ${nodeId}`;
+}
+
+/**
+ * The hosts of the list that this node still holds under the given fences, locked against a change of holder until the
+ * transaction ends: invariant 3.
+ */
+export async function fencedHosts(
+  tx: Tx,
+  nodeId: string,
+  hosts: readonly { id: number; fence: number }[],
+): Promise<Set<number>> {
+  const rows = await tx<{ id: number }[]>`
+    select h.id from hosts h
+    join unnest(${hosts.map((h) => h.id)}::bigint[], ${hosts.map((h) => h.fence)}::bigint[]) as u (id, fence)
+      on u.id = h.id and u.fence = h.fence
+    where h.node_id = ${nodeId} for share of h`;
+  return new Set(rows.map((row) => row.id));
+}

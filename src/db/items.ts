@@ -1,0 +1,40 @@
+import type { Db } from './client.ts';
+
+/** One item as stored. */
+export interface StoredItem {
+  offset: number;
+  type: string;
+  url: string;
+  /** JSON text, exactly as it was produced. */
+  data: string;
+  /** Bytes of data. */
+  size: number;
+  scraped_at: Date;
+}
+
+export interface ItemRange {
+  /** First and last offset to look at, inclusive. */
+  from: number;
+  to: number;
+  type?: string | undefined;
+  /** At most this many rows. */
+  rows: number;
+  /** Stops after the row that reaches this many bytes of data: at least one row comes, however large. */
+  bytes: number;
+}
+
+/** Items of an offset range in offset order, bounded by rows and by bytes. The data of rows left out is never read. */
+export async function readItems(db: Db, crawlId: string, range: ItemRange): Promise<StoredItem[]> {
+  return db<StoredItem[]>`
+    select "offset", type, url, data::text as data, size, scraped_at
+    from (
+      select *, sum(size) over (order by "offset" rows unbounded preceding) - size as bytes_before
+      from items
+      where crawl_id = ${crawlId} and "offset" between ${range.from} and ${range.to}
+        ${range.type === undefined ? db`` : db`and type = ${range.type}`}
+      order by "offset"
+      limit ${range.rows}
+    ) page
+    where bytes_before < ${range.bytes}
+    order by "offset"`;
+}

@@ -1,0 +1,119 @@
+import type { CrawlState } from '../model/crawl.ts';
+import type { Outcome } from '../model/outcome.ts';
+import { STATE } from '../model/request.ts';
+import type { Settings } from '../model/spider.ts';
+import type { Tx } from './client.ts';
+
+/** What a commit needs to know of a crawl, read under its row lock. */
+export interface LockedCrawl {
+  id: string;
+  state: CrawlState;
+  items: number;
+  maxItems: number | null;
+  nextSeq: number;
+  order: Settings['order'];
+  maxDepth: number | null;
+}
+
+/** Takes the row locks of the crawls and reads what the commit needs. Crawls that were deleted are not there. */
+export async function lockForCommit(tx: Tx, ids: readonly string[]): Promise<Map<string, LockedCrawl>> {
+  const rows = await tx<LockedCrawl[]>`
+    update crawls set next_seq = next_seq where id = any (${[...ids].sort()}::uuid[])
+    returning id, state, items, max_items as "maxItems", next_seq as "nextSeq", settings->>'order' as order,
+              (settings->>'maxDepth')::int as "maxDepth"`;
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** A request that took its outcome, with its depth as the ledger has it now. */
+export interface FinishedRequest {
+  crawlId: string;
+  fp: string;
+  depth: number;
+}
+
+/**
+ * Writes the final (or delayed) states. A request that is no longer fetching under this attempt is left alone and not
+ * returned: the crawl was cancelled, the request was handed to another node, or this very commit has happened before and
+ * its answer was lost. So a commit may be repeated blindly.
+ */
+export async function finishRequests(tx: Tx, outcomes: readonly Outcome[]): Promise<FinishedRequest[]> {
+  if (outcomes.length === 0) return [];
+  const column = <K extends keyof Outcome>(key: K) => outcomes.map((o) => o[key]);
+  return tx<FinishedRequest[]>`
+    update requests r set state = u.state, reason = u.reason, detail = u.detail, status = u.status,
+      ready_at = to_timestamp(u.ready_ms / 1000), finished_at = to_timestamp(u.fetched_ms / 1000), items = u.items,
+      bytes = u.bytes, fetch_ms = u.fetch_ms
+    from unnest(${column('crawlId')}::uuid[], ${column('fp')}::uuid[], ${column('attempts')}::int[],
+      ${outcomes.map((o) => STATE[o.state])}::int[], ${column('reason')}::text[], ${column('detail')}::text[],
+      ${column('status')}::int[], ${column('readyAt')}::float8[], ${column('fetchedAt')}::float8[],
+      ${outcomes.map((o) => o.page?.items.length ?? 0)}::int[], ${column('bodyBytes')}::int[],
+      ${outcomes.map((o) => Math.round(o.fetchMs))}::int[])
+      as u (crawl_id, fp, attempts, state, reason, detail, status, ready_ms, fetched_ms, items, bytes, fetch_ms)
+    where r.crawl_id = u.crawl_id and r.fp = u.fp and r.state = ${STATE.fetching} and r.attempts = u.attempts
+    returning r.crawl_id as "crawlId", replace(r.fp::text, '-', '') as fp, r.depth`;
+}
+
+/** Marks redirects whose target was in the ledger already, and pages whose items were cut by `maxItems`. */
+export async function amendRequests(
+  tx: Tx,
+  rows: readonly { crawlId: string; fp: string; reason: string | null; items: number }[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  await tx`
+    update requests r set reason = u.reason, items = u.items
+    from unnest(${rows.map((r) => r.crawlId)}::uuid[], ${rows.map((r) => r.fp)}::uuid[],
+                ${rows.map((r) => r.reason)}::text[], ${rows.map((r) => r.items)}::int[]) as u (crawl_id, fp, reason, items)
+    where r.crawl_id = u.crawl_id and r.fp = u.fp`;
+}
+
+/** An item with its place. */
+export interface NewItem {
+  crawlId: string;
+  offset: number;
+  seq: number;
+  type: string;
+  url: string;
+  size: number;
+  data: string;
+  scrapedAt: number;
+}
+
+export async function insertItems(tx: Tx, items: readonly NewItem[]): Promise<void> {
+  if (items.length === 0) return;
+  const column = <K extends keyof NewItem>(key: K) => items.map((item) => item[key]);
+  await tx`
+    insert into items (crawl_id, "offset", scraped_at, seq, size, type, url, data)
+    select crawl_id, "offset", to_timestamp(scraped_ms / 1000), seq, size, type, url, data::json
+    from unnest(${column('crawlId')}::uuid[], ${column('offset')}::bigint[], ${column('scrapedAt')}::float8[],
+      ${column('seq')}::bigint[], ${column('size')}::int[], ${column('type')}::text[], ${column('url')}::text[],
+      ${column('data')}::text[]) as u (crawl_id, "offset", scraped_ms, seq, size, type, url, data)`;
+}
+
+/** Counts by word, summed per (crawl, kind, key). */
+export class CountDeltas {
+  readonly #counts = new Map<string, { crawlId: string; kind: string; key: string; n: number }>();
+
+  add(crawlId: string, kind: string, key: string, n = 1): void {
+    const id = `${crawlId} ${kind} ${key}`;
+    const entry = this.#counts.get(id);
+    if (entry === undefined) this.#counts.set(id, { crawlId, kind, key, n });
+    else entry.n += n;
+  }
+
+  /** In the order of the key. */
+  async store(tx: Tx): Promise<void> {
+    const rows = [...this.#counts.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+    if (rows.length === 0) return;
+    await tx`
+      insert into crawl_counts as c (crawl_id, kind, key, n)
+      select * from unnest(${rows.map((r) => r.crawlId)}::uuid[], ${rows.map((r) => r.kind)}::text[],
+                           ${rows.map((r) => r.key)}::text[], ${rows.map((r) => r.n)}::bigint[])
+      on conflict (crawl_id, kind, key) do update set n = c.n + excluded.n`;
+  }
+}
+
+/** One wake-up for the other nodes, when the transaction commits. */
+export async function notifyCrawls(tx: Tx, crawlIds: readonly string[]): Promise<void> {
+  // A payload holds 8,000 bytes; who gets none polls.
+  await tx`select pg_notify('orbweaver', ${JSON.stringify({ crawls: crawlIds.slice(0, 180) })})`;
+}

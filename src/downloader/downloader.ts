@@ -1,0 +1,108 @@
+import { Agent } from 'undici';
+import type { FetchResult } from '../model/response.ts';
+import { parseHttpUrl } from '../model/url.ts';
+import type { EgressGuard } from './egress.ts';
+import { Exchange, failureOf, type Limits, type Meter } from './exchange.ts';
+import { FetchError } from './failure.ts';
+
+export interface FetchOptions {
+  /** Absolute. Userinfo and fragment are not sent. */
+  url: string;
+  /** Sent as they are; without Accept-Encoding a server sends plain bodies (see `ACCEPT_ENCODING`). */
+  headers: Record<string, string>;
+  /** From the call to the last decoded byte: queueing, DNS, connecting, TLS, headers, body, decoding. */
+  timeoutMs: number;
+  /** Of the body on the wire, and of each decoding stage. */
+  maxBodyBytes: number;
+  verifyTls: boolean;
+  /** A longer body is cut at `maxBodyBytes` instead of failing as `too_large`. For robots.txt. */
+  cutAtCap?: boolean;
+}
+
+const KEEP_ALIVE_MS = 15_000;
+const MAX_HEADER_BYTES = 32 * 1024;
+
+/** Fetches single hops over kept-alive HTTP/1.1 connections. How often and how many at once is decided above. */
+export class Downloader {
+  readonly #egress: EgressGuard;
+  readonly #maxSockets: number | null;
+  readonly #meter: Meter = { inFlight: 0, bytes: 0 };
+  readonly #closing = new AbortController();
+  /** By `verifyTls`; made when first needed. */
+  readonly #agents = new Map<boolean, Agent>();
+
+  /** @param options.maxSockets connections to one origin; none: as many as there are fetches */
+  constructor(options: { egress: EgressGuard; maxSockets?: number }) {
+    this.#egress = options.egress;
+    this.#maxSockets = options.maxSockets ?? null;
+  }
+
+  /** Fetches under way. */
+  get inFlight(): number {
+    return this.#meter.inFlight;
+  }
+
+  /** Bytes held for fetches under way, as received. */
+  get bufferedBytes(): number {
+    return this.#meter.bytes;
+  }
+
+  /**
+   * GETs one URL; redirects come back as responses. Never rejects: failures have a reason of the ledger's list.
+   *
+   * @param signal gives the fetch up; it then ends as `reset`
+   */
+  fetch(options: FetchOptions, signal?: AbortSignal): Promise<FetchResult> {
+    const url = parseHttpUrl(options.url);
+    if (url === null) return refused(new FetchError('scheme', 'only http and https are fetched'));
+    if (this.#closing.signal.aborted) return refused(new FetchError('reset', 'the downloader was closed'));
+    if (signal?.aborted) return refused(new FetchError('reset', 'the fetch was given up'));
+    const { timeoutMs, maxBodyBytes, cutAtCap = false } = options;
+    const limits: Limits = { timeoutMs, maxBodyBytes, cutAtCap };
+    return new Promise((resolve) => {
+      const exchange = new Exchange(limits, this.#meter, resolve, signal);
+      const request = {
+        origin: url.origin,
+        path: url.pathname + url.search,
+        method: 'GET' as const,
+        headers: options.headers,
+      };
+      this.#agent(options.verifyTls).dispatch(request, exchange);
+    });
+  }
+
+  /** Ends what is under way as `reset` and closes every connection. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#agents.values().map((agent) => agent.destroy()));
+  }
+
+  #agent(verifyTls: boolean): Agent {
+    let agent = this.#agents.get(verifyTls);
+    if (agent === undefined) {
+      agent = this.#newAgent(verifyTls);
+      this.#agents.set(verifyTls, agent);
+    }
+    return agent;
+  }
+
+  #newAgent(verifyTls: boolean): Agent {
+    return new Agent({
+      connect: this.#egress.connector(verifyTls, this.#closing.signal),
+      connections: this.#maxSockets,
+      pipelining: 1,
+      allowH2: false,
+      useMilo: false,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      // each exchange has one deadline of its own; these begin anew at each chunk
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+  }
+}
+
+function refused(error: FetchError): Promise<FetchResult> {
+  return Promise.resolve(failureOf(error, null, 0, 0));
+}

@@ -1,0 +1,195 @@
+import { connect, isIP, type Socket } from 'node:net';
+import { buildConnector } from 'undici';
+import { type Cidr, isGlobal, isInside, isSameAddress, parseCidrs } from './address.ts';
+import { DnsCache, type Resolver } from './dns.ts';
+import { codeOf, FetchError } from './failure.ts';
+
+/**
+ * Opens a TCP connection; rejects with the system's error.
+ *
+ * @param address the literal that was judged, never a name
+ */
+export type Dial = (address: string, port: number, timeoutMs: number, signal: AbortSignal) => Promise<Socket>;
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Of a name's addresses, so many are tried. */
+const MAX_ATTEMPTS = 4;
+/** The port blocking list of the Fetch standard: services that would take an HTTP request for their own language. */
+const BAD_PORTS = new Set([
+  0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
+  111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532,
+  540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061,
+  6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+]);
+const LOCALHOST = /(^|\.)localhost$/;
+/** Names that only an inside network answers: special suffixes, and single labels. */
+const INSIDE_NAME = /^[^.]*$|(^|\.)(localhost|internal|local|home\.arpa)$/;
+/** A host whose last label is a number is an address in an odd spelling; URL parsing leaves none. */
+const NUMERIC = /(^|\.)(\d+|0x[\da-f]*)$/i;
+/** One text for every address, so that a refusal tells nothing of the inside. */
+const REFUSED = 'the egress policy does not allow this address';
+
+interface Target {
+  protocol: string;
+  /** Lower case, IPv6 without brackets, no trailing dot. */
+  host: string;
+  port: number;
+}
+
+function targetOf(protocol: string, hostname: string, port: string): Target {
+  const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname.toLowerCase().replace(/\.$/, '');
+  return { protocol, host, port: port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port) };
+}
+
+/**
+ * Decides which addresses may be dialled, and dials them: the address that was judged is the one that is connected to.
+ * Every connection of the service to an address that a user or a page named is opened here.
+ *
+ * Allowed are global unicast addresses and `allow`. A name is resolved once; it is refused when any of its addresses is
+ * (so a mix of good and bad answers gains nothing), and names of the inside need all of theirs in `allow`.
+ */
+export class EgressGuard {
+  readonly #allow: readonly Cidr[];
+  readonly #dns: DnsCache;
+  readonly #dial: Dial;
+
+  /**
+   * @param options.allow CIDRs that may be dialled besides public addresses
+   * @param options.resolver in place of the system's name servers
+   * @param options.dial in place of TCP
+   */
+  constructor(options: { allow: readonly string[]; resolver?: Resolver; dial?: Dial }) {
+    this.#allow = parseCidrs(options.allow);
+    this.#dns = new DnsCache(options.resolver);
+    this.#dial = options.dial ?? dialTcp;
+  }
+
+  /**
+   * What can be said without asking a name server: scheme, port, literals, names of the inside.
+   *
+   * @returns why the URL is refused, for the ledger; null where only connecting will tell
+   */
+  refuses(url: URL): string | null {
+    return this.#refusal(targetOf(url.protocol, url.hostname, url.port));
+  }
+
+  /**
+   * A `connect` for undici. It reports a FetchError: `scheme`, `egress`, `dns`, `connect`, `tls`, `reset`.
+   *
+   * @param signal gives up what is being connected
+   */
+  connector(verifyTls: boolean, signal: AbortSignal): buildConnector.connector {
+    const secure = buildConnector({ allowH2: false, rejectUnauthorized: verifyTls, timeout: CONNECT_TIMEOUT_MS });
+    return (options, callback) => {
+      this.#open(options, secure, signal).then(
+        (socket) => callback(null, socket),
+        (error: Error) => callback(error, null),
+      );
+    };
+  }
+
+  async #open(options: buildConnector.Options, secure: buildConnector.connector, signal: AbortSignal): Promise<Socket> {
+    const target = targetOf(options.protocol, options.hostname, options.port);
+    const refusal = this.#refusal(target);
+    if (refusal !== null) throw new FetchError('egress', refusal);
+    const addresses = await this.#addresses(target.host);
+    const socket = await this.#connect(addresses.slice(0, MAX_ATTEMPTS), target.port, signal);
+    return target.protocol === 'https:' ? secureSocket(socket, target, secure) : socket;
+  }
+
+  #refusal({ protocol, host, port }: Target): string | null {
+    if (protocol !== 'http:' && protocol !== 'https:') return 'only http and https are fetched';
+    if (BAD_PORTS.has(port)) return `port ${port} is never fetched from`;
+    if (isIP(host) !== 0) return this.#allows(host) ? null : REFUSED;
+    if (host === '' || NUMERIC.test(host)) return REFUSED;
+    if (LOCALHOST.test(host)) return isInside('127.0.0.1', this.#allow) ? null : REFUSED;
+    return INSIDE_NAME.test(host) && this.#allow.length === 0 ? REFUSED : null;
+  }
+
+  #allows(address: string): boolean {
+    return isGlobal(address) || isInside(address, this.#allow);
+  }
+
+  /** The addresses to dial, each judged. The host itself has passed `#refusal`. */
+  async #addresses(host: string): Promise<readonly string[]> {
+    if (isIP(host) !== 0) return [host];
+    if (LOCALHOST.test(host)) return ['127.0.0.1'];
+    const addresses = await this.#dns.lookup(host);
+    const isInsideName = INSIDE_NAME.test(host);
+    const good = (address: string) => (isInsideName ? isInside(address, this.#allow) : this.#allows(address));
+    if (!addresses.every(good)) throw new FetchError('egress', REFUSED);
+    return addresses;
+  }
+
+  async #connect(addresses: readonly string[], port: number, signal: AbortSignal): Promise<Socket> {
+    let failure = 'no address';
+    for (const address of addresses) {
+      const dialled = this.#dial(address, port, CONNECT_TIMEOUT_MS / addresses.length, signal);
+      const socket = await dialled.catch((error: Error) => {
+        failure = codeOf(error) || error.name;
+        return null;
+      });
+      if (socket === null) continue;
+      if (isSameAddress(socket.remoteAddress ?? '', address)) return socket;
+      socket.destroy();
+      throw new FetchError('egress', REFUSED);
+    }
+    throw new FetchError('connect', `no connection (${failure})`);
+  }
+}
+
+/** The plain dialler. Its `error` listener stays, so that a socket nobody reads yet cannot bring the process down. */
+function dialTcp(address: string, port: number, timeoutMs: number, signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      host: address,
+      port,
+      signal,
+      autoSelectFamily: false,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 60_000,
+    });
+    const timer = setTimeout(
+      () => socket.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })),
+      timeoutMs,
+    );
+    socket.on('error', (error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      resolve(socket);
+    });
+  });
+}
+
+/** TLS over a connection that was already judged; names are verified by the name, literals by the address. */
+function secureSocket(tcp: Socket, { host, port }: Target, secure: buildConnector.connector): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const options: buildConnector.Options = {
+      hostname: host,
+      host,
+      protocol: 'https:',
+      port: String(port),
+      servername: isIP(host) === 0 ? host : '',
+      httpSocket: tcp,
+    };
+    secure(options, (error, socket) => {
+      if (error === null) return resolve(socket);
+      tcp.destroy();
+      reject(tlsFailure(error));
+    });
+  });
+}
+
+const DROPPED = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT']);
+
+/** A dropped handshake may go better the next time; a certificate will not. */
+function tlsFailure(error: Error): FetchError {
+  const code = codeOf(error);
+  if (DROPPED.has(code)) return new FetchError('reset', `the connection was dropped in the TLS handshake (${code})`);
+  if (code === 'UND_ERR_CONNECT_TIMEOUT') return new FetchError('connect', 'the TLS handshake took too long');
+  return new FetchError('tls', `TLS failed (${code || error.message})`);
+}

@@ -1,0 +1,286 @@
+/**
+ * The crawl: the only code that knows all stages. See docs/architecture.md for the way of a page.
+ *
+ * The invariants, and where each one is kept:
+ *  1 one row per (crawl, fingerprint)            db/discoveries.ts, insertDiscoveries
+ *  2 one outcome, one transaction                pipeline/commit.ts
+ *  3 fenced                                      db/hosts.ts, fencedHosts; db/outcomes.ts, finishRequests
+ *  4 gapless, commit-ordered offsets             pipeline/commit.ts, placeItems under lockForCommit
+ *  5 one origin, one owner                       frontier/leases.ts; db/hosts.ts, acquireHosts
+ *  6 a host that must wait holds nothing         frontier/scheduler.ts
+ *  7 nothing user-supplied on the event loop     parser/pool.ts, also for robots.txt and redirects' scope
+ *  8 the ledger reconciles                       check constraint ledger_reconciles; db/crawl_counters.ts
+ *  9 attempts are counted where no crash loses them   db/claims.ts, claim and recoverHosts
+ * 10 the address checked is the address dialled  downloader/egress.ts
+ * 11 crawls share nothing but politeness         the keys of every table; pages.ts, Session
+ * 12 stopping is orderly                         Engine.stop
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isTransient, type Sql } from '../db/client.ts';
+import { endOverdueCrawls } from '../db/crawl_counters.ts';
+import { forgetDeadNodes } from '../db/nodes.ts';
+import type { Downloader } from '../downloader/downloader.ts';
+import { CrawlRuns, parsePlanOf } from '../frontier/crawl_run.ts';
+import { Frontier } from '../frontier/frontier.ts';
+import { Leases } from '../frontier/leases.ts';
+import type { HostQueue } from '../frontier/scheduler.ts';
+import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts';
+import type { Outcome } from '../model/outcome.ts';
+import type { ClaimedRequest } from '../model/request.ts';
+import type { ParserPool } from '../parser/pool.ts';
+import type { CommitResult } from '../pipeline/commit.ts';
+import { Committer } from '../pipeline/committer.ts';
+import { Loop } from './loop.ts';
+import { Pages } from './pages.ts';
+
+const SURVEY_MS = 500;
+const BEAT_MS = 2500;
+const JANITOR_MS = 1000;
+/** Bodies under way, above which nothing more is fetched. */
+const MAX_BODY_BYTES = 256 * 1024 * 1024;
+
+export interface EngineOptions {
+  sql: Sql;
+  nodeId: string;
+  role: 'all' | 'api' | 'worker';
+  maxFetches: number;
+  downloader: Downloader;
+  parser: ParserPool;
+  known: KnownFingerprints;
+  /** After each commit: these crawls have something new. */
+  onCommitted: (crawlIds: Iterable<string>) => void;
+  log: {
+    info: (detail: object, message: string) => void;
+    warn: (detail: object, message: string) => void;
+    error: (detail: object, message: string) => void;
+  };
+}
+
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #leases: Leases;
+  readonly #runs: CrawlRuns;
+  readonly #pages: Pages;
+  readonly frontier: Frontier;
+  readonly committer: Committer;
+  readonly #work: Loop;
+  readonly #beat: Loop;
+  readonly #janitor: Loop;
+  #surveyAt = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopping = false;
+  /** Requests between their claim and their outcome. */
+  #underWay = 0;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    const { sql, nodeId, role, parser, downloader, log } = options;
+    this.#leases = new Leases(sql, nodeId, role);
+    this.#pages = new Pages({
+      downloader,
+      parser,
+      onOutcome: (outcome) => this.#outcome(outcome),
+      onFetched: (queue) => this.frontier.scheduler.ended(queue, Date.now()),
+      onBackOff: (queue, ms) => this.frontier.scheduler.block(queue.host, Date.now() + ms),
+    });
+    this.#runs = new CrawlRuns(
+      sql,
+      (run) => {
+        parser.openCrawl(parsePlanOf(run));
+        this.#pages.openCrawl(run);
+      },
+      (run) => {
+        parser.closeCrawl(run.id);
+        this.#pages.closeCrawl(run.id);
+      },
+    );
+    this.frontier = new Frontier({
+      sql,
+      leases: this.#leases,
+      runs: this.#runs,
+      onClaimed: (queue, requests) => void this.#admit(queue, requests),
+    });
+    this.committer = new Committer({
+      sql,
+      nodeId,
+      notify: () => this.#leases.hasOthers,
+      onCommitted: (result, batch) => this.#committed(result, batch),
+      log,
+    });
+    const report = (what: string) => (error: unknown) => {
+      const level = isTransient(error) ? 'warn' : 'error';
+      log[level]({ err: error }, `${what} failed; it is repeated`);
+    };
+    this.#work = new Loop(50, () => this.#step(), report('the work loop'));
+    this.#beat = new Loop(BEAT_MS, () => this.#heartbeat(), report('the heartbeat'));
+    this.#janitor = new Loop(JANITOR_MS, () => this.#cleanUp(), report('the janitor'));
+  }
+
+  /** Whether the lease is valid and the loops run. */
+  get healthy(): boolean {
+    return this.#leases.valid;
+  }
+
+  /** Whether other nodes are there to be told of a change. */
+  get hasOthers(): boolean {
+    return this.#leases.hasOthers;
+  }
+
+  get crawls(): number {
+    return this.#runs.size;
+  }
+
+  /** Requests between their claim and their outcome. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  async start(): Promise<void> {
+    await this.#leases.beat();
+    this.#beat.start();
+    if (this.#options.role === 'api') return;
+    this.#work.start();
+    this.#janitor.start();
+  }
+
+  /** Something changed that the database knows and this node may not: a crawl started, resumed, was paused or changed. */
+  wake(): void {
+    this.#surveyAt = 0;
+    this.#work.wake();
+  }
+
+  /**
+   * Takes no more work, lets what is in flight end and commit within the grace time, hands back the rest, and releases
+   * the leases, so that another node goes on within seconds.
+   */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    clearTimeout(this.#timer);
+    const deadline = AbortSignal.timeout(graceMs);
+    await Promise.all([this.#work.stop(), this.#janitor.stop()]);
+    while (this.#underWay > 0 && !deadline.aborted) await sleep(10);
+    await this.committer.stop(deadline);
+    await this.#beat.stop();
+    try {
+      await this.frontier.close(Date.now());
+      await this.#leases.leave();
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'the leases could not be released; they run out by themselves');
+    }
+  }
+
+  async #heartbeat(): Promise<boolean> {
+    const kept = await this.#leases.beat();
+    if (!kept && this.#options.role !== 'api') await this.frontier.reconcile();
+    return false;
+  }
+
+  async #cleanUp(): Promise<boolean> {
+    const { sql, onCommitted, log } = this.#options;
+    const ended = await endOverdueCrawls(sql);
+    for (const id of ended) {
+      log.info({ crawl: id }, 'crawl ended: max_duration');
+      this.#dropCrawl(id);
+    }
+    if (ended.length > 0) onCommitted(ended);
+    if (Math.random() < 0.01) await forgetDeadNodes(sql);
+    return false;
+  }
+
+  async #step(): Promise<boolean> {
+    const now = Date.now();
+    if (now >= this.#surveyAt) {
+      this.#surveyAt = now + SURVEY_MS;
+      await this.frontier.rebalance(now);
+      await this.frontier.survey();
+    }
+    const more = await this.frontier.refill(Date.now());
+    this.#pump();
+    return more;
+  }
+
+  /** Robots first; what may be fetched goes into the window. */
+  async #admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<void> {
+    this.#underWay += requests.length;
+    const admitted = queue.run.settings.robots ? await this.#pages.admit(queue, requests) : requests;
+    this.#underWay -= admitted.length;
+    this.frontier.push(queue, admitted);
+    this.#pump();
+  }
+
+  /** Starts every request that may start now: backpressure is asked for here, before a request, never inside a body. */
+  #pump(): void {
+    const { scheduler } = this.frontier;
+    const now = Date.now();
+    while (!this.#stopping && this.#hasRoom()) {
+      const next = scheduler.next(now);
+      if (next === null) break;
+      this.#underWay++;
+      void this.#pages.run(next.request, next.queue);
+      if (this.frontier.isLow(next.queue)) {
+        this.frontier.began(next.queue);
+        this.#work.wake();
+      }
+    }
+    this.#setTimer(scheduler.nextAt, now);
+  }
+
+  #hasRoom(): boolean {
+    const { maxFetches, downloader, parser } = this.#options;
+    return (
+      this.frontier.scheduler.inFlight < maxFetches &&
+      this.committer.hasRoom &&
+      parser.hasRoom &&
+      downloader.bufferedBytes < MAX_BODY_BYTES &&
+      this.#leases.valid
+    );
+  }
+
+  #setTimer(at: number, now: number): void {
+    clearTimeout(this.#timer);
+    if (at === Infinity || this.#stopping) return;
+    this.#timer = setTimeout(() => this.#pump(), Math.max(1, Math.min(at - now, 60_000)));
+  }
+
+  #outcome(outcome: Outcome): void {
+    this.#underWay--;
+    this.committer.add(outcome);
+    this.#pump();
+  }
+
+  #committed(result: CommitResult, batch: readonly Outcome[]): void {
+    const postponed = new Set(result.postponed);
+    for (const outcome of batch)
+      if (!postponed.has(outcome)) this.frontier.settled(outcome.crawlId, outcome.hostId, outcome.readyAt);
+    this.frontier.loseHosts(result.lostHosts);
+    this.#remember(result);
+    for (const [id, state] of result.changed) {
+      this.#options.log.info({ crawl: id, state }, `crawl ${state}`);
+      this.#dropCrawl(id);
+    }
+    this.#options.onCommitted(new Set([...result.touched, ...result.changed.keys()]));
+    this.#pump();
+    if (this.frontier.isHungry) this.#work.wake();
+  }
+
+  /** What was discovered is in the ledger now, and on the host queues. */
+  #remember(result: CommitResult): void {
+    const keys = new Map<string, { queued: Uint32Array; skipped: Uint32Array }>();
+    let elsewhere = false;
+    for (const row of result.discoveries) {
+      let key = keys.get(row.crawlId);
+      if (key === undefined) {
+        key = { queued: crawlKey(row.crawlId), skipped: skippedKey(row.crawlId) };
+        keys.set(row.crawlId, key);
+      }
+      this.#options.known.add(row.reason === null ? key.queued : key.skipped, row.fp, row.depth);
+      if (row.reason === null && row.hostId !== null && !this.frontier.queued(row.crawlId, row.hostId)) elsewhere = true;
+    }
+    if (elsewhere) this.#surveyAt = Math.min(this.#surveyAt, Date.now() + 50);
+  }
+
+  #dropCrawl(id: string): void {
+    this.frontier.dropCrawl(id);
+    this.#runs.drop(id);
+  }
+}

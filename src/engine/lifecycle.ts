@@ -1,0 +1,236 @@
+import { randomUUID } from 'node:crypto';
+import { isTransient, type Sql, type Tx } from '../db/client.ts';
+import {
+  type CrawlRow,
+  deleteCrawl as deleteRows,
+  endCrawl,
+  findCrawl,
+  insertCrawl,
+  inTransaction,
+  lockCrawl,
+  setPaused,
+  setResumed,
+  changeCrawl as storeChange,
+  toCrawl,
+} from '../db/crawls.ts';
+import { findAnswer, keepAnswer, type StoredAnswer } from '../db/idempotency.ts';
+import { addHosts, insertStartRequests } from '../db/ledger.ts';
+import { ApiError } from '../errors.ts';
+import { type ChangeCrawl, type Crawl, ENDED_STATES, RESUMABLE, type StartCrawl } from '../model/crawl.ts';
+import type { Problem, Spider } from '../model/spider.ts';
+import { type PlannedCrawl, planCrawl, wellFormed } from './crawl_input.ts';
+
+// What starts, stops and changes a crawl. Each transition is one transaction that begins with the crawl's row lock, and
+// doing it twice is doing it once, so that it may be tried again when the connection is lost, its COMMIT included.
+//
+//   queued ──► running ──► finished | failed          pause: queued, running ──► pausing (fetches under way) ──► paused
+//     ▲           ▲             │                     resume: pausing, paused ──► running (queued if it never ran)
+//     └── resume ─┴── resume ───┘ (at a limit)        cancel: any that has not ended ──► cancelled
+
+const TRIES = 4;
+
+/** The answer to a start. */
+export interface Started {
+  status: number;
+  location: string;
+  crawl: Crawl;
+  /** True where an Idempotency-Key brought the answer of an earlier request. */
+  replayed: boolean;
+}
+
+export interface StartOptions {
+  /** The key, whose it is, and the hash of the body that it stands for. */
+  idempotency?: { principal: string; key: string; bodyHash: string } | undefined;
+  /** Checks what a spider's schema cannot say; pointers start at the spider. */
+  checkSpider: (spider: Spider) => Promise<Problem[]>;
+}
+
+/**
+ * Starts a crawl: its row, its first requests and the kept answer in one transaction.
+ *
+ * @throws ApiError `invalid_request` or `invalid_spider` with every problem, `idempotency_mismatch`
+ */
+export async function startCrawl(sql: Sql, input: StartCrawl, options: StartOptions): Promise<Started> {
+  const { idempotency } = options;
+  if (idempotency !== undefined) {
+    const kept = await retried(() => findAnswer(sql, idempotency.principal, idempotency.key));
+    if (kept !== null) return replay(kept, idempotency.bodyHash);
+  }
+  const plan = planCrawl(input);
+  const problems = [...plan.problems, ...(await spiderProblems(input.spider, options.checkSpider))];
+  refuse(problems);
+  const id = newId();
+  const origins = plan.requests.flatMap((request) => request.origin ?? []);
+  if (origins.length > 0) await retried(() => addHosts(sql, origins));
+  try {
+    return await retried(() => inTransaction(sql, (tx) => storeCrawl(tx, id, plan, idempotency)));
+  } catch (error) {
+    if (!(error instanceof KeyTaken) || idempotency === undefined) throw error;
+    const kept = await retried(() => findAnswer(sql, idempotency.principal, idempotency.key));
+    if (kept === null) throw error;
+    return replay(kept, idempotency.bodyHash);
+  }
+}
+
+/** Another request took the same Idempotency-Key first; rolls the transaction back. */
+class KeyTaken extends Error {}
+
+/** Every problem that a posted crawl has beyond its schema. */
+export async function inputProblems(input: StartCrawl, checkSpider: StartOptions['checkSpider']): Promise<Problem[]> {
+  return [...planCrawl(input).problems, ...(await spiderProblems(input.spider, checkSpider))];
+}
+
+async function spiderProblems(spider: Spider | undefined, check: StartOptions['checkSpider']): Promise<Problem[]> {
+  if (spider === undefined) return [];
+  const problems = await check(spider);
+  return problems.map((problem) => ({ ...problem, pointer: `/spider${problem.pointer}` }));
+}
+
+/** @throws ApiError when there is a problem */
+export function refuse(problems: readonly Problem[]): void {
+  if (problems.length === 0) return;
+  const code = problems.every(({ pointer }) => pointer.startsWith('/spider')) ? 'invalid_spider' : 'invalid_request';
+  const fields = problems.length === 1 ? 'One field is' : `${problems.length} fields are`;
+  throw new ApiError(code, `${fields} not valid; nothing was stored`, [...problems]);
+}
+
+/** A UUIDv7, so that a crawl's rows lie together in the indexes and new crawls at their end. */
+function newId(): string {
+  const time = Date.now().toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
+}
+
+async function storeCrawl(
+  tx: Tx,
+  id: string,
+  plan: PlannedCrawl,
+  idempotency: StartOptions['idempotency'],
+): Promise<Started> {
+  const location = `/crawls/${id}`;
+  let row = await insertCrawl(tx, { ...plan.crawl, id });
+  if (row === null) {
+    const stored = await findCrawl(tx, id); // an earlier try was committed and only its answer was lost
+    if (stored !== null) return { status: 201, location, crawl: toCrawl(stored), replayed: false };
+    throw new Error('the crawl was deleted while it was stored');
+  }
+  await insertStartRequests(tx, id, plan.requests);
+  if (plan.crawl.queued === 0)
+    row = await endCrawl(tx, id, 'failed', 'start_urls_failed', 'every start URL is outside the scope');
+  const crawl = toCrawl(row);
+  if (idempotency !== undefined) {
+    const { principal, key, bodyHash } = idempotency;
+    const answer = { body_hash: bodyHash, status: 201, location, response: crawl };
+    if (!(await keepAnswer(tx, principal, key, answer))) throw new KeyTaken();
+  }
+  return { status: 201, location, crawl, replayed: false };
+}
+
+function replay(kept: StoredAnswer, bodyHash: string): Started {
+  if (kept.body_hash !== bodyHash) throw new ApiError('idempotency_mismatch');
+  return { status: kept.status, location: kept.location, crawl: kept.response, replayed: true };
+}
+
+/** Stops fetching; what is under way is still committed. @throws ApiError `crawl_not_found`, `wrong_state` when it has ended */
+export async function pauseCrawl(sql: Sql, id: string): Promise<Crawl> {
+  return withLock(sql, id, async (tx, row) => {
+    if (row.state === 'pausing' || row.state === 'paused') return row;
+    if (ENDED_STATES.includes(row.state)) throw wrongState(row, 'a crawl that has ended cannot be paused');
+    return setPaused(tx, id);
+  });
+}
+
+/**
+ * Goes on after a pause, or after a limit once it has been raised.
+ *
+ * @throws ApiError `crawl_not_found`; `wrong_state` when it ended for good, the limit still holds or nothing is queued
+ */
+export async function resumeCrawl(sql: Sql, id: string): Promise<Crawl> {
+  return withLock(sql, id, async (tx, row) => {
+    if (row.state === 'queued' || row.state === 'running') return row;
+    if (ENDED_STATES.includes(row.state)) refuseResume(row);
+    return setResumed(tx, id);
+  });
+}
+
+function refuseResume(row: CrawlRow): void {
+  if (row.stop_reason === null || !RESUMABLE.includes(row.stop_reason))
+    throw wrongState(row, 'only a crawl that stopped at a limit can go on');
+  const limit = reachedLimit(row);
+  if (limit !== null) throw wrongState(row, `raise settings.${limit} by PATCH first`);
+  if (row.queued === 0) throw wrongState(row, 'no request is queued, so there is nothing to go on with');
+}
+
+/** The setting whose limit is reached, or null. */
+function reachedLimit(row: CrawlRow): keyof Crawl['settings'] | null {
+  if (row.max_pages !== null && row.done >= row.max_pages) return 'maxPages';
+  if (row.max_items !== null && row.items >= row.max_items) return 'maxItems';
+  if (row.max_errors !== null && row.failed >= row.max_errors) return 'maxErrors';
+  if (row.max_bytes !== null && row.body_bytes >= row.max_bytes) return 'maxBytes';
+  if (row.remaining_ms !== null && row.remaining_ms <= 0) return 'maxDurationSeconds';
+  return null;
+}
+
+/** Ends a crawl and keeps what was committed. @throws ApiError `crawl_not_found`; `wrong_state` when it ended otherwise */
+export async function cancelCrawl(sql: Sql, id: string): Promise<Crawl> {
+  return withLock(sql, id, async (tx, row) => {
+    if (row.state === 'cancelled') return row;
+    if (ENDED_STATES.includes(row.state)) throw wrongState(row, 'it has ended already');
+    return endCrawl(tx, id, 'cancelled', 'cancelled', null);
+  });
+}
+
+/**
+ * Changes limits, speed and labels in any state. Settings are merged into the crawl's, labels replace its labels.
+ *
+ * @throws ApiError `crawl_not_found`
+ */
+export async function changeCrawl(sql: Sql, id: string, change: ChangeCrawl): Promise<Crawl> {
+  return withLock(sql, id, (tx, row) =>
+    storeChange(tx, row, { ...row.settings, ...change.settings }, wellFormed(change.labels ?? row.labels)),
+  );
+}
+
+/** Deletes a crawl that has ended, with all its rows. @throws ApiError `crawl_not_found`, `wrong_state` */
+export async function deleteCrawl(sql: Sql, id: string): Promise<void> {
+  await retried((attempt) =>
+    inTransaction(sql, async (tx) => {
+      const row = await lockCrawl(tx, id);
+      if (row === null && attempt > 1) return; // an earlier try was committed and only its answer was lost
+      if (row === null) throw notFound(id);
+      if (!ENDED_STATES.includes(row.state)) throw wrongState(row, 'cancel it first');
+      await deleteRows(tx, id);
+    }),
+  );
+}
+
+async function withLock(sql: Sql, id: string, change: (tx: Tx, row: CrawlRow) => Promise<CrawlRow>): Promise<Crawl> {
+  const row = await retried(() =>
+    inTransaction(sql, async (tx) => {
+      const locked = await lockCrawl(tx, id);
+      if (locked === null) throw notFound(id);
+      return change(tx, locked);
+    }),
+  );
+  return toCrawl(row);
+}
+
+function notFound(id: string): ApiError {
+  return new ApiError('crawl_not_found', `There is no crawl ${id}`);
+}
+
+function wrongState(row: CrawlRow, why: string): ApiError {
+  const reason = row.stop_reason === null ? '' : ` (${row.stop_reason})`;
+  return new ApiError('wrong_state', `The crawl is ${row.state}${reason}: ${why}`);
+}
+
+/** Tries again after a lost connection, a restart or a deadlock, for about a second. */
+async function retried<T>(work: (attempt: number) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work(attempt);
+    } catch (error) {
+      if (attempt >= TRIES || !isTransient(error)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** attempt));
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import type { HostSlot } from '../frontier/scheduler.ts';
+import type { Outcome, ParsedPage } from '../model/outcome.ts';
+import type { ClaimedRequest, Reason } from '../model/request.ts';
+import type { FetchFailure, FetchResult } from '../model/response.ts';
+import type { Settings } from '../model/spider.ts';
+
+const MAX_RETRY_MS = 300_000;
+const EMPTY_FETCH = { status: null, bodyBytes: 0, wireBytes: 0, ms: 0 };
+
+/** The parts of an outcome that say how it ended. */
+type Ending = Pick<Outcome, 'state' | 'reason' | 'detail' | 'readyAt' | 'page'>;
+
+/** An outcome of this request. @param fetched null: nothing was sent */
+export function outcomeOf(request: ClaimedRequest, fetched: FetchResult | null, now: number, ending: Ending): Outcome {
+  const { status, wireBytes, ms } = fetched ?? EMPTY_FETCH;
+  return {
+    crawlId: request.crawlId,
+    fp: request.fp,
+    seq: request.seq,
+    hostId: request.hostId,
+    fence: request.fence,
+    attempts: request.attempts,
+    depth: request.depth,
+    redirects: request.redirects,
+    url: request.url,
+    status,
+    bodyBytes: fetched?.kind === 'response' ? fetched.bodyBytes : 0,
+    wireBytes,
+    fetchMs: ms,
+    fetchedAt: now,
+    ...ending,
+  };
+}
+
+export function done(page: ParsedPage): Ending {
+  return { state: 'done', reason: null, detail: null, readyAt: null, page };
+}
+
+export function ended(state: 'failed' | 'skipped', reason: Reason, detail: string | null, page: ParsedPage | null = null): Ending {
+  return { state, reason, detail, readyAt: null, page };
+}
+
+/**
+ * A failure that another try may mend: delayed with exponential back-off and jitter (half to whole of the doubled delay)
+ * until `retries` are used up, then failed with the reason kept. Attempts whose node died do not count.
+ */
+export function retryOrFail(
+  request: ClaimedRequest,
+  settings: Settings,
+  now: number,
+  failure: Pick<FetchFailure, 'reason' | 'detail'> & { waitMs?: number },
+): Ending {
+  const tries = request.attempts - request.crashes;
+  if (tries > settings.retries) return ended('failed', failure.reason, failure.detail);
+  const backoff = Math.min(MAX_RETRY_MS, settings.retryDelayMs * 2 ** (tries - 1)) * (0.5 + Math.random() / 2);
+  const readyAt = now + Math.max(backoff, failure.waitMs ?? 0);
+  return { state: 'delayed', reason: failure.reason, detail: failure.detail, readyAt, page: null };
+}
+
+/** How an answer that is no page ends: by its status. Null: it is a page, or a redirect. */
+export function statusFailure(status: number): { reason: Reason; detail: string } | null {
+  if (status >= 200 && status < 300) return null;
+  const reason = status >= 500 ? 'http_5xx' : status >= 400 ? 'http_4xx' : 'bad_response';
+  return { reason, detail: `status ${status}` };
+}
+
+/** Longest that a host can make us wait. */
+const MAX_BACKOFF_MS = 3_600_000;
+const MAX_BACKOFF_LEVEL = 8;
+
+/**
+ * What a host's answer means for its next fetch. 429 and 503 stop the host alone, for Retry-After or for a time that
+ * doubles with each answer in a row; a burst of them that was under way together counts once. Any other answer forgives
+ * one level.
+ *
+ * @param startedAt when the request was sent
+ * @param retryAfter of the answer, in milliseconds; null: none
+ * @returns milliseconds to wait from now; 0: none
+ */
+export function backOff(host: HostSlot, status: number, startedAt: number, now: number, retryAfter: number | null): number {
+  if (status !== 429 && status !== 503) {
+    if (host.backoffLevel > 0) host.backoffLevel--;
+    return 0;
+  }
+  const together = startedAt < host.backedOffAt;
+  if (!together) {
+    host.backoffLevel = Math.min(MAX_BACKOFF_LEVEL, host.backoffLevel + 1);
+    host.backedOffAt = now;
+  }
+  if (retryAfter !== null) return Math.min(MAX_BACKOFF_MS, retryAfter);
+  return together ? 0 : Math.min(MAX_BACKOFF_MS, 500 * 2 ** host.backoffLevel) * (0.75 + Math.random() / 2);
+}

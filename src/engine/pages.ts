@@ -1,0 +1,182 @@
+import { CookieJar } from '../downloader/cookies.ts';
+import type { Downloader } from '../downloader/downloader.ts';
+import { ROBOTS_MAX_BYTES, RobotsCache } from '../downloader/robots.ts';
+import type { CrawlRun } from '../frontier/crawl_run.ts';
+import { delayOf, type HostQueue } from '../frontier/scheduler.ts';
+import type { Outcome } from '../model/outcome.ts';
+import type { ClaimedRequest } from '../model/request.ts';
+import type { FetchedResponse } from '../model/response.ts';
+import { ParseFailure, type ParserPool } from '../parser/pool.ts';
+import { baseHeaders, retryAfterMs } from './headers.ts';
+import { backOff, done, ended, outcomeOf, retryOrFail, statusFailure } from './outcomes.ts';
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+const MAX_CRAWL_DELAY_MS = 60_000;
+const ROBOTS_TIMEOUT_MS = 15_000;
+
+export interface PagesOptions {
+  downloader: Downloader;
+  parser: ParserPool;
+  /** Takes every outcome. */
+  onOutcome: (outcome: Outcome) => void;
+  /** The download of a request is over; its host slot is free. */
+  onFetched: (queue: HostQueue) => void;
+  /** No fetch from the queue's host for so many milliseconds. */
+  onBackOff: (queue: HostQueue, ms: number) => void;
+}
+
+/** What is kept per crawl beside its settings. */
+interface Session {
+  headers: Record<string, string>;
+  jar: CookieJar | null;
+}
+
+/** The way of one request: robots, download, parse, outcome. Every path ends in exactly one outcome. */
+export class Pages {
+  readonly #options: PagesOptions;
+  readonly #robots: RobotsCache;
+  readonly #sessions = new Map<string, Session>();
+
+  constructor(options: PagesOptions) {
+    this.#options = options;
+    this.#robots = new RobotsCache((url) =>
+      options.downloader.fetch({
+        url,
+        headers: { 'user-agent': 'Orbweaver/0.1', accept: 'text/plain,*/*;q=0.5' },
+        timeoutMs: ROBOTS_TIMEOUT_MS,
+        maxBodyBytes: ROBOTS_MAX_BYTES,
+        verifyTls: true,
+        cutAtCap: true,
+      }),
+    );
+  }
+
+  openCrawl(run: CrawlRun): void {
+    const jar = this.#sessions.get(run.id)?.jar ?? (run.settings.cookies ? new CookieJar() : null);
+    this.#sessions.set(run.id, { headers: baseHeaders(run.settings), jar });
+  }
+
+  closeCrawl(crawlId: string): void {
+    this.#sessions.delete(crawlId);
+  }
+
+  /**
+   * Asks robots.txt for claimed requests of one host queue, all in one job off the loop.
+   *
+   * @returns those that may be fetched; the others have their outcome
+   */
+  async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
+    const { run, host } = queue;
+    if (!run.settings.robots) return requests;
+    const verdict = await this.#robots.get(host.origin);
+    if (verdict.kind === 'allow') return requests;
+    if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict.detail);
+    try {
+      const urls = requests.map((request) => request.url);
+      const answer = await this.#options.parser.robots({ text: verdict.text, urls, userAgent: run.settings.userAgent });
+      host.crawlDelayMs = Math.min(MAX_CRAWL_DELAY_MS, (answer.crawlDelaySeconds ?? 0) * 1000);
+      if (host.crawlDelayMs > 0) this.#options.onBackOff(queue, delayOf(host));
+      return requests.filter((request, i) => answer.allowed[i] || this.#disallowed(request));
+    } catch (error) {
+      return this.#robotsUnreachable(run, requests, `robots.txt could not be read: ${(error as Error).message}`);
+    }
+  }
+
+  /** Fetches and parses one request. Never rejects. */
+  async run(request: ClaimedRequest, queue: HostQueue): Promise<void> {
+    const { run } = queue;
+    const { timeoutMs, maxBodyBytes, verifyTls } = run.settings;
+    const session = this.#sessions.get(run.id);
+    const headers = this.#headersFor(request, session, run);
+    const startedAt = Date.now();
+    const fetched = await this.#options.downloader.fetch({ url: request.url, headers, timeoutMs, maxBodyBytes, verifyTls });
+    const now = Date.now();
+    if (fetched.kind === 'failure') {
+      this.#options.onFetched(queue);
+      const ending = fetched.retryable
+        ? retryOrFail(request, run.settings, now, fetched)
+        : ended(fetched.reason === 'egress' ? 'skipped' : 'failed', fetched.reason, fetched.detail);
+      return this.#options.onOutcome(outcomeOf(request, fetched, now, ending));
+    }
+    const retryAfter = retryAfterMs(fetched.headers['retry-after'], now);
+    const waitMs = backOff(queue.host, fetched.status, startedAt, now, retryAfter);
+    if (waitMs > 0) this.#options.onBackOff(queue, waitMs);
+    this.#options.onFetched(queue);
+    session?.jar?.store(request.url, fetched.headers['set-cookie']);
+    this.#options.onOutcome(await this.#outcomeOf(request, run, fetched, now, waitMs));
+  }
+
+  #headersFor(request: ClaimedRequest, session: Session | undefined, run: CrawlRun): Record<string, string> {
+    const headers = session?.headers ?? baseHeaders(run.settings);
+    const cookie = session?.jar?.header(request.url);
+    return cookie === undefined ? headers : { ...headers, cookie };
+  }
+
+  async #outcomeOf(request: ClaimedRequest, run: CrawlRun, fetched: FetchedResponse, now: number, waitMs: number): Promise<Outcome> {
+    const { status } = fetched;
+    const location = fetched.headers.location;
+    if (REDIRECTS.has(status) && typeof location === 'string')
+      return this.#redirect(request, run, fetched, now, location);
+    const failure = statusFailure(status);
+    if (failure !== null) {
+      const retry = run.settings.retryStatuses.includes(status);
+      const ending = retry
+        ? retryOrFail(request, run.settings, now, { ...failure, waitMs })
+        : ended('failed', failure.reason, failure.detail);
+      return outcomeOf(request, fetched, now, ending);
+    }
+    return this.#parse(request, fetched, now);
+  }
+
+  async #parse(request: ClaimedRequest, fetched: FetchedResponse, now: number, redirectTo?: string): Promise<Outcome> {
+    try {
+      const page = await this.#options.parser.parse({
+        crawlId: request.crawlId,
+        url: request.url,
+        depth: request.depth,
+        status: fetched.status,
+        contentType: first(fetched.headers['content-type']),
+        body: fetched.body,
+        bodyBytes: fetched.bodyBytes,
+        fetchedAt: now,
+        ...(redirectTo === undefined ? {} : { redirectTo }),
+      });
+      const ending = redirectTo === undefined ? done(page) : ended('skipped', 'redirected', page.links[0]?.url ?? redirectTo, page);
+      return outcomeOf(request, fetched, now, ending);
+    } catch (error) {
+      const reason = error instanceof ParseFailure ? error.reason : 'parse_error';
+      const state = reason === 'content_type' ? 'skipped' : 'failed';
+      return outcomeOf(request, fetched, now, ended(state, reason, (error as Error).message.slice(0, 500)));
+    }
+  }
+
+  /**
+   * A redirect's target is a request of its own: it is judged, deduplicated, leased, asked of robots.txt and counted like
+   * every other. The redirecting request ends as skipped.
+   */
+  #redirect(request: ClaimedRequest, run: CrawlRun, fetched: FetchedResponse, now: number, location: string): Promise<Outcome> | Outcome {
+    if (request.redirects >= run.settings.maxRedirects) {
+      const ending = ended('failed', 'too_many_redirects', `after ${request.redirects} redirects, to ${location.slice(0, 500)}`);
+      return outcomeOf(request, fetched, now, ending);
+    }
+    return this.#parse(request, fetched, now, location);
+  }
+
+  #disallowed(request: ClaimedRequest): boolean {
+    this.#options.onOutcome(outcomeOf(request, null, Date.now(), ended('skipped', 'robots', 'robots.txt disallows it')));
+    return false;
+  }
+
+  #robotsUnreachable(run: CrawlRun, requests: readonly ClaimedRequest[], detail: string): ClaimedRequest[] {
+    const now = Date.now();
+    for (const request of requests) {
+      const ending = retryOrFail(request, run.settings, now, { reason: 'robots_unreachable', detail });
+      this.#options.onOutcome(outcomeOf(request, null, now, ending));
+    }
+    return [];
+  }
+}
+
+function first(header: string | string[] | undefined): string | null {
+  return (Array.isArray(header) ? header[0] : header) ?? null;
+}

@@ -1,0 +1,66 @@
+import { loadCrawls, type StoredCrawl } from '../db/crawl_runs.ts';
+import type { Sql } from '../db/client.ts';
+import type { ParsePlanInput } from '../model/spider.ts';
+
+/** A crawl as this node runs it. */
+export interface CrawlRun extends StoredCrawl {
+  /** Its fetches under way on this node. */
+  inFlight: number;
+}
+
+/** What a parser thread needs to know of the crawl. */
+export function parsePlanOf(run: CrawlRun): ParsePlanInput {
+  const { parser, maxDepth, maxUrlLength, dropParams, parseTimeoutMs } = run.settings;
+  return {
+    crawlId: run.id,
+    definition: run.definition,
+    scopeHosts: run.scopeHosts,
+    settings: { parser, maxDepth, maxUrlLength, dropParams, parseTimeoutMs },
+  };
+}
+
+/** The crawls that this node works on, loaded once per settings version. */
+export class CrawlRuns {
+  readonly #sql: Sql;
+  readonly #runs = new Map<string, CrawlRun>();
+  readonly #onOpen: (run: CrawlRun) => void;
+  readonly #onClose: (run: CrawlRun) => void;
+
+  /** @param onOpen also called again when the settings change. @param onClose when the node drops the crawl */
+  constructor(sql: Sql, onOpen: (run: CrawlRun) => void, onClose: (run: CrawlRun) => void) {
+    this.#sql = sql;
+    this.#onOpen = onOpen;
+    this.#onClose = onClose;
+  }
+
+  get(id: string): CrawlRun | undefined {
+    return this.#runs.get(id);
+  }
+
+  get size(): number {
+    return this.#runs.size;
+  }
+
+  all(): IterableIterator<CrawlRun> {
+    return this.#runs.values();
+  }
+
+  /** Loads the crawls that are not here, or are here with older settings. */
+  async refresh(versions: ReadonlyMap<string, number>): Promise<void> {
+    const stale = [...versions].filter(([id, version]) => (this.#runs.get(id)?.settingsVersion ?? -1) < version);
+    if (stale.length === 0) return;
+    for (const stored of await loadCrawls(this.#sql, stale.map(([id]) => id))) {
+      const known = this.#runs.get(stored.id);
+      const run = known === undefined ? { ...stored, inFlight: 0 } : Object.assign(known, stored);
+      this.#runs.set(stored.id, run);
+      this.#onOpen(run);
+    }
+  }
+
+  drop(id: string): void {
+    const run = this.#runs.get(id);
+    if (run === undefined) return;
+    this.#runs.delete(id);
+    this.#onClose(run);
+  }
+}

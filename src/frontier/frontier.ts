@@ -1,0 +1,333 @@
+import { type ClaimResult, type ClaimWant, claim, handBack, recoverHosts } from '../db/claims.ts';
+import type { Sql } from '../db/client.ts';
+import { crawlStates } from '../db/crawl_runs.ts';
+import { activeQueues, nextDelayed } from '../db/host_queues.ts';
+import type { ReleasedHost } from '../db/hosts.ts';
+import type { ClaimedRequest } from '../model/request.ts';
+import type { CrawlRuns } from './crawl_run.ts';
+import type { Leases } from './leases.ts';
+import { delayOf, type HostQueue, type HostSlot, Scheduler } from './scheduler.ts';
+
+const MAX_WANTS = 128;
+const MAX_CLAIM = 1024;
+/** Claimed and not begun: the bound on what a node takes out of the ledger. */
+const MAX_WINDOWED = 20_000;
+const MAX_WINDOW = 256;
+/** A lease without work is given back after this. */
+const IDLE_MS = 2000;
+
+export interface FrontierOptions {
+  sql: Sql;
+  leases: Leases;
+  runs: CrawlRuns;
+  /** Claimed requests of one host queue; whoever gets them calls `push` with those that may be fetched. */
+  onClaimed: (queue: HostQueue, requests: ClaimedRequest[]) => void;
+}
+
+/**
+ * Which request next: keeps a small window of claimed requests per host queue, filled from the ledger in batches, and the
+ * leases that they are claimed under. Its steps (`survey`, `refill`, `rebalance`) are run by the engine's loop, one at a time.
+ */
+export class Frontier {
+  readonly scheduler = new Scheduler();
+  readonly #options: FrontierOptions;
+  /** Host queues that may have more to claim. */
+  readonly #hungry = new Set<HostQueue>();
+  /** Crawls whose `maxPages` is used up by what is in progress: asked again when something of theirs ends. */
+  readonly #exhausted = new Set<string>();
+  readonly #retrying = new Set<HostQueue>();
+  /** Claimed, not begun, and without a place any more: to be handed back at the next step. */
+  readonly #strays: ClaimedRequest[] = [];
+  readonly totals = { claims: 0, claimed: 0, ms: 0 };
+
+  constructor(options: FrontierOptions) {
+    this.#options = options;
+  }
+
+  /** Finds work: takes free leases, and sees which host queues of the held ones have something queued. */
+  async survey(): Promise<void> {
+    const { sql, leases, runs } = this.#options;
+    const taken = await leases.acquire(this.scheduler.hosts.size);
+    if (taken.length > 0) {
+      await recoverHosts(sql, taken.map((host) => host.id), true);
+      for (const lease of taken) this.scheduler.addHost(lease, Date.now() + Math.max(0, lease.waitMs));
+    }
+    const active = await activeQueues(sql, leases.nodeId);
+    await runs.refresh(new Map(active.map((queue) => [queue.crawlId, queue.settingsVersion])));
+    this.#exhausted.clear();
+    const fresh: HostQueue[] = [];
+    for (const { crawlId, hostId } of active) {
+      const queue = this.#queue(crawlId, hostId);
+      if (queue === null || queue.host.draining) continue;
+      if (queue.outstanding === 0 && queue.retryAt === Infinity) fresh.push(queue);
+      this.#want(queue);
+    }
+    await this.#loadRetries(fresh);
+    await this.#dropIdleCrawls(new Set(active.map((queue) => queue.crawlId)));
+  }
+
+  /** Claims what the windows have room for. @returns true where there may be more to claim at once */
+  async refill(now: number): Promise<boolean> {
+    await this.#handBackStrays();
+    for (const queue of this.#retrying) if (queue.retryAt <= now) this.#wantRetry(queue);
+    await this.#recoverSuspects();
+    const queues = this.#pickHungry();
+    if (queues.length === 0) return false;
+    const wants = queues.map((queue) => wantOf(queue));
+    for (const queue of queues) queue.claiming = true;
+    const started = performance.now();
+    try {
+      const result = await claim(this.#options.sql, this.#options.leases.nodeId, wants);
+      this.totals.claims++;
+      this.totals.claimed += result.requests.length;
+      this.totals.ms += performance.now() - started;
+      this.#takeClaim(queues, wants, result);
+      return this.#hungry.size > 0;
+    } catch (error) {
+      // Whether it happened is not known: the hosts are recovered when nothing of theirs is outstanding.
+      for (const queue of queues) queue.host.suspect = true;
+      throw error;
+    } finally {
+      for (const queue of queues) queue.claiming = false;
+    }
+  }
+
+  /** Puts claimed requests into the window, for `scheduler.next`. */
+  push(queue: HostQueue, requests: readonly ClaimedRequest[]): void {
+    if (queue.host.queues.get(queue.run.id) === queue) return this.scheduler.push(queue, requests);
+    queue.host.outstanding -= requests.length;
+    this.#strays.push(...requests);
+  }
+
+  /** A request of this host queue left the node: committed, refused, or handed back. */
+  settled(crawlId: string, hostId: number, retryAt: number | null): void {
+    this.#exhausted.delete(crawlId);
+    const host = this.scheduler.hosts.get(hostId);
+    const queue = host?.queues.get(crawlId);
+    if (host === undefined) return;
+    host.outstanding--;
+    if (queue === undefined) return;
+    queue.outstanding--;
+    if (retryAt !== null) {
+      queue.retryAt = Math.min(queue.retryAt, retryAt);
+      this.#retrying.add(queue);
+    }
+    this.#want(queue);
+  }
+
+  /** Something became queued there. @returns false where this node does not hold the host: a survey may take it */
+  queued(crawlId: string, hostId: number): boolean {
+    const queue = this.#queue(crawlId, hostId);
+    if (queue === null) return false;
+    queue.more = true;
+    this.#want(queue);
+    return true;
+  }
+
+  /** Takes a host queue's window; true where it should be asked for more now. */
+  isLow(queue: HostQueue): boolean {
+    return queue.more && queue.rows.length <= windowOf(queue) / 2;
+  }
+
+  /** A request left the window: the host queue may have room again. */
+  began(queue: HostQueue): void {
+    if (this.isLow(queue)) this.#want(queue);
+  }
+
+  get isHungry(): boolean {
+    return this.#hungry.size > 0;
+  }
+
+  /** The crawl does not run any more, or not here. @returns its requests that were not begun */
+  dropCrawl(crawlId: string): ClaimedRequest[] {
+    for (const host of this.scheduler.hosts.values()) {
+      const queue = host.queues.get(crawlId);
+      if (queue !== undefined) this.#forget(queue);
+    }
+    const rows = this.scheduler.removeCrawl(crawlId);
+    for (const row of rows) this.#leave(row.hostId);
+    return rows;
+  }
+
+  /** Another node took these hosts. What is in flight there will be refused. */
+  loseHosts(ids: Iterable<number>): void {
+    for (const id of ids) {
+      const host = this.scheduler.hosts.get(id);
+      if (host === undefined) continue;
+      for (const queue of host.queues.values()) this.#forget(queue);
+      this.scheduler.removeHost(host);
+    }
+  }
+
+  /** After a lapse of the lease: drops what the database says is held by another node by now. */
+  async reconcile(): Promise<void> {
+    const held = await this.#options.leases.held();
+    this.loseHosts([...this.scheduler.hosts.values()].filter((h) => held.get(h.id) !== h.fence).map((h) => h.id));
+  }
+
+  /** Gives back leases without work, and those above the fair share once they are drained. */
+  async rebalance(now: number): Promise<void> {
+    const hosts = [...this.scheduler.hosts.values()];
+    const busy = hosts.filter((host) => !isIdle(host));
+    const surplus = busy.filter((h) => !h.draining).length - this.#options.leases.fairShare;
+    if (surplus > 0)
+      for (const host of busy.filter((h) => !h.draining).sort((a, b) => a.inFlight - b.inFlight).slice(0, surplus))
+        this.#drain(host);
+    for (const host of hosts) if (!isIdle(host)) host.idleSince = now;
+    await this.#release(hosts.filter((host) => isIdle(host) && (host.draining || now - host.idleSince > IDLE_MS)), now);
+  }
+
+  /** Hands everything back: what is not begun, then every lease. Called when nothing is in flight any more. */
+  async close(now: number): Promise<void> {
+    const hosts = [...this.scheduler.hosts.values()];
+    for (const host of hosts) this.#drain(host);
+    await this.#handBackStrays();
+    const left = hosts.filter((host) => host.outstanding > 0).map((host) => host.id);
+    if (left.length > 0) await recoverHosts(this.#options.sql, left, false);
+    await this.#release(hosts, now);
+  }
+
+  #drain(host: HostSlot): void {
+    host.draining = true;
+    const rows: ClaimedRequest[] = [];
+    for (const queue of [...host.queues.values()]) {
+      this.#forget(queue);
+      rows.push(...this.scheduler.removeQueue(queue));
+    }
+    host.outstanding -= rows.length;
+    this.#strays.push(...rows);
+  }
+
+  async #handBackStrays(): Promise<void> {
+    if (this.#strays.length === 0) return;
+    const rows = this.#strays.slice();
+    await handBack(this.#options.sql, rows);
+    this.#strays.splice(0, rows.length);
+  }
+
+  async #release(hosts: readonly HostSlot[], now: number): Promise<void> {
+    const released: ReleasedHost[] = hosts.map((host) => ({
+      id: host.id,
+      waitMs: host.nextAt - now,
+      backoffLevel: host.backoffLevel,
+    }));
+    for (const host of hosts) this.scheduler.removeHost(host);
+    await this.#options.leases.release(released);
+  }
+
+  #queue(crawlId: string, hostId: number): HostQueue | null {
+    const host = this.scheduler.hosts.get(hostId);
+    const run = this.#options.runs.get(crawlId);
+    return host === undefined || run === undefined || host.draining ? null : this.scheduler.queueOf(run, host);
+  }
+
+  #want(queue: HostQueue): void {
+    if (queue.more && !this.#exhausted.has(queue.run.id)) this.#hungry.add(queue);
+  }
+
+  #wantRetry(queue: HostQueue): void {
+    queue.retryAt = Infinity;
+    queue.more = true;
+    this.#retrying.delete(queue);
+    this.#want(queue);
+  }
+
+  #forget(queue: HostQueue): void {
+    this.#hungry.delete(queue);
+    this.#retrying.delete(queue);
+  }
+
+  #leave(hostId: number): void {
+    const host = this.scheduler.hosts.get(hostId);
+    if (host !== undefined) host.outstanding--;
+  }
+
+  #pickHungry(): HostQueue[] {
+    const picked: HostQueue[] = [];
+    let rows = 0;
+    if (this.scheduler.windowed >= MAX_WINDOWED) return picked;
+    for (const queue of this.#hungry) {
+      if (picked.length >= MAX_WANTS || rows >= MAX_CLAIM) break;
+      this.#hungry.delete(queue);
+      if (!this.isLow(queue) || queue.host.suspect || queue.claiming) continue;
+      if (this.#exhausted.has(queue.run.id)) continue;
+      picked.push(queue);
+      rows += windowOf(queue);
+    }
+    return picked;
+  }
+
+  #takeClaim(queues: readonly HostQueue[], wants: readonly ClaimWant[], result: ClaimResult): void {
+    const byQueue = Map.groupBy(result.requests, (request) => `${request.crawlId} ${request.hostId}`);
+    for (const id of result.exhausted) this.#exhausted.add(id);
+    this.loseHosts(wants.map((want) => want.hostId).filter((id) => !result.held.has(id)));
+    for (const [i, queue] of queues.entries()) {
+      const { host, run } = queue;
+      const requests = byQueue.get(`${run.id} ${host.id}`) ?? [];
+      queue.more = result.exhausted.has(run.id) || requests.length >= wants[i]!.n;
+      queue.outstanding += requests.length;
+      host.outstanding += requests.length;
+      if (requests.length > 0) this.#options.onClaimed(queue, requests);
+      if (this.isLow(queue)) this.#want(queue);
+    }
+  }
+
+  async #recoverSuspects(): Promise<void> {
+    const suspects = [...this.scheduler.hosts.values()].filter((host) => host.suspect && host.outstanding === 0);
+    if (suspects.length === 0) return;
+    await recoverHosts(this.#options.sql, suspects.map((host) => host.id), false);
+    for (const host of suspects) {
+      host.suspect = false;
+      for (const queue of host.queues.values()) this.queued(queue.run.id, host.id);
+    }
+  }
+
+  /** When the delayed requests of queues that are new to this node are due. */
+  async #loadRetries(queues: readonly HostQueue[]): Promise<void> {
+    if (queues.length === 0) return;
+    const keys = queues.map((queue) => ({ crawlId: queue.run.id, hostId: queue.host.id }));
+    const now = Date.now();
+    for (const { crawlId, hostId, waitMs } of await nextDelayed(this.#options.sql, keys)) {
+      const queue = this.#queue(crawlId, hostId);
+      if (queue === null) continue;
+      queue.retryAt = now + waitMs;
+      this.#retrying.add(queue);
+    }
+  }
+
+  /** Crawls of this node without queued work: done, paused, cancelled, deleted, or just waiting for what is in flight. */
+  async #dropIdleCrawls(active: ReadonlySet<string>): Promise<void> {
+    const idle = [...this.#options.runs.all()].map((run) => run.id).filter((id) => !active.has(id));
+    if (idle.length === 0) return;
+    const states = await crawlStates(this.#options.sql, idle);
+    for (const id of idle) {
+      const state = states.get(id);
+      if (state === 'running' || state === 'queued') continue;
+      // What is in flight of a pausing crawl goes on; what is not begun goes back.
+      if (state === 'pausing') this.#strays.push(...this.dropCrawl(id));
+      else {
+        this.dropCrawl(id);
+        this.#options.runs.drop(id);
+      }
+    }
+  }
+}
+
+function isIdle(host: HostSlot): boolean {
+  if (host.outstanding > 0 || host.inFlight > 0) return false;
+  for (const queue of host.queues.values()) if (queue.rows.length > 0 || queue.more || queue.retryAt !== Infinity) return false;
+  return true;
+}
+
+/** How many requests of a host queue this node keeps claimed: about two seconds' worth where a delay decides. */
+function windowOf(queue: HostQueue): number {
+  const delay = delayOf(queue.host);
+  const { concurrencyPerHost } = queue.run.settings;
+  const wanted = delay > 0 ? Math.ceil(2000 / delay) : concurrencyPerHost * 4;
+  return Math.max(2, Math.min(MAX_WINDOW, concurrencyPerHost * 4, wanted));
+}
+
+function wantOf(queue: HostQueue): ClaimWant {
+  const n = Math.ceil(windowOf(queue) - queue.rows.length);
+  return { crawlId: queue.run.id, hostId: queue.host.id, fence: queue.host.fence, n: Math.max(1, n) };
+}

@@ -1,0 +1,71 @@
+import type { Sql } from '../db/client.ts';
+import { acquireHosts, countActiveHosts, heldHosts, type LeasedHost, type ReleasedHost, releaseHosts } from '../db/hosts.ts';
+import { heartbeat, LEASE_MS, type Liveness, removeNode } from '../db/nodes.ts';
+
+/** Leases that one node may hold. */
+const MAX_HOSTS = 20_000;
+
+/**
+ * This node's place among the nodes: its heartbeat, which renews every host lease it holds, and the taking and giving back
+ * of leases. Nothing is fetched while `valid` is false: the lease may have run out, and another node may be fetching.
+ */
+export class Leases {
+  readonly #sql: Sql;
+  readonly nodeId: string;
+  readonly #role: string;
+  /** On this process's monotonic clock; taken before the heartbeat is sent, so it is never later than the database's. */
+  #validUntil = 0;
+  #liveness: Liveness = { others: 0, workers: 1 };
+  #fairShare = MAX_HOSTS;
+
+  constructor(sql: Sql, nodeId: string, role: string) {
+    this.#sql = sql;
+    this.nodeId = nodeId;
+    this.#role = role;
+  }
+
+  get valid(): boolean {
+    return performance.now() < this.#validUntil;
+  }
+
+  /** Whether other nodes are there to be woken. */
+  get hasOthers(): boolean {
+    return this.#liveness.others > 0;
+  }
+
+  /** Hosts that this node should hold at most, so that each node that fetches has its share. */
+  get fairShare(): number {
+    return this.#fairShare;
+  }
+
+  /** @returns false where the lease had run out before: what the node holds must be checked against the database */
+  async beat(): Promise<boolean> {
+    const started = performance.now();
+    const kept = started < this.#validUntil;
+    this.#liveness = await heartbeat(this.#sql, this.nodeId, this.#role);
+    // A second less than the database grants, for the checks between here and the wire.
+    this.#validUntil = started + LEASE_MS - 1000;
+    const { workers } = this.#liveness;
+    this.#fairShare = workers <= 1 ? MAX_HOSTS : Math.ceil((await countActiveHosts(this.#sql)) / workers);
+    return kept;
+  }
+
+  /** Takes leases of hosts that have work and no holder, up to the fair share. */
+  async acquire(held: number): Promise<LeasedHost[]> {
+    const room = Math.min(1000, Math.min(MAX_HOSTS, this.#fairShare) - held);
+    return room > 0 ? acquireHosts(this.#sql, this.nodeId, room) : [];
+  }
+
+  async release(hosts: readonly ReleasedHost[]): Promise<void> {
+    if (hosts.length > 0) await releaseHosts(this.#sql, this.nodeId, hosts);
+  }
+
+  held(): Promise<Map<number, number>> {
+    return heldHosts(this.#sql, this.nodeId);
+  }
+
+  async leave(): Promise<void> {
+    this.#validUntil = 0;
+    await removeNode(this.#sql, this.nodeId);
+  }
+}

@@ -1,0 +1,72 @@
+import type { ItemRow } from '../model/outcome.ts';
+import { type Data, hasValue, type ItemReader, type PageFacts } from './extract.ts';
+
+const MAX_ITEM_BYTES = 1024 * 1024;
+const MAX_PAGE_BYTES = 32 * 1024 * 1024;
+
+/** The items of one page, serialised, with what was counted on the way. */
+export class ItemSink {
+  readonly items: ItemRow[] = [];
+  readonly dropped: Record<string, number> = Object.create(null);
+  readonly fills: Record<string, number> = Object.create(null);
+  /** True once the page's items came to more bytes than one page may bring; the rest is left out. */
+  full = false;
+  #bytes = 0;
+
+  /** Reads every item of a rule. */
+  collect(reader: ItemReader, page: PageFacts): void {
+    for (const scope of reader.scopes(page.document)) {
+      if (this.full) return;
+      const data = reader.read(page, scope);
+      const missing = reader.missing(data);
+      if (missing === null) this.add(reader.type, data);
+      else this.#drop(`required: ${clean(missing)}`);
+    }
+  }
+
+  /** Adds one item, unless it is too large. */
+  add(type: string, data: Data): void {
+    const json = toJson(data);
+    const size = Buffer.byteLength(json);
+    if (size > MAX_ITEM_BYTES) return this.#drop('too_large');
+    if (this.#bytes + size > MAX_PAGE_BYTES) {
+      this.full = true;
+      return;
+    }
+    this.#bytes += size;
+    this.items.push({ type, data: json, size });
+    this.#fill(type);
+    for (const name in data) if (hasValue(data[name])) this.#fill(`${type}.${clean(name)}`);
+  }
+
+  #fill(key: string): void {
+    this.fills[key] = (this.fills[key] ?? 0) + 1;
+  }
+
+  #drop(reason: string): void {
+    this.dropped[reason] = (this.dropped[reason] ?? 0) + 1;
+  }
+}
+
+/**
+ * JSON that PostgreSQL can hold: no NUL, no lone surrogate, in values and keys. JSON.stringify writes both as `\u`
+ * escapes, so that text without one needs no second look.
+ */
+function toJson(data: Data): string {
+  const json = JSON.stringify(data);
+  return json.includes('\\u') ? JSON.stringify(cleanDeep(data)) : json;
+}
+
+/** Well formed, NUL as U+FFFD. */
+function clean(text: string): string {
+  return text.toWellFormed().replaceAll('\0', '\ufffd');
+}
+
+function cleanDeep(value: unknown): unknown {
+  if (typeof value === 'string') return clean(value);
+  if (Array.isArray(value)) return value.map(cleanDeep);
+  if (typeof value !== 'object' || value === null) return value;
+  const copy: Data = Object.create(null);
+  for (const [name, inner] of Object.entries(value)) copy[clean(name)] = cleanDeep(inner);
+  return copy;
+}

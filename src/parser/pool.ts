@@ -1,0 +1,332 @@
+import type { ParsedPage } from '../model/outcome.ts';
+import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
+import type { FailureReason, PageJob, RobotsJob } from './protocol.ts';
+import { type Answer, FairQueues, type Job, type JobMessage, JobQueue } from './queue.ts';
+import type { RobotsAnswer } from './robots.ts';
+import { ParserThread } from './thread.ts';
+
+export type { PageJob, RobotsAnswer, RobotsJob };
+
+/** Why a page, a check or a robots.txt came to nothing; `reason` is the ledger's. */
+export class ParseFailure extends Error {
+  readonly reason: FailureReason;
+  constructor(reason: FailureReason, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/** The job was not done and nothing is wrong with it: the pool was stopped, or its crawl closed. */
+export class ParserStopped extends Error {}
+
+export interface ParserPoolOptions {
+  threads: number;
+  /** Heap of one thread in MiB; a page that needs more fails with `parse_memory`. */
+  memoryMb: number;
+  /** `KnownFingerprints.buffer`: links that are in it do not come back. */
+  known: SharedArrayBuffer;
+  /** Told of killed and lost threads. */
+  log?: (message: string, detail: object) => void;
+}
+
+/** Jobs and bytes that may wait before `hasRoom` says no; some 50 ms of work for a thread. */
+const ROOM = { jobsPerThread: 128, bytes: 64 * 1024 * 1024 } as const;
+const WATCH_MS = 20;
+/** After this long in one page a thread is demoted. */
+const BURN_MS = 100;
+const CHECK_LIMIT_MS = 2000;
+const ROBOTS_LIMIT_MS = 500;
+/** A thread that could not start is tried again after this. */
+const RESTART_MS = 1000;
+
+/**
+ * Worker threads that parse pages, judge robots.txt files and check spiders: everything that a stranger wrote is read
+ * here and never on the event loop. Jobs wait in one queue per crawl, served by thread time used (`queue.ts`).
+ *
+ * A page that takes longer than its crawl's `parseTimeoutMs`, or more memory than `memoryMb`, is ended with its thread. The
+ * thread is replaced, and pages that waited in it go back to the front of their queues: bodies are shared memory, so
+ * nothing is lost. A page that has run for 100 ms is demoted in the operating system, so that it costs the event loop, the
+ * database and the other threads little.
+ */
+export class ParserPool {
+  readonly #options: ParserPoolOptions;
+  readonly #threads = new Set<ParserThread>();
+  readonly #plans = new Map<string, ParsePlanInput>();
+  readonly #queues = new Map<string, JobQueue>();
+  readonly #fair = new FairQueues();
+  readonly #checks = new JobQueue('check');
+  readonly #robots = new JobQueue('robots');
+  /** Threads that are being ended, and why the page that they are at fails. */
+  readonly #killed = new Map<ParserThread, string>();
+  readonly #restarts = new Set<NodeJS.Timeout>();
+  #state: 'new' | 'started' | 'stopped' = 'new';
+  #watch: NodeJS.Timeout | null = null;
+  #started: { resolve: () => void; reject: (error: Error) => void } | null = null;
+  #jobs = 0;
+  #bytes = 0;
+  #kills = 0;
+
+  constructor(options: ParserPoolOptions) {
+    this.#options = options;
+  }
+
+  /** Starts the threads; resolves when all are ready. @throws where a thread cannot start */
+  start(): Promise<void> {
+    if (this.#state !== 'new') return Promise.resolve();
+    this.#state = 'started';
+    const ready = new Promise<void>((resolve, reject) => {
+      this.#started = { resolve, reject };
+    });
+    for (let i = 0; i < this.#options.threads; i++) this.#addThread();
+    return ready;
+  }
+
+  /** Ends all threads; what was not done is rejected with `ParserStopped`. Idempotent, resolves when they are gone. */
+  async stop(): Promise<void> {
+    this.#state = 'stopped';
+    for (const timer of this.#restarts) clearTimeout(timer);
+    this.#restarts.clear();
+    if (this.#watch !== null) clearInterval(this.#watch);
+    this.#watch = null;
+    for (const job of this.#fair.drain()) this.#fail(job, new ParserStopped('the parser was stopped'));
+    await Promise.all([...this.#threads].map((thread) => thread.terminate()));
+  }
+
+  /** Makes a crawl's plan known to all threads; again with the same crawl, it replaces the plan for later pages. */
+  openCrawl(plan: ParsePlanInput): void {
+    this.#plans.set(plan.crawlId, plan);
+    if (!this.#queues.has(plan.crawlId)) this.#queues.set(plan.crawlId, new JobQueue(plan.crawlId));
+    for (const thread of this.#threads) thread.tell({ kind: 'open', plan });
+  }
+
+  /** Forgets a crawl. Its waiting pages are rejected with `ParserStopped`; those in a thread are finished. */
+  closeCrawl(crawlId: string): void {
+    const queue = this.#queues.get(crawlId);
+    if (queue === undefined) return;
+    this.#plans.delete(crawlId);
+    this.#queues.delete(crawlId);
+    for (const job of queue.drain()) this.#fail(job, new ParserStopped('the crawl was closed'));
+    this.#fair.rest(queue);
+    for (const thread of this.#threads) thread.tell({ kind: 'close', crawlId });
+  }
+
+  /**
+   * Runs a crawl's spider on a page.
+   *
+   * @throws ParseFailure where the page cannot be parsed, ParserStopped where the crawl is not open
+   */
+  async parse(job: PageJob): Promise<ParsedPage> {
+    const plan = this.#plans.get(job.crawlId);
+    const queue = this.#queues.get(job.crawlId);
+    if (plan === undefined || queue === undefined) throw new ParserStopped('the crawl is not open');
+    const answer = await this.#submit({ kind: 'page', job }, queue, job.body.byteLength, plan.settings.parseTimeoutMs);
+    if (answer.kind !== 'page') throw unexpected(answer);
+    return answer.page;
+  }
+
+  /** Every mistake of a spider that its schema cannot tell; pointers begin at the spider. */
+  async check(spider: Spider): Promise<Problem[]> {
+    try {
+      const answer = await this.#submit({ kind: 'check', spider }, this.#checks, 0, CHECK_LIMIT_MS);
+      if (answer.kind !== 'check') throw unexpected(answer);
+      return answer.problems;
+    } catch (error) {
+      if (!(error instanceof ParseFailure)) throw error;
+      return [{ pointer: '', code: 'too_complex', message: `the spider could not be checked: ${error.message}` }];
+    }
+  }
+
+  /** Judges URLs of one site by its robots.txt. @throws ParseFailure where that takes too long */
+  async robots(job: RobotsJob): Promise<RobotsAnswer> {
+    const answer = await this.#submit({ kind: 'robots', job }, this.#robots, job.text.length, ROBOTS_LIMIT_MS);
+    if (answer.kind !== 'robots') throw unexpected(answer);
+    return answer.answer;
+  }
+
+  /** «Have you room?» False while so much waits that fetching more pages only costs memory. */
+  get hasRoom(): boolean {
+    return this.#jobs < ROOM.jobsPerThread * this.#options.threads && this.#bytes < ROOM.bytes;
+  }
+
+  /** Jobs accepted and not done. */
+  get queuedJobs(): number {
+    return this.#jobs;
+  }
+
+  /** Their bytes. */
+  get queuedBytes(): number {
+    return this.#bytes;
+  }
+
+  get busyThreads(): number {
+    let busy = 0;
+    for (const thread of this.#threads) if (thread.held.length > 0) busy++;
+    return busy;
+  }
+
+  /** Threads ended because of a page: its time, its memory. */
+  get kills(): number {
+    return this.#kills;
+  }
+
+  #submit(message: JobMessage, queue: JobQueue, bytes: number, limitMs: number): Promise<Answer> {
+    if (this.#state !== 'started') return Promise.reject(new ParserStopped('the parser is not running'));
+    return new Promise((resolve, reject) => {
+      this.#jobs++;
+      this.#bytes += bytes;
+      this.#fair.push({ message, queue, bytes, limitMs, charged: 0, resolve, reject });
+      this.#dispatch();
+    });
+  }
+
+  /** Hands jobs out until no thread can take one: to idle threads first, then behind quick pages. */
+  #dispatch(): void {
+    for (const thread of this.#threads) {
+      const queue = thread.isIdle ? this.#fair.next(this.#options.threads, () => true) : null;
+      if (queue !== null) this.#send(thread, queue);
+    }
+    for (const thread of this.#threads)
+      while (thread.canQueue && thread.held.length > 0) {
+        const queue = this.#fair.next(this.#options.threads, (one) => one.isQuick && one.nextIsSmall);
+        if (queue === null) return;
+        this.#send(thread, queue);
+      }
+  }
+
+  #send(thread: ParserThread, queue: JobQueue): void {
+    thread.run(queue.take());
+    this.#watch ??= setInterval(() => this.#look(), WATCH_MS).unref();
+  }
+
+  #answered(thread: ParserThread, job: Job, answer: Answer): void {
+    const { queue } = job;
+    queue.settle(job, answer.kind === 'page' ? answer.page.parseMs : answer.ms);
+    if (thread.isDemoted && !this.#killed.has(thread)) this.#recover(thread, queue);
+    this.#fair.rest(queue);
+    this.#finish(job);
+    if (answer.kind === 'failed') job.reject(new ParseFailure(answer.code, answer.message));
+    else job.resolve(answer);
+    if (thread.isRetiring && thread.held.length === 0) void thread.terminate();
+    this.#dispatch();
+  }
+
+  /** A demoted thread has finished its page: back to normal, or, where only root may do that, replaced by a new one. */
+  #recover(thread: ParserThread, queue: JobQueue): void {
+    queue.burning--;
+    if (thread.promote()) return;
+    thread.isDemoted = false;
+    this.#addThread(thread);
+  }
+
+  #finish(job: Job): void {
+    this.#jobs--;
+    this.#bytes -= job.bytes;
+  }
+
+  #fail(job: Job, error: Error): void {
+    this.#finish(job);
+    job.reject(error);
+  }
+
+  /** The watchdog: demotes what burns, ends what is over its limit. Asleep while nothing runs. */
+  #look(): void {
+    const now = performance.now();
+    let busy = false;
+    for (const thread of this.#threads) {
+      const [job] = thread.held;
+      if (job === undefined || this.#killed.has(thread)) continue;
+      busy = true;
+      const elapsed = thread.elapsed(now);
+      if (elapsed > BURN_MS && !thread.isDemoted) {
+        job.queue.burning++;
+        thread.demote();
+      }
+      if (elapsed > job.limitMs) this.#suspect(thread, job);
+    }
+    if (busy || this.#watch === null) return;
+    clearInterval(this.#watch);
+    this.#watch = null;
+  }
+
+  /** The event loop itself may have been late: an answer that is already here is read before the thread is ended. */
+  #suspect(thread: ParserThread, job: Job): void {
+    setImmediate(() => {
+      if (thread.held[0] !== job || this.#killed.has(thread) || thread.elapsed(performance.now()) <= job.limitMs) return;
+      this.#killed.set(thread, `it took longer than ${job.limitMs} ms`);
+      void thread.terminate();
+    });
+  }
+
+  /** @param successor of a thread that retires once this one is ready */
+  #addThread(predecessor: ParserThread | null = null): void {
+    const data = { known: this.#options.known, plans: [...this.#plans.values()] };
+    const thread: ParserThread = new ParserThread(this.#options.memoryMb, data, {
+      ready: () => this.#ready(predecessor),
+      answered: (from, job, answer) => this.#answered(from, job, answer),
+      gone: (from, running, waiting, code, message) => this.#gone(from, running, waiting, code, message),
+    });
+    this.#threads.add(thread);
+  }
+
+  #ready(predecessor: ParserThread | null): void {
+    if (predecessor !== null) {
+      predecessor.isRetiring = true;
+      if (predecessor.held.length === 0) void predecessor.terminate();
+    }
+    if ([...this.#threads].every((thread) => thread.isReady)) this.#started?.resolve();
+    this.#dispatch();
+  }
+
+  /** A thread is gone: its page failed, what waited behind goes on elsewhere, and another thread takes its place. */
+  #gone(thread: ParserThread, running: Job | null, waiting: Job[], code: string | null, message: string): void {
+    this.#threads.delete(thread);
+    const tooLong = this.#killed.get(thread);
+    this.#killed.delete(thread);
+    if (thread.isDemoted && running !== null) running.queue.burning--;
+    const held = running === null ? waiting : [running, ...waiting];
+    if (this.#state === 'stopped') {
+      for (const job of held) this.#fail(job, new ParserStopped('the parser was stopped'));
+      return;
+    }
+    for (const job of waiting.toReversed()) job.queue.unshift([job]);
+    if (running !== null) {
+      const failure = failureOf(tooLong, code, message);
+      this.#kills++;
+      this.#options.log?.('a parser thread was ended by a page', { ...describe(running), reason: failure.reason });
+      running.queue.settle(running, thread.lastMs);
+      this.#fair.rest(running.queue);
+      this.#fail(running, failure);
+    }
+    this.#replace(thread, code, message);
+    this.#dispatch();
+  }
+
+  #replace(thread: ParserThread, code: string | null, message: string): void {
+    if (thread.wasReady) {
+      if (this.#threads.size < this.#options.threads) this.#addThread();
+      return;
+    }
+    const error = new Error(`a parser thread could not start: ${code} ${message}`);
+    this.#started?.reject(error);
+    this.#options.log?.(error.message, {});
+    const timer = setTimeout(() => {
+      this.#restarts.delete(timer);
+      this.#addThread();
+    }, RESTART_MS).unref();
+    this.#restarts.add(timer);
+  }
+}
+
+function failureOf(tooLong: string | undefined, code: string | null, message: string): ParseFailure {
+  if (tooLong !== undefined) return new ParseFailure('parse_timeout', tooLong);
+  if (code === 'ERR_WORKER_OUT_OF_MEMORY') return new ParseFailure('parse_memory', 'it needs more memory than a parser thread has');
+  return new ParseFailure('parse_error', `its thread ended: ${code ?? 'exit'} ${message}`.slice(0, 500));
+}
+
+function describe({ message, queue }: Job): object {
+  return message.kind === 'page' ? { crawlId: message.job.crawlId, url: message.job.url } : { job: queue.name };
+}
+
+function unexpected(answer: Answer): Error {
+  return new Error(`a parser thread answered ${answer.kind}`);
+}

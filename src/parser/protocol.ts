@@ -1,0 +1,58 @@
+import type { ParsedPage } from '../model/outcome.ts';
+import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
+import type { RobotsAnswer } from './robots.ts';
+
+/**
+ * What the pool and its threads say to each other. A thread answers every job, in the order in which they came; plans are
+ * not answered. Errors cross as code and message, since an error loses its code on the way.
+ */
+export type ToThread =
+  | { kind: 'open'; plan: ParsePlanInput }
+  | { kind: 'close'; crawlId: string }
+  | { kind: 'page'; job: PageJob }
+  | { kind: 'check'; spider: Spider }
+  | { kind: 'robots'; job: RobotsJob };
+
+export type FromThread =
+  | { kind: 'ready'; tid: number | null }
+  | { kind: 'page'; page: ParsedPage }
+  | { kind: 'check'; problems: Problem[]; ms: number }
+  | { kind: 'robots'; answer: RobotsAnswer; ms: number }
+  | { kind: 'failed'; code: FailureReason; message: string; ms: number };
+
+/** Why a page cannot be parsed: the ledger's reason. */
+export type FailureReason = 'parse_timeout' | 'parse_memory' | 'parse_error' | 'content_type';
+
+/** One fetched page, to be parsed by its crawl's plan. */
+export interface PageJob {
+  crawlId: string;
+  /** Canonical URL. */
+  url: string;
+  depth: number;
+  status: number;
+  contentType: string | null;
+  /** Decoded body; `bodyBytes` of it are in use. It must not change until the answer. */
+  body: SharedArrayBuffer;
+  bodyBytes: number;
+  /** Milliseconds since the epoch. */
+  fetchedAt: number;
+}
+
+export interface RobotsJob {
+  /** The robots.txt. */
+  text: string;
+  /** Absolute URLs of its site. */
+  urls: string[];
+  /** The whole user agent; its product token is what counts. */
+  userAgent: string;
+}
+
+/** What a thread is given when it starts. */
+export interface ThreadData {
+  /** `KnownFingerprints.buffer`. */
+  known: SharedArrayBuffer;
+  /** One Int32: how many jobs the thread has begun, so that the pool knows which one a dead thread was at. */
+  begun: SharedArrayBuffer;
+  /** The plans that are open at that time. */
+  plans: ParsePlanInput[];
+}

@@ -1,0 +1,151 @@
+import type { FromThread, ToThread } from './protocol.ts';
+
+/** Messages that a thread answers. */
+export type JobMessage = Exclude<ToThread, { kind: 'open' | 'close' }>;
+export type Answer = Exclude<FromThread, { kind: 'ready' }>;
+
+/** One job on its way through the pool. */
+export interface Job {
+  message: JobMessage;
+  queue: JobQueue;
+  bytes: number;
+  /** Milliseconds that it may take in a thread. */
+  limitMs: number;
+  /** What its queue was charged when it was sent; settled when it is done. */
+  charged: number;
+  resolve(answer: Answer): void;
+  reject(error: Error): void;
+}
+
+/** Milliseconds a page is taken to need while nothing is known about its crawl. */
+const UNKNOWN_MS = 5;
+const SLOW_MS = 100;
+const QUICK_MS = 20;
+const MAX_AHEAD_BYTES = 512 * 1024;
+
+/**
+ * The waiting jobs of one crawl, and what its pages cost. Its virtual time is the thread time that it has used: the queue
+ * with the least goes next, so that each crawl gets the same share of the CPU however slow its pages are.
+ */
+export class JobQueue {
+  readonly name: string;
+  virtualMs = 0;
+  /** Jobs in threads. */
+  running = 0;
+  /** Of these, jobs that have run for so long that their thread was demoted. */
+  burning = 0;
+  #jobs: Job[] = [];
+  #head = 0;
+  /** Moving average of milliseconds a job; null until the first is done. */
+  #averageMs: number | null = null;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get waiting(): number {
+    return this.#jobs.length - this.#head;
+  }
+
+  /** It is new or slow: what it sends to a thread may hold that thread for long. */
+  get isSlow(): boolean {
+    return this.burning > 0 || this.#averageMs === null || this.#averageMs > SLOW_MS;
+  }
+
+  /** Its next job may be sent to a thread that is still busy, and others behind it. */
+  get isQuick(): boolean {
+    return this.burning === 0 && this.#averageMs !== null && this.#averageMs < QUICK_MS;
+  }
+
+  get nextIsSmall(): boolean {
+    return (this.#jobs[this.#head]?.bytes ?? 0) <= MAX_AHEAD_BYTES;
+  }
+
+  push(job: Job): void {
+    this.#jobs.push(job);
+  }
+
+  /** Back to the front, in the given order: jobs whose thread died while they waited in it. */
+  unshift(jobs: readonly Job[]): void {
+    this.#jobs = [...jobs, ...this.#jobs.slice(this.#head)];
+    this.#head = 0;
+    for (const job of jobs) this.#release(job);
+  }
+
+  /** Takes the next job and charges its expected time. There must be one. */
+  take(): Job {
+    const job = this.#jobs[this.#head++]!;
+    if (this.#head > 64 && this.#head * 2 > this.#jobs.length) {
+      this.#jobs = this.#jobs.slice(this.#head);
+      this.#head = 0;
+    }
+    job.charged = this.#averageMs ?? UNKNOWN_MS;
+    this.virtualMs += job.charged;
+    this.running++;
+    return job;
+  }
+
+  /** Settles a job that is done. @param ms what it took */
+  settle(job: Job, ms: number): void {
+    this.#release(job);
+    this.virtualMs += ms;
+    this.#averageMs = this.#averageMs === null ? ms : this.#averageMs * 0.8 + ms * 0.2;
+  }
+
+  /** Takes every waiting job out. */
+  drain(): Job[] {
+    const jobs = this.#jobs.slice(this.#head);
+    this.#jobs = [];
+    this.#head = 0;
+    return jobs;
+  }
+
+  #release(job: Job): void {
+    this.running--;
+    this.virtualMs -= job.charged;
+    job.charged = 0;
+  }
+}
+
+/** The queues with something to do, and which of them is next. */
+export class FairQueues {
+  readonly #active = new Set<JobQueue>();
+  /** Virtual time of the queue that was served last: where a queue that was idle comes in. */
+  #now = 0;
+
+  /** Adds a job to its queue. */
+  push(job: Job): void {
+    const { queue } = job;
+    if (!this.#active.has(queue)) {
+      queue.virtualMs = Math.max(queue.virtualMs, this.#now);
+      this.#active.add(queue);
+    }
+    queue.push(job);
+  }
+
+  /**
+   * The queue that is to be served next on a thread, of those that `fits` lets through; null where there is none. A slow
+   * or new queue gets at most `threads - 1` threads while others have something to do.
+   */
+  next(threads: number, fits: (queue: JobQueue) => boolean): JobQueue | null {
+    const shared = threads > 1 && this.#active.size > 1;
+    let best: JobQueue | null = null;
+    for (const queue of this.#active) {
+      if (queue.waiting === 0 || (best !== null && queue.virtualMs >= best.virtualMs)) continue;
+      if (shared && queue.isSlow && queue.running >= threads - 1) continue;
+      if (fits(queue)) best = queue;
+    }
+    if (best !== null) this.#now = Math.max(this.#now, best.virtualMs);
+    return best;
+  }
+
+  /** Forgets a queue that has nothing to do, so that `next` looks at busy ones only. */
+  rest(queue: JobQueue): void {
+    if (queue.waiting === 0 && queue.running === 0) this.#active.delete(queue);
+  }
+
+  /** Takes every waiting job of every queue out. */
+  drain(): Job[] {
+    return [...this.#active].flatMap((queue) => queue.drain());
+  }
+}

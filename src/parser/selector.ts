@@ -1,0 +1,166 @@
+import { compile, type Options } from 'css-select';
+import { isTraversal, parse, type Selector as Token } from 'css-what';
+import { type Document, Element, type Node, textOf } from './dom.ts';
+
+/** What a selector may be: longer or deeper ones overflow the compiler's stack. */
+export const SELECTOR_LIMITS = { length: 1000, nesting: 8 } as const;
+const MAX_TEXT = 1_000_000;
+
+/** Why a selector is refused, in words for its author. */
+export class SelectorError extends Error {}
+
+/** Scrapy's endings, which people paste: `::text` and `::attr(href)`. */
+export type Ending = { text: true } | { attribute: string };
+
+const isElement = (node: Node): node is Element => typeof node !== 'string' && node.name !== '';
+
+function exists(test: (element: Element) => boolean, nodes: Node[]): boolean {
+  return nodes.some((node) => isElement(node) && (test(node) || exists(test, node.children)));
+}
+
+/** The tree as css-select sees it. Nothing here recurses deeper than `TREE_LIMITS.depth`. */
+const ADAPTER: NonNullable<Options<Node, Element>['adapter']> = {
+  isTag: isElement,
+  existsOne: exists,
+  getAttributeValue: (element, name) => element.attribute(name),
+  getChildren: (node) => (typeof node === 'string' ? [] : node.children),
+  getName: (element) => element.name,
+  getParent: (element) => element.parent,
+  getSiblings: (node) => (typeof node === 'string' ? [node] : (node.parent?.children ?? [node])),
+  getText: (node) => (typeof node === 'string' ? node : textOf(node, MAX_TEXT)),
+  hasAttrib: (element, name) => element.attribute(name) !== undefined,
+  removeSubsets: (nodes) => nodes,
+  findAll: () => [],
+  findOne: () => null,
+};
+
+/**
+ * A compiled CSS selector. It looks at the elements of the tag that its last compound names, or at all of them, and never
+ * walks the tree. Inside a scope it means what cheerio's `find` means: matches lie below the scope, and the whole selector
+ * is matched at or below it.
+ */
+export class Selector {
+  readonly ending: Ending | null;
+  readonly #tag: string | null;
+  /** Null: every element with the tag. */
+  readonly #test: ((element: Element) => boolean) | null;
+  /** The scope, as css-select's `:scope` reads it at each test. */
+  readonly #scope: Node[];
+
+  /**
+   * @param scoped true where `all` and `first` are given an element, false where they are given the document's root
+   * @throws SelectorError
+   */
+  constructor(text: string, scoped: boolean) {
+    const alternatives = parseSelector(text);
+    this.ending = takeEnding(alternatives);
+    this.#tag = alternatives.length === 1 ? lastTag(alternatives[0]!) : null;
+    this.#scope = [new Element('scope', new Element('parent', null, 0, null), 0, null)];
+    this.#test = isBareTag(alternatives) ? null : compileTest(alternatives, scoped ? this.#scope : undefined);
+  }
+
+  /** Every match below `scope`, in document order. */
+  all(document: Document, scope: Element): Element[] {
+    const { list, from, to } = this.#candidates(document, scope);
+    return this.#test === null ? list.slice(from, to) : list.slice(from, to).filter(this.#test);
+  }
+
+  /** The first match below `scope`. */
+  first(document: Document, scope: Element): Element | null {
+    const { list, from, to } = this.#candidates(document, scope);
+    for (let i = from; i < to; i++) if (this.#test === null || this.#test(list[i]!)) return list[i]!;
+    return null;
+  }
+
+  #candidates(document: Document, scope: Element) {
+    const list = this.#tag === null ? document.elements : document.byTag(this.#tag);
+    if (scope === document.root) return { list, from: 0, to: list.length };
+    this.#scope[0] = scope;
+    return { list, from: firstAfter(list, scope.at), to: firstAfter(list, scope.last) };
+  }
+}
+
+/** The index of the first element whose place in the document is beyond `at`. */
+function firstAfter(list: readonly Element[], at: number): number {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (list[middle]!.at <= at) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function parseSelector(text: string): Token[][] {
+  if (text.length > SELECTOR_LIMITS.length)
+    throw new SelectorError(`it has ${text.length} characters; at most ${SELECTOR_LIMITS.length} are allowed`);
+  if (nestingOf(text) > SELECTOR_LIMITS.nesting)
+    throw new SelectorError(`its parentheses are nested deeper than ${SELECTOR_LIMITS.nesting}`);
+  let alternatives: Token[][];
+  try {
+    alternatives = parse(text);
+  } catch (error) {
+    throw new SelectorError(error instanceof Error ? error.message : String(error));
+  }
+  if (alternatives.some((tokens) => tokens[0]?.type === 'adjacent' || tokens[0]?.type === 'sibling'))
+    throw new SelectorError('it may not begin with + or ~, since matches lie below the element it is asked of');
+  return alternatives;
+}
+
+function nestingOf(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (const character of text) {
+    if (character === '(') deepest = Math.max(deepest, ++depth);
+    else if (character === ')') depth--;
+  }
+  return deepest;
+}
+
+/** Removes `::text` or `::attr(x)` from each alternative; all must agree. */
+function takeEnding(alternatives: Token[][]): Ending | null {
+  const endings = alternatives.map((tokens) => {
+    const last = tokens.at(-1);
+    if (last?.type !== 'pseudo-element') return null;
+    tokens.pop();
+    if (tokens.length === 0 || isTraversal(tokens.at(-1)!)) tokens.push({ type: 'universal', namespace: null } as Token);
+    if (last.name === 'text') return 'text';
+    if (last.name === 'attr' && typeof last.data === 'string') return `@${last.data.trim().toLowerCase()}`;
+    throw new SelectorError(`::${last.name} is not known; ::text and ::attr(name) are`);
+  });
+  const [ending = null] = endings;
+  if (endings.some((other) => other !== ending)) throw new SelectorError('its alternatives end in different ::text or ::attr()');
+  if (ending === null) return null;
+  return ending === 'text' ? { text: true } : { attribute: ending.slice(1) };
+}
+
+function lastTag(tokens: readonly Token[]): string | null {
+  const compound = tokens.slice(tokens.findLastIndex(isTraversal) + 1);
+  const tag = compound.find((token) => token.type === 'tag');
+  return tag === undefined ? null : tag.name.toLowerCase();
+}
+
+function isBareTag(alternatives: Token[][]): boolean {
+  const only = alternatives.length === 1 && alternatives[0]!.length === 1 ? alternatives[0]![0]! : null;
+  return only !== null && (only.type === 'universal' || only.type === 'tag') && only.namespace === null;
+}
+
+/**
+ * css-select's test of one element. Its result cache is off, because the scope changes under it; ancestors are walked
+ * anew, and a page made to exploit that is ended by the parse timeout.
+ */
+function compileTest(alternatives: Token[][], scope: Node[] | undefined): (element: Element) => boolean {
+  const relative = alternatives.some((tokens) => tokens.some((token) => isTraversal(token) || mentionsScope(token)));
+  try {
+    return compile(alternatives, { adapter: ADAPTER, cacheResults: false }, relative ? scope : undefined);
+  } catch (error) {
+    throw new SelectorError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function mentionsScope(token: Token): boolean {
+  if (token.type !== 'pseudo') return false;
+  return token.name === 'scope' || (Array.isArray(token.data) && token.data.some((list) => list.some(mentionsScope)));
+}
+

@@ -1,0 +1,144 @@
+import { setPriority } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import type { FromThread, ThreadData, ToThread } from './protocol.ts';
+import type { Answer, Job } from './queue.ts';
+
+/** Jobs that a thread may hold: one that runs and those that wait in it, so that it never idles for an answer's way. */
+const MAX_HELD = 3;
+/**
+ * Most of what a page allocates dies with it. With 16 MB a thread needs a third of the memory that V8's default takes,
+ * at the same speed.
+ */
+const YOUNG_MB = 16;
+const LOWEST_PRIORITY = 19;
+
+/** What a thread tells the pool. */
+export interface ThreadEvents {
+  ready(thread: ParserThread): void;
+  answered(thread: ParserThread, job: Job, answer: Answer): void;
+  /** The thread is gone, with the jobs that it held; `running` is the one it was at. `code`: why, if it failed by itself. */
+  gone(thread: ParserThread, running: Job | null, waiting: Job[], code: string | null, message: string): void;
+}
+
+/**
+ * One worker thread and the jobs in it. It is starting, then ready, then gone. Demoted (its page burns, so the operating
+ * system prefers everyone else) and retiring (it gets no more jobs) are ways of being ready.
+ */
+export class ParserThread {
+  isReady = false;
+  isDemoted = false;
+  isRetiring = false;
+  /** Jobs in the thread, the running one first. */
+  readonly held: Job[] = [];
+  readonly #worker: Worker;
+  readonly #events: ThreadEvents;
+  readonly #begun: Int32Array;
+  #tid: number | null = null;
+  #answered = 0;
+  /** When the running job began, as far as is known: when it was sent, or when the one before it was answered. */
+  #since = 0;
+  #failure: { code: string; message: string } | null = null;
+  readonly #gone: Promise<void>;
+
+  constructor(memoryMb: number, data: Omit<ThreadData, 'begun'>, events: ThreadEvents) {
+    const workerData: ThreadData = { ...data, begun: new SharedArrayBuffer(4) };
+    this.#begun = new Int32Array(workerData.begun);
+    this.#events = events;
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData,
+      resourceLimits: { maxOldGenerationSizeMb: memoryMb, maxYoungGenerationSizeMb: YOUNG_MB },
+    });
+    this.#worker.on('message', (message: FromThread) => this.#receive(message));
+    this.#worker.on('error', (error: Error & { code?: string }) => {
+      this.#failure = { code: error.code ?? 'ERR_UNKNOWN', message: error.message };
+    });
+    this.#gone = new Promise((resolve) => {
+      this.#worker.once('exit', () => {
+        this.#end();
+        resolve();
+      });
+    });
+  }
+
+  /** It can take a job at once. */
+  get isIdle(): boolean {
+    return this.isReady && !this.isRetiring && this.held.length === 0;
+  }
+
+  /** It can take another job behind quick ones. */
+  get canQueue(): boolean {
+    return this.isReady && !this.isRetiring && this.held.length < MAX_HELD && this.held.every(({ queue }) => queue.isQuick);
+  }
+
+  /** Sends a job. Only when idle, or a quick one when `canQueue`. */
+  run(job: Job): void {
+    if (this.held.length === 0) this.#since = performance.now();
+    this.held.push(job);
+    this.#worker.postMessage(job.message);
+  }
+
+  /** Sends a message that is not answered. */
+  tell(message: ToThread): void {
+    this.#worker.postMessage(message);
+  }
+
+  /** Milliseconds that the running job has taken; 0 while there is none, or while the thread has not begun it. */
+  elapsed(now: number): number {
+    if (this.held.length === 0) return 0;
+    if (Atomics.load(this.#begun, 0) <= this.#answered) this.#since = now;
+    return now - this.#since;
+  }
+
+  /** Lowers the thread's priority in the operating system; where that is not possible, nothing happens. */
+  demote(): void {
+    this.isDemoted = true;
+    this.#prioritise(LOWEST_PRIORITY);
+  }
+
+  /** Raises it again. @returns false where the operating system does not allow that */
+  promote(): boolean {
+    if (!this.#prioritise(0)) return false;
+    this.isDemoted = false;
+    return true;
+  }
+
+  /** Ends the thread, whatever it is doing; resolves when it is gone. */
+  async terminate(): Promise<void> {
+    this.isRetiring = true;
+    void this.#worker.terminate();
+    await this.#gone;
+  }
+
+  #prioritise(priority: number): boolean {
+    if (this.#tid === null) return false;
+    try {
+      setPriority(this.#tid, priority);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #receive(message: FromThread): void {
+    if (message.kind === 'ready') {
+      this.#tid = message.tid;
+      this.isReady = true;
+      return this.#events.ready(this);
+    }
+    const job = this.held.shift();
+    this.#answered++;
+    this.#since = performance.now();
+    if (job !== undefined) this.#events.answered(this, job, message);
+  }
+
+  /** An answer may have been lost with the thread, so the shared count says which job it was at. */
+  #end(): void {
+    this.isReady = false;
+    const at = Atomics.load(this.#begun, 0) - this.#answered - 1;
+    const running = at >= 0 ? (this.held[at] ?? null) : null;
+    const waiting = this.held.filter((job) => job !== running);
+    this.held.length = 0;
+    const { code, message } = this.#failure ?? { code: null, message: '' };
+    this.#events.gone(this, running, waiting, code, message);
+  }
+}

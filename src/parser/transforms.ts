@@ -1,0 +1,79 @@
+import type { Transform } from '../model/spider.ts';
+
+/** What a transform may need besides the text. */
+export interface TransformContext {
+  /** What relative URLs are resolved against. */
+  base: string;
+  /** True where the text is an attribute's value: `checked=""` is true. */
+  attribute: boolean;
+}
+
+const SPACES = /\s+/g;
+const GROUPED = /\d{1,3}(?:[ \u00a0\u2009\u202f'’]\d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,]\d+)*|[.,]\d+/;
+const TRUE = new Set(['true', 'yes', 'on', 'y', '1']);
+const FALSE = new Set(['false', 'no', 'off', 'n', '0']);
+
+/** Trimmed, each run of white space one blank. */
+export function collapse(text: string): string {
+  return text.replace(SPACES, ' ').trim();
+}
+
+/**
+ * Applies a named transform to a text. Null: the text is no such value.
+ *
+ * `text` and `html` leave it as it is (their difference is in what was read), `url` resolves it, `number` and `integer`
+ * find the first number whatever the notation, `boolean` knows true/yes/on/y/1 and their opposites.
+ */
+export function transform(as: Transform, text: string, context: TransformContext): string | number | boolean | null {
+  switch (as) {
+    case 'text':
+    case 'html':
+      return text;
+    case 'trim':
+      return text.trim();
+    case 'number':
+      return numberOf(text);
+    case 'integer': {
+      const n = Math.trunc(numberOf(text) ?? Number.NaN);
+      return Number.isSafeInteger(n) ? n + 0 : null;
+    }
+    case 'boolean':
+      return booleanOf(text.trim().toLowerCase(), context.attribute);
+    case 'url':
+      return URL.parse(text, context.base)?.href ?? null;
+    case 'lowercase':
+      return text.toLowerCase();
+    case 'uppercase':
+      return text.toUpperCase();
+  }
+}
+
+function booleanOf(text: string, attribute: boolean): boolean | null {
+  if (TRUE.has(text) || (attribute && text === '')) return true;
+  return FALSE.has(text) ? false : null;
+}
+
+/**
+ * The first number of a text, in any common notation: `£51.77`, `1,234.50`, `1.234,50`, `1 234`, `-5`. Of a comma and a
+ * point the later one is the decimal mark; a lone comma before exactly three digits groups thousands, a lone point is decimal.
+ */
+export function numberOf(text: string): number | null {
+  const head = text.slice(0, 1000);
+  const found = GROUPED.exec(head);
+  if (found === null) return null;
+  const digits = plainDigits(found[0].replace(/[ \u00a0\u2009\u202f'’]/g, ''));
+  const before = head.slice(0, found.index);
+  const n = Number(/(?:^|[^\w])[-−]\s?\p{Sc}?\s?$/u.test(before) ? `-${digits}` : digits);
+  return Number.isFinite(n) ? n : null;
+}
+
+function plainDigits(text: string): string {
+  const comma = text.lastIndexOf(',');
+  const point = text.lastIndexOf('.');
+  if (comma >= 0 && point >= 0) {
+    const grouping = comma > point ? /\./g : /,/g;
+    return text.replace(grouping, '').replace(',', '.');
+  }
+  if (/^\d{1,3}(,\d{3})+$/.test(text) || /^\d{1,3}(\.\d{3}){2,}$/.test(text)) return text.replace(/[.,]/g, '');
+  return text.replace(',', '.');
+}

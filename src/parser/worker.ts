@@ -1,0 +1,101 @@
+import { readlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { parentPort, workerData } from 'node:worker_threads';
+import { KnownFingerprints } from '../model/known.ts';
+import type { ParsedPage } from '../model/outcome.ts';
+import type { ParsePlanInput } from '../model/spider.ts';
+import { decodeHtml } from './charset.ts';
+import { checkSpider } from './check.ts';
+import { isHtml } from './content.ts';
+import type { Document } from './dom.ts';
+import { TargetCache } from './links.ts';
+import { Plan } from './plan.ts';
+import type { FailureReason, FromThread, PageJob, ThreadData, ToThread } from './protocol.ts';
+import { judgeRobots } from './robots.ts';
+
+// The entry of a parser thread: plans come and go, each job is answered. Everything that a stranger wrote is read here.
+
+class Refusal extends Error {
+  readonly reason: FailureReason;
+  constructor(reason: FailureReason, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+const { known: buffer, begun, plans: open } = workerData as ThreadData;
+const known = new KnownFingerprints(buffer);
+const progress = new Int32Array(begun);
+const targets = new TargetCache();
+/** A plan is compiled at its first page, in that page's time: its selectors are a user's. */
+const plans = new Map<string, ParsePlanInput | Plan>();
+/** cheerio and parse5 take 60 ms and 10 MB to load, so only threads with such a plan have them. */
+let parseHtml5: ((html: string) => Document) | null = null;
+const require = createRequire(import.meta.url);
+
+for (const plan of open) openPlan(plan);
+parentPort!.on('message', handle);
+reply({ kind: 'ready', tid: threadId() });
+
+function handle(message: ToThread): void {
+  if (message.kind === 'open') return openPlan(message.plan);
+  if (message.kind === 'close') {
+    plans.delete(message.crawlId);
+    return;
+  }
+  Atomics.add(progress, 0, 1);
+  const start = performance.now();
+  try {
+    switch (message.kind) {
+      case 'page':
+        return reply({ kind: 'page', page: parse(message.job, start) });
+      case 'check':
+        return reply({ kind: 'check', problems: checkSpider(message.spider), ms: performance.now() - start });
+      case 'robots': {
+        const { text, urls, userAgent } = message.job;
+        return reply({ kind: 'robots', answer: judgeRobots(text, urls, userAgent), ms: performance.now() - start });
+      }
+    }
+  } catch (error) {
+    const code = error instanceof Refusal ? error.reason : 'parse_error';
+    const text = error instanceof Error ? error.message : String(error);
+    reply({ kind: 'failed', code, message: text.slice(0, 500), ms: performance.now() - start });
+  }
+}
+
+function openPlan(input: ParsePlanInput): void {
+  plans.set(input.crawlId, input);
+  if (input.settings.parser === 'html5' && parseHtml5 === null)
+    ({ parseHtml5 } = require('./html5.js') as typeof import('./html5.ts'));
+}
+
+function parse(job: PageJob, start: number): ParsedPage {
+  const { body, bodyBytes, contentType, url, depth, status, fetchedAt } = job;
+  if (!isHtml(body, bodyBytes, contentType)) throw new Refusal('content_type', contentType ?? 'no Content-Type, and not HTML');
+  const plan = planOf(job.crawlId);
+  const page = plan.run({ html: decodeHtml(body, bodyBytes, contentType), url, depth, status, fetchedAt });
+  page.parseMs = performance.now() - start;
+  return page;
+}
+
+function planOf(crawlId: string): Plan {
+  const entry = plans.get(crawlId);
+  if (entry === undefined) throw new Refusal('parse_error', 'the crawl is not open');
+  if (entry instanceof Plan) return entry;
+  const plan = new Plan(entry, known, targets, parseHtml5);
+  plans.set(crawlId, plan);
+  return plan;
+}
+
+function reply(message: FromThread): void {
+  parentPort!.postMessage(message);
+}
+
+/** The thread's id in the operating system; null where that is not Linux. */
+function threadId(): number | null {
+  try {
+    return Number(readlinkSync('/proc/thread-self').split('/').at(-1));
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,193 @@
+import type { Sql, Tx } from '../db/client.ts';
+import { applyCrawlDeltas, type CrawlDelta, emptyDelta, settleCrawls } from '../db/crawl_counters.ts';
+import type { Discovery } from '../db/discoveries.ts';
+import { applyQueueDeltas, QueueDeltas } from '../db/host_queues.ts';
+import { fencedHosts } from '../db/hosts.ts';
+import {
+  amendRequests,
+  CountDeltas,
+  finishRequests,
+  insertItems,
+  type LockedCrawl,
+  lockForCommit,
+  type NewItem,
+  notifyCrawls,
+} from '../db/outcomes.ts';
+import type { CrawlState } from '../model/crawl.ts';
+import type { Outcome } from '../model/outcome.ts';
+import { type AppliedOutcome, collectDiscoveries, storeDiscoveries, storePageLinks } from './discoveries.ts';
+
+/** What a commit did. */
+export interface CommitResult {
+  /** Outcomes that are in the ledger now. */
+  applied: Outcome[];
+  /** Outcomes that came after the item that filled `maxItems`, in a crawl that goes on nevertheless: to be tried again. */
+  postponed: Outcome[];
+  /** Hosts of the batch whose lease this node holds no more: their outcomes were refused (invariant 3). */
+  lostHosts: number[];
+  /** Every discovery of the batch; all are in the ledger now. */
+  discoveries: Discovery[];
+  /** Crawls that got items, and the crawls that changed state, with it. */
+  touched: string[];
+  changed: Map<string, CrawlState>;
+}
+
+/**
+ * Commits a batch of outcomes of any crawls in one transaction of set-based statements: final states, items, discovered
+ * requests, counters, all or nothing (invariant 2), fenced by the host leases (3), with gapless offsets under the crawls'
+ * row locks (4), and with the crawl's end decided in the same transaction (8). May be repeated blindly when the answer to
+ * a COMMIT was lost.
+ *
+ * @param hostIds ids of every origin among the outcomes' links
+ * @param notify whether other nodes want a wake-up
+ */
+export async function commitOutcomes(
+  sql: Sql,
+  nodeId: string,
+  outcomes: readonly Outcome[],
+  hostIds: ReadonlyMap<string, number>,
+  notify: boolean,
+): Promise<CommitResult> {
+  return sql.begin(async (tx) => {
+    const hosts = [...new Map(outcomes.map((o) => [o.hostId, { id: o.hostId, fence: o.fence }])).values()];
+    const [crawls, held] = await Promise.all([
+      lockForCommit(tx, [...new Set(outcomes.map((o) => o.crawlId))]),
+      fencedHosts(tx, nodeId, hosts),
+    ]);
+    const eligible = outcomes.filter((o) => held.has(o.hostId) && crawls.has(o.crawlId));
+    const { now, later } = splitAtMaxItems(eligible, crawls);
+    const finished = new Map((await finishRequests(tx, now)).map((row) => [row.crawlId + row.fp, row.depth]));
+    const applied = now.flatMap((outcome) => {
+      const depth = finished.get(outcome.crawlId + outcome.fp);
+      return depth === undefined ? [] : [{ outcome, depth }];
+    });
+    const { discoveries, changed } = await storeApplied(tx, applied, crawls, hostIds);
+    const touched = [...new Set(applied.map(({ outcome }) => outcome.crawlId))];
+    if (notify && touched.length > 0) await notifyCrawls(tx, touched);
+    return {
+      applied: applied.map(({ outcome }) => outcome),
+      postponed: later.filter((o) => !changed.has(o.crawlId)),
+      lostHosts: hosts.map((h) => h.id).filter((id) => !held.has(id)),
+      discoveries,
+      touched,
+      changed,
+    };
+  }) as Promise<CommitResult>;
+}
+
+/**
+ * Outcomes with items that come after the one that fills `maxItems` stay out: the crawl ends here, their requests go back
+ * to the queue with it, and a resumed crawl fetches them again, so that no item of theirs is lost.
+ */
+function splitAtMaxItems(
+  outcomes: readonly Outcome[],
+  crawls: ReadonlyMap<string, LockedCrawl>,
+): { now: Outcome[]; later: Outcome[] } {
+  const room = new Map([...crawls.values()].map((c) => [c.id, c.maxItems === null ? Infinity : c.maxItems - c.items]));
+  const now: Outcome[] = [];
+  const later: Outcome[] = [];
+  for (const outcome of outcomes) {
+    const n = outcome.page?.items.length ?? 0;
+    const left = room.get(outcome.crawlId)!;
+    if (n > 0 && left <= 0) later.push(outcome);
+    else now.push(outcome);
+    room.set(outcome.crawlId, left - n);
+  }
+  return { now, later };
+}
+
+async function storeApplied(
+  tx: Tx,
+  applied: readonly AppliedOutcome[],
+  crawls: ReadonlyMap<string, LockedCrawl>,
+  hostIds: ReadonlyMap<string, number>,
+): Promise<{ discoveries: Discovery[]; changed: Map<string, CrawlState> }> {
+  const deltas = new Map<string, CrawlDelta>();
+  for (const { outcome } of applied) if (!deltas.has(outcome.crawlId)) deltas.set(outcome.crawlId, emptyDelta(outcome.crawlId));
+  const tally = { crawls: deltas, queues: new QueueDeltas(), counts: new CountDeltas() };
+  const { items, cut } = placeItems(applied, crawls, deltas, tally.counts);
+  for (const { outcome } of applied) countOutcome(outcome, deltas.get(outcome.crawlId)!, tally.queues, tally.counts);
+  const discoveries = collectDiscoveries(applied, crawls, hostIds, tally);
+  const [isNew] = await Promise.all([
+    storeDiscoveries(tx, discoveries, crawls, tally),
+    insertItems(tx, items),
+    storePageLinks(tx, applied),
+  ]);
+  await amendRequests(tx, [...cut, ...repeatedRedirects(applied, isNew, tally.counts)]);
+  const [statuses] = await Promise.all([
+    applyCrawlDeltas(tx, [...deltas.values()]),
+    applyQueueDeltas(tx, tally.queues.sorted()),
+    tally.counts.store(tx),
+  ]);
+  return { discoveries, changed: await settleCrawls(tx, statuses) };
+}
+
+/** Gives each item its offset; what goes beyond `maxItems` on the last page is dropped, and counted as that. */
+function placeItems(
+  applied: readonly AppliedOutcome[],
+  crawls: ReadonlyMap<string, LockedCrawl>,
+  deltas: ReadonlyMap<string, CrawlDelta>,
+  counts: CountDeltas,
+): { items: NewItem[]; cut: { crawlId: string; fp: string; reason: string | null; items: number }[] } {
+  const items: NewItem[] = [];
+  const cut = [];
+  for (const { outcome } of applied) {
+    if (outcome.page === null) continue;
+    const crawl = crawls.get(outcome.crawlId)!;
+    const delta = deltas.get(outcome.crawlId)!;
+    const room = crawl.maxItems === null ? Infinity : crawl.maxItems - crawl.items - delta.items;
+    const kept = outcome.page.items.length > room ? outcome.page.items.slice(0, room) : outcome.page.items;
+    const over = outcome.page.items.length - kept.length;
+    if (over > 0) {
+      delta.dropped += over;
+      counts.add(crawl.id, 'drop', 'max_items', over);
+      cut.push({ crawlId: crawl.id, fp: outcome.fp, reason: null, items: kept.length });
+    }
+    for (const item of kept) {
+      const offset = crawl.items + delta.items++;
+      delta.itemBytes += item.size;
+      items.push({ ...item, crawlId: crawl.id, offset, seq: outcome.seq, url: outcome.url, scrapedAt: outcome.fetchedAt });
+    }
+  }
+  return { items, cut };
+}
+
+function countOutcome(outcome: Outcome, delta: CrawlDelta, queues: QueueDeltas, counts: CountDeltas): void {
+  const { crawlId, page } = outcome;
+  const queue = queues.of(crawlId, outcome.hostId);
+  delta.inProgress--;
+  queue.inProgress--;
+  if (outcome.state === 'delayed') {
+    delta.queued++;
+    delta.retried++;
+    queue.queued++;
+  } else {
+    delta[outcome.state]++;
+    queue[outcome.state]++;
+    // Whether a redirect repeats a known URL is not known yet: repeatedRedirects corrects it.
+    if (outcome.reason !== null) counts.add(crawlId, 'reason', outcome.reason);
+  }
+  delta.bodyBytes += outcome.bodyBytes;
+  delta.wireBytes += outcome.wireBytes;
+  if (outcome.status !== null) {
+    counts.add(crawlId, 'status', String(outcome.status));
+    counts.add(crawlId, 'fetch_ms', String(2 ** Math.ceil(Math.log2(Math.max(1, outcome.fetchMs)))));
+  }
+  if (page === null) return;
+  for (const [key, n] of Object.entries(page.fills)) counts.add(crawlId, key.includes('.') ? 'field' : 'type', key, n);
+  for (const [key, n] of Object.entries(page.dropped)) {
+    counts.add(crawlId, 'drop', key, n);
+    delta.dropped += n;
+  }
+  for (const flag of page.flags) counts.add(crawlId, 'flag', flag);
+}
+
+function repeatedRedirects(applied: readonly AppliedOutcome[], isNew: ReadonlySet<string>, counts: CountDeltas) {
+  return applied
+    .filter(({ outcome: o }) => o.reason === 'redirected' && o.page?.links.every((link) => !isNew.has(o.crawlId + link.fp)))
+    .map(({ outcome: o }) => {
+      counts.add(o.crawlId, 'reason', 'redirected', -1);
+      counts.add(o.crawlId, 'reason', 'redirect_duplicate');
+      return { crawlId: o.crawlId, fp: o.fp, reason: 'redirect_duplicate', items: 0 };
+    });
+}

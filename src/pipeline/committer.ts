@@ -1,0 +1,167 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isTransient, type Sql } from '../db/client.ts';
+import { hostIds } from '../db/hosts.ts';
+import type { Outcome } from '../model/outcome.ts';
+import { type CommitResult, commitOutcomes } from './commit.ts';
+
+/** A batch is committed when it is this large … */
+const MAX_BATCH = 256;
+const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+/** … or its first outcome has waited this long. */
+const LINGER_MS = 15;
+/** Outcomes waiting for a commit, above which the node fetches no more. */
+const MAX_PENDING = 1024;
+const MAX_PENDING_BYTES = 64 * 1024 * 1024;
+const MAX_CACHED_ORIGINS = 100_000;
+
+export interface CommitterOptions {
+  sql: Sql;
+  nodeId: string;
+  /** Whether other nodes want wake-ups. */
+  notify: () => boolean;
+  onCommitted: (result: CommitResult, batch: readonly Outcome[]) => void;
+  log: { warn: (detail: object, message: string) => void; error: (detail: object, message: string) => void };
+}
+
+/**
+ * Batches the outcomes of all crawls by size and time and commits them, one transaction at a time. While a batch is being
+ * committed the next one collects, so batches grow with the load by themselves.
+ *
+ * A database that is away is waited for: the batch is kept and repeated, `hasRoom` turns false, and the fetching stops.
+ */
+export class Committer {
+  readonly #options: CommitterOptions;
+  readonly #origins = new Map<string, number>();
+  #pending: Outcome[] = [];
+  #pendingBytes = 0;
+  #running: Promise<void> | null = null;
+  #wake: () => void = () => {};
+  #stopping = new AbortController();
+  /** Commits done, outcomes committed, and the time that the commits took together, in milliseconds. */
+  readonly totals = { commits: 0, outcomes: 0, refused: 0, ms: 0 };
+
+  constructor(options: CommitterOptions) {
+    this.#options = options;
+  }
+
+  /** Outcomes that wait for a commit or are in one. */
+  get pending(): number {
+    return this.#pending.length;
+  }
+
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  /** Have you room? */
+  get hasRoom(): boolean {
+    return this.#pending.length < MAX_PENDING && this.#pendingBytes < MAX_PENDING_BYTES;
+  }
+
+  add(outcome: Outcome): void {
+    this.#pending.push(outcome);
+    this.#pendingBytes += sizeOf(outcome);
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+    if (this.#isFull()) this.#wake();
+  }
+
+  /**
+   * Commits what is pending, then resolves; gives up when the signal fires. What was not committed is fetched again by the
+   * next holder of the lease.
+   */
+  async stop(signal: AbortSignal): Promise<void> {
+    this.#wake();
+    const aborted = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await Promise.race([this.#running ?? Promise.resolve(), aborted]);
+    this.#stopping.abort();
+  }
+
+  #isFull(): boolean {
+    return this.#pending.length >= MAX_BATCH || this.#pendingBytes >= MAX_BATCH_BYTES;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#pending.length > 0 && !this.#stopping.signal.aborted) {
+      if (!this.#isFull()) await this.#linger();
+      const batch = this.#pending.slice(0, MAX_BATCH);
+      await this.#commit(batch);
+      // Only now do they leave the count, so that `hasRoom` sees a slow commit.
+      this.#pending = this.#pending.slice(batch.length);
+      for (const outcome of batch) this.#pendingBytes -= sizeOf(outcome);
+    }
+  }
+
+  #linger(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, LINGER_MS);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** Commits the batch, however long the database is away. A batch that it refuses for good is halved to find the culprit. */
+  async #commit(batch: readonly Outcome[]): Promise<void> {
+    for (let attempt = 0; !this.#stopping.signal.aborted; attempt++) {
+      try {
+        return await this.#commitOnce(batch);
+      } catch (error) {
+        if (isTransient(error)) {
+          this.#options.log.warn({ err: error, attempt }, 'commit failed; it is repeated');
+          await sleep(Math.min(2000, 20 * 2 ** attempt), undefined, { signal: this.#stopping.signal }).catch(() => {});
+        } else return this.#divide(batch, error);
+      }
+    }
+  }
+
+  async #divide(batch: readonly Outcome[], error: unknown): Promise<void> {
+    const half = Math.ceil(batch.length / 2);
+    if (batch.length > 1) {
+      await this.#commit(batch.slice(0, half));
+      await this.#commit(batch.slice(half));
+      return;
+    }
+    const [outcome] = batch as [Outcome];
+    const detail = `could not be stored: ${(error as Error).message}`.slice(0, 500);
+    this.#options.log.error({ err: error, crawl: outcome.crawlId, url: outcome.url }, 'an outcome could not be stored');
+    if (outcome.state === 'failed' && outcome.page === null) throw error;
+    await this.#commit([{ ...outcome, state: 'failed', reason: 'parse_error', detail, page: null, readyAt: null }]);
+  }
+
+  async #commitOnce(batch: readonly Outcome[]): Promise<void> {
+    const started = performance.now();
+    const { sql, nodeId } = this.#options;
+    await this.#resolveOrigins(batch);
+    const result = await commitOutcomes(sql, nodeId, batch, this.#origins, this.#options.notify());
+    this.totals.commits++;
+    this.totals.outcomes += result.applied.length;
+    this.totals.refused += batch.length - result.applied.length - result.postponed.length;
+    this.totals.ms += performance.now() - started;
+    this.#options.onCommitted(result, batch);
+    for (const outcome of result.postponed) this.add(outcome);
+  }
+
+  async #resolveOrigins(batch: readonly Outcome[]): Promise<void> {
+    if (this.#origins.size > MAX_CACHED_ORIGINS) this.#origins.clear();
+    const missing = new Set<string>();
+    for (const { page } of batch)
+      for (const { origin } of page?.links ?? []) if (origin !== null && !this.#origins.has(origin)) missing.add(origin);
+    if (missing.size === 0) return;
+    for (const [origin, id] of await hostIds(this.#options.sql, [...missing])) this.#origins.set(origin, id);
+  }
+}
+
+/** About the bytes that an outcome holds in memory until it is committed. */
+function sizeOf(outcome: Outcome): number {
+  if (outcome.page === null) return 500;
+  let bytes = 500;
+  for (const item of outcome.page.items) bytes += item.size + 100;
+  for (const link of outcome.page.links) bytes += link.url.length + 200;
+  return bytes + outcome.page.linkedFps.length * 40;
+}

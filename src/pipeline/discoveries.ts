@@ -1,0 +1,156 @@
+import type { LockedCrawl } from '../db/outcomes.ts';
+import {
+  type Discovery,
+  fartherLinks,
+  type InsertedRequest,
+  insertDiscoveries,
+  insertPageLinks,
+  type ReconsideredRequest,
+  reconsider,
+} from '../db/discoveries.ts';
+import type { CrawlDelta } from '../db/crawl_counters.ts';
+import type { Tx } from '../db/client.ts';
+import type { QueueDeltas } from '../db/host_queues.ts';
+import type { CountDeltas } from '../db/outcomes.ts';
+import type { Link, Outcome } from '../model/outcome.ts';
+import { rankOf } from '../model/rank.ts';
+import { STATE } from '../model/request.ts';
+
+/** An outcome whose request took it, with the depth that the ledger has for it now. */
+export interface AppliedOutcome {
+  outcome: Outcome;
+  depth: number;
+}
+
+/** What the discoveries of one commit change. */
+export interface Tally {
+  crawls: ReadonlyMap<string, CrawlDelta>;
+  queues: QueueDeltas;
+  counts: CountDeltas;
+}
+
+/**
+ * The requests that a batch discovered, each once, each with its place in the order of discovery. Of two discoveries of
+ * one URL the queued one counts, then the nearer one.
+ */
+export function collectDiscoveries(
+  applied: readonly AppliedOutcome[],
+  crawls: ReadonlyMap<string, LockedCrawl>,
+  hostIds: ReadonlyMap<string, number>,
+  tally: Tally,
+): Discovery[] {
+  const found = new Map<string, Discovery>();
+  for (const { outcome, depth } of applied) {
+    const crawl = crawls.get(outcome.crawlId)!;
+    const hop = outcome.reason === 'redirected';
+    const at = hop ? depth : depth + 1;
+    for (const link of outcome.page?.links ?? []) {
+      const key = outcome.crawlId + link.fp;
+      const reason = judge(link, at, crawl.maxDepth);
+      const known = found.get(key);
+      if (known !== undefined && (known.reason === null || reason !== null) && known.depth <= at) continue;
+      const delta = tally.crawls.get(crawl.id)!;
+      const seq = known?.seq ?? crawl.nextSeq + delta.nextSeq++;
+      found.set(key, {
+        crawlId: crawl.id,
+        fp: link.fp,
+        seq,
+        rank: rankOf(crawl.order, link.priority, at, seq),
+        hostId: link.origin === null ? null : (hostIds.get(link.origin) ?? null),
+        parent: outcome.seq,
+        depth: at,
+        priority: link.priority,
+        redirects: hop ? outcome.redirects + 1 : 0,
+        url: link.url,
+        reason,
+        detail: reason === null ? null : link.detail,
+      });
+    }
+  }
+  // Rows are inserted in the order of their key, so that two transactions meet in the same order.
+  return [...found.values()].sort((a, b) => (a.crawlId === b.crawlId ? (a.fp < b.fp ? -1 : 1) : a.crawlId < b.crawlId ? -1 : 1));
+}
+
+/**
+ * The parser judged the link by the depth at which the page was claimed; if the page has come nearer since, a link that
+ * was too deep for the crawl may not be so any more. (A rule's own `maxDepth` names itself in `detail`.)
+ */
+function judge(link: Link, depth: number, maxDepth: number | null): Link['reason'] {
+  const tooDeepForCrawl = link.reason === 'depth' && link.detail === null;
+  return tooDeepForCrawl && maxDepth !== null && depth <= maxDepth ? null : link.reason;
+}
+
+/** Stores the discoveries and what they change in older rows. @returns the fingerprints that were new, by crawl id + fp */
+export async function storeDiscoveries(
+  tx: Tx,
+  discoveries: readonly Discovery[],
+  crawls: ReadonlyMap<string, LockedCrawl>,
+  tally: Tally,
+): Promise<Set<string>> {
+  const queueable = discoveries.filter((d) => d.reason === null);
+  const nearer = queueable.map((d) => crawls.get(d.crawlId)!.maxDepth !== null);
+  // Sent in this order on one connection: `reconsider` must not see the rows of this insert.
+  const [changed, inserted] = await Promise.all([reconsider(tx, queueable, nearer), insertDiscoveries(tx, discoveries)]);
+  const isNew = countInserted(discoveries, inserted, tally);
+  await comeNearer(tx, changed, crawls, tally);
+  return isNew;
+}
+
+function countInserted(discoveries: readonly Discovery[], inserted: readonly InsertedRequest[], tally: Tally): Set<string> {
+  const isNew = new Set(inserted.map((row) => row.crawlId + row.fp));
+  for (const row of discoveries) {
+    if (!isNew.has(row.crawlId + row.fp)) continue;
+    const delta = tally.crawls.get(row.crawlId)!;
+    delta.discovered++;
+    if (row.reason === null && row.hostId !== null) {
+      delta.queued++;
+      tally.queues.queue(row.crawlId, row.hostId, row.rank);
+    } else {
+      delta.skipped++;
+      tally.counts.add(row.crawlId, 'reason', row.reason ?? 'bad_url');
+    }
+  }
+  return isNew;
+}
+
+/** Counts what was reconsidered, and goes on to the pages behind those that came nearer after they were fetched. */
+async function comeNearer(
+  tx: Tx,
+  first: readonly ReconsideredRequest[],
+  crawls: ReadonlyMap<string, LockedCrawl>,
+  tally: Tally,
+): Promise<void> {
+  for (let changed = first; changed.length > 0; ) {
+    for (const row of changed) countReconsidered(row, crawls, tally);
+    const pages = changed.filter((row) => row.was === STATE.done && crawls.get(row.crawlId)!.maxDepth !== null);
+    if (pages.length === 0) return;
+    const behind = (await fartherLinks(tx, pages)).map((row) => {
+      const crawl = crawls.get(row.crawlId)!;
+      const rank = rankOf(crawl.order, row.priority, row.depth, row.seq);
+      return { ...row, rank, hostId: null, reason: null, detail: null };
+    });
+    const reachable = behind.filter((row) => row.depth <= (crawls.get(row.crawlId)!.maxDepth ?? Infinity));
+    changed = await reconsider(tx, reachable, reachable.map(() => true));
+  }
+}
+
+function countReconsidered(row: ReconsideredRequest, crawls: ReadonlyMap<string, LockedCrawl>, tally: Tally): void {
+  if (row.state !== STATE.queued || row.hostId === null) return;
+  const delta = tally.crawls.get(row.crawlId)!;
+  const rank = rankOf(crawls.get(row.crawlId)!.order, 2047, row.depth, 0);
+  tally.queues.queue(row.crawlId, row.hostId, rank);
+  if (row.was === STATE.queued) tally.queues.of(row.crawlId, row.hostId).queued--;
+  else {
+    delta.queued++;
+    delta.skipped--;
+    tally.counts.add(row.crawlId, 'reason', row.wasReason ?? 'denied', -1);
+  }
+}
+
+/** For crawls with `maxDepth`: which pages link where, so that `comeNearer` can follow it later. */
+export async function storePageLinks(tx: Tx, applied: readonly AppliedOutcome[]): Promise<void> {
+  const pages = applied
+    .filter(({ outcome }) => outcome.page !== null && outcome.page.linkedFps.length > 0)
+    .map(({ outcome }) => ({ crawlId: outcome.crawlId, seq: outcome.seq, fps: outcome.page!.linkedFps }));
+  await insertPageLinks(tx, pages);
+}

@@ -1,0 +1,196 @@
+import { type Static, type TSchema, Type } from 'typebox';
+import {
+  ChangeCrawlSchema,
+  CRAWL_STATES,
+  CrawlSchema,
+  CrawlStatsSchema,
+  STOP_REASONS,
+  StartCrawlSchema,
+} from '../model/crawl.ts';
+import { REQUEST_STATES, ReasonSchema } from '../model/request.ts';
+import { SettingsSchema, SpiderSchema } from '../model/spider.ts';
+
+const orNull = <T extends TSchema>(schema: T, description?: string) =>
+  Type.Union([schema, Type.Null()], description === undefined ? {} : { description });
+const text = Type.String();
+const integer = Type.Integer();
+const time = Type.String({ format: 'date-time' });
+
+const ProblemSchema = Type.Object(
+  {
+    type: Type.String({ description: 'Stable code; docs/errors.md lists them' }),
+    title: text,
+    status: integer,
+    detail: text,
+    requestId: Type.String({ description: 'Names this request in the log' }),
+    errors: Type.Optional(
+      Type.Array(
+        Type.Object({
+          pointer: Type.String({
+            description: 'JSON pointer into the body; `?name` for the query, `Name:` for a header',
+          }),
+          code: text,
+          message: text,
+        }),
+      ),
+    ),
+  },
+  {
+    description: 'An error, as RFC 9457 describes',
+    examples: [
+      {
+        type: 'invalid_request',
+        title: 'The request is not valid',
+        status: 422,
+        detail: 'One field is not valid; nothing was stored',
+        requestId: '4b1f0d6e-6f0c-4d63-9d5c-0f0c7a1c2b3a',
+        errors: [
+          {
+            pointer: '/settings/maxPges',
+            code: 'unknown_field',
+            message: 'there is no field `maxPges`; did you mean `maxPages`?',
+          },
+        ],
+      },
+    ],
+  },
+);
+
+const ItemSchema = Type.Object(
+  {
+    offset: Type.Integer({ minimum: 0, description: 'Place in the crawl: 0, 1, 2 … without a gap, in commit order' }),
+    type: text,
+    url: text,
+    data: Type.Unsafe<unknown>({ description: 'The fields, exactly as they were produced' }),
+    scrapedAt: time,
+  },
+  {
+    examples: [
+      {
+        offset: 17,
+        type: 'book',
+        url: 'https://books.example/catalogue/emma/index.html',
+        data: { title: 'Emma', price: 17.99 },
+        scrapedAt: '2026-11-23T09:30:00.000Z',
+      },
+    ],
+  },
+);
+
+export const ItemPageSchema = Type.Object({
+  items: Type.Array(Type.Unsafe<unknown>({ $ref: 'Item#' })),
+  next: orNull(integer, 'Give it as `after` for the next page; null: the crawl has ended and all was read'),
+  state: Type.Enum([...CRAWL_STATES]),
+});
+
+export const LedgerRequestSchema = Type.Object({
+  seq: Type.Integer({ description: 'Order of discovery' }),
+  url: text,
+  state: Type.Enum([...REQUEST_STATES]),
+  reason: orNull(ReasonSchema),
+  detail: orNull(text, 'The rule that decided, or what the fetch said'),
+  status: orNull(integer),
+  depth: integer,
+  priority: integer,
+  attempts: integer,
+  redirects: integer,
+  parent: orNull(text, 'The URL that discovered it; null: a start URL'),
+  retryAt: orNull(time),
+  finishedAt: orNull(time),
+  items: integer,
+  bytes: orNull(integer),
+  fetchMs: orNull(integer),
+});
+export type LedgerRequest = Static<typeof LedgerRequestSchema>;
+
+export const WhySchema = Type.Object({
+  request: Type.Unsafe<LedgerRequest>({ $ref: 'LedgerRequest#' }),
+  explanation: Type.String({ description: 'What happened and why, in one sentence' }),
+  discoveredFrom: Type.Array(Type.Object({ url: text, depth: integer }), {
+    description: 'The page that linked to it, the page that linked to that one, and so on: at most 20',
+  }),
+});
+
+const counts = Type.Record(text, integer);
+export const StatsSchema = Type.Object({
+  state: Type.Enum([...CRAWL_STATES]),
+  stopReason: orNull(Type.Enum([...STOP_REASONS])),
+  counts: CrawlStatsSchema,
+  seconds: Type.Number({ description: 'From the start to the end or to now' }),
+  pagesPerSecond: Type.Number(),
+  itemsPerSecond: Type.Number(),
+  byReason: counts,
+  byStatus: counts,
+  dropped: counts,
+  itemTypes: counts,
+  fields: Type.Record(
+    text,
+    Type.Object({ filled: integer, rate: Type.Number({ description: 'Share of the items of its type that have it' }) }),
+    { description: 'By `type.field`' },
+  ),
+  fetchMs: Type.Object(
+    { p50: orNull(integer), p90: orNull(integer), p99: orNull(integer) },
+    { description: 'Upper bounds: the histogram doubles from bucket to bucket' },
+  ),
+  hosts: Type.Array(
+    Type.Object({
+      origin: text,
+      queued: integer,
+      inProgress: integer,
+      done: integer,
+      failed: integer,
+      skipped: integer,
+    }),
+    { description: 'The hundred with the most requests' },
+  ),
+});
+export type Stats = Static<typeof StatsSchema>;
+
+const startExamples = [
+  { startUrls: ['https://books.example/'] },
+  {
+    spider: {
+      name: 'books',
+      pages: [
+        {
+          items: [
+            {
+              type: 'book',
+              each: 'article.product',
+              fields: { title: 'h3', price: { selector: '.price', as: 'number' } },
+            },
+          ],
+          follow: [{ selector: 'a.next' }],
+        },
+      ],
+    },
+    startUrls: ['https://books.example/'],
+    settings: { maxPages: 1000, delayMs: 250 },
+    labels: { team: 'research' },
+  },
+];
+
+/** Every shared schema by its name in the OpenAPI document. */
+export const COMPONENTS: Readonly<Record<string, TSchema>> = {
+  Problem: ProblemSchema,
+  Spider: SpiderSchema,
+  Settings: SettingsSchema,
+  StartCrawl: { ...StartCrawlSchema, examples: startExamples },
+  ChangeCrawl: { ...ChangeCrawlSchema, examples: [{ settings: { maxPages: 2000 } }] },
+  Crawl: CrawlSchema,
+  Item: ItemSchema,
+  ItemPage: ItemPageSchema,
+  LedgerRequest: LedgerRequestSchema,
+  Why: WhySchema,
+  Stats: StatsSchema,
+};
+
+/** A reference to a shared schema that keeps the type. */
+export const ref = <T>(name: string) => Type.Unsafe<T>({ $ref: `${name}#` });
+
+const problem = { 'application/problem+json': { schema: { $ref: 'Problem#' } } };
+/** The answers that every route may give besides its own. */
+export const errorResponses = {
+  '4xx': { description: 'The request was refused; nothing was done', content: problem },
+  '5xx': { description: 'The service could not do it', content: problem },
+};

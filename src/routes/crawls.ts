@@ -1,0 +1,230 @@
+import { createHash } from 'node:crypto';
+import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { Check } from 'typebox/value';
+import { type CrawlFilter, findCrawl, listCrawls, toCrawl } from '../db/crawls.ts';
+import {
+  cancelCrawl,
+  changeCrawl,
+  deleteCrawl,
+  inputProblems,
+  pauseCrawl,
+  refuse,
+  resumeCrawl,
+  type StartOptions,
+  startCrawl,
+} from '../engine/lifecycle.ts';
+import { ApiError } from '../errors.ts';
+import { type ChangeCrawl, CRAWL_STATES, type Crawl, type StartCrawl, StartCrawlSchema } from '../model/crawl.ts';
+import { errorResponses, ref } from './components.ts';
+import type { App, RouteDeps } from './deps.ts';
+import { invalid } from './schemas.ts';
+import { withoutProblems } from './validate.ts';
+
+export const CrawlParams = Type.Object({ id: Type.String({ description: 'Id of the crawl' }) });
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** The crawl's id from the path. @throws ApiError `crawl_not_found` where it cannot be one */
+export function crawlId(params: { id: string }): string {
+  if (!UUID.test(params.id)) throw new ApiError('crawl_not_found', `There is no crawl ${params.id.slice(0, 100)}`);
+  return params.id.toLowerCase();
+}
+
+const ListQuery = Type.Object(
+  {
+    state: Type.Optional(Type.Enum([...CRAWL_STATES])),
+    spider: Type.Optional(Type.String({ description: 'Name of the spider' })),
+    label: Type.Optional(Type.String({ description: '`key:value`' })),
+    cursor: Type.Optional(Type.String({ description: '`next` of the page before' })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'Default 20' })),
+  },
+  { additionalProperties: false },
+);
+const CrawlList = Type.Object({
+  crawls: Type.Array(ref<Crawl>('Crawl')),
+  next: Type.Union([Type.String(), Type.Null()], { description: 'Give it as `cursor` for the next page' }),
+});
+const IdempotencyHeader = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({ minLength: 1, maxLength: 255, description: 'The same key and body start one crawl, kept for a day' }),
+  ),
+});
+
+const crawlAnswer = (description: string) => ({ 200: { description, ...ref<Crawl>('Crawl') }, ...errorResponses });
+
+/** `/crawls` and what changes one of them. */
+export function crawlRoutes(app: App, deps: RouteDeps): void {
+  startRoute(app, deps);
+  listRoute(app, deps);
+  oneCrawlRoutes(app, deps);
+  actionRoutes(app, deps);
+}
+
+function startRoute(app: App, deps: RouteDeps): void {
+  app.post(
+    '/crawls',
+    {
+      attachValidation: true,
+      schema: {
+        summary: 'Start a crawl',
+        description: 'A start URL alone is enough: then each page yields its title, text and links.',
+        tags: ['crawls'],
+        headers: IdempotencyHeader,
+        body: ref<StartCrawl>('StartCrawl'),
+        response: { 201: { description: 'It was started', ...ref<Crawl>('Crawl') }, ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      if (request.validationError !== undefined) await refuseBody(request, deps);
+      const options = { checkSpider: deps.checkSpider, idempotency: idempotencyOf(request) };
+      const started = await startCrawl(deps.sql, request.body, options);
+      if (started.replayed) reply.header('idempotent-replayed', 'true');
+      else deps.onCrawlChanged(started.crawl.id);
+      return reply.code(started.status).header('location', started.location).send(started.crawl);
+    },
+  );
+}
+
+/** Adds to what the schema found what is wrong with the rest of the body, so that all mistakes come at once. */
+async function refuseBody(request: FastifyRequest, deps: RouteDeps): Promise<never> {
+  const error: unknown = request.validationError;
+  if (!(error instanceof ApiError) || request.validationError?.validationContext !== 'body') throw error;
+  if (error.problems.some(({ code }) => code === 'too_deep')) throw error;
+  const rest = withoutProblems(request.body, error.problems);
+  const more = Check(StartCrawlSchema, rest) ? await inputProblems(rest, deps.checkSpider) : [];
+  const known = new Set(error.problems.map(({ pointer }) => pointer));
+  refuse([...error.problems, ...more.filter(({ pointer }) => !known.has(pointer))]);
+  throw error;
+}
+
+function idempotencyOf(request: FastifyRequest): StartOptions['idempotency'] {
+  const key = request.headers['idempotency-key'];
+  if (typeof key !== 'string') return undefined;
+  const bodyHash = createHash('sha256').update(JSON.stringify(request.body)).digest('hex');
+  return { principal: request.principal, key, bodyHash };
+}
+
+function listRoute(app: App, deps: RouteDeps): void {
+  app.get(
+    '/crawls',
+    {
+      schema: {
+        summary: 'List crawls, newest first',
+        tags: ['crawls'],
+        querystring: ListQuery,
+        response: { 200: { description: 'A page of crawls', ...CrawlList }, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { state, spider, label, cursor, limit = 20 } = request.query;
+      const filter: CrawlFilter = {
+        state,
+        spider,
+        label: readLabel(label),
+        before: readCursor(cursor),
+        limit: limit + 1,
+      };
+      const rows = await listCrawls(deps.sql, filter);
+      const page = rows.slice(0, limit);
+      const last = rows.length > limit ? page.at(-1) : undefined;
+      return { crawls: page.map(toCrawl), next: last === undefined ? null : writeCursor(last.cursor_at, last.id) };
+    },
+  );
+}
+
+function readLabel(text: string | undefined): CrawlFilter['label'] {
+  if (text === undefined) return undefined;
+  const colon = text.indexOf(':');
+  if (colon < 1) throw invalid([{ pointer: '?label', code: 'bad_format', message: 'expected key:value' }]);
+  return { key: text.slice(0, colon), value: text.slice(colon + 1) };
+}
+
+function writeCursor(createdAt: string, id: string): string {
+  return Buffer.from(`${createdAt}|${id}`).toString('base64url');
+}
+
+function readCursor(cursor: string | undefined): CrawlFilter['before'] {
+  if (cursor === undefined) return undefined;
+  const [createdAt = '', id = ''] = Buffer.from(cursor, 'base64url').toString().split('|');
+  if (
+    !UUID.test(id) ||
+    !/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d[\d.:+-]*$/.test(createdAt) ||
+    Number.isNaN(Date.parse(createdAt.slice(0, 19)))
+  )
+    throw invalid([{ pointer: '?cursor', code: 'bad_format', message: 'expected the `next` of the page before' }]);
+  return { createdAt, id };
+}
+
+function oneCrawlRoutes(app: App, deps: RouteDeps): void {
+  const common = { tags: ['crawls'], params: CrawlParams };
+  app.get(
+    '/crawls/:id',
+    { schema: { ...common, summary: 'One crawl', response: crawlAnswer('The crawl') } },
+    async (request) => {
+      const id = crawlId(request.params);
+      const row = await findCrawl(deps.sql, id);
+      if (row === null) throw new ApiError('crawl_not_found', `There is no crawl ${id}`);
+      return toCrawl(row);
+    },
+  );
+  app.patch(
+    '/crawls/:id',
+    {
+      schema: {
+        ...common,
+        summary: 'Change limits, speed and labels',
+        description: 'Settings are merged into the crawl’s; labels replace its labels. Works while it runs.',
+        body: ref<ChangeCrawl>('ChangeCrawl'),
+        response: crawlAnswer('The crawl, changed'),
+      },
+    },
+    async (request) => {
+      const crawl = await changeCrawl(deps.sql, crawlId(request.params), request.body);
+      deps.onCrawlChanged(crawl.id);
+      return crawl;
+    },
+  );
+  app.delete(
+    '/crawls/:id',
+    {
+      schema: {
+        ...common,
+        summary: 'Delete a crawl that has ended, with its items and ledger',
+        response: { 204: { description: 'It is gone', type: 'null' }, ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      await deleteCrawl(deps.sql, crawlId(request.params));
+      return reply.code(204).send();
+    },
+  );
+}
+
+const ACTIONS = [
+  [
+    'pause',
+    pauseCrawl,
+    'Pause a crawl',
+    'Fetches under way are finished and committed first: `pausing`, then `paused`.',
+  ],
+  [
+    'resume',
+    resumeCrawl,
+    'Resume a crawl',
+    'Also continues one that stopped at a limit, once that has been raised by PATCH.',
+  ],
+  ['cancel', cancelCrawl, 'Cancel a crawl', 'Keeps what was committed.'],
+] as const;
+
+function actionRoutes(app: App, deps: RouteDeps): void {
+  for (const [name, act, summary, description] of ACTIONS)
+    app.post(
+      `/crawls/:id/${name}`,
+      { schema: { tags: ['crawls'], params: CrawlParams, summary, description, response: crawlAnswer('The crawl') } },
+      async (request) => {
+        const crawl = await act(deps.sql, crawlId(request.params));
+        deps.onCrawlChanged(crawl.id);
+        return crawl;
+      },
+    );
+}

@@ -1,0 +1,46 @@
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyTypeProvider,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { Static, TSchema } from 'typebox';
+import type { Sql } from '../db/client.ts';
+import type { Problem, Spider } from '../model/spider.ts';
+import type { ItemReader } from '../stream/reader.ts';
+import type { Wakeups } from '../stream/wakeups.ts';
+
+/** What the routes need of the service around them. */
+export interface RouteDeps {
+  /** A pool for the API alone, so that readers never queue before a commit. */
+  sql: Sql;
+  wakeups: Wakeups;
+  reader: ItemReader;
+  /** Checks a spider's selectors, patterns and fields off the event loop; pointers start at the spider. */
+  checkSpider: (spider: Spider) => Promise<Problem[]>;
+  /** Tells the engine that a crawl was started, stopped or changed. */
+  onCrawlChanged: (crawlId: string) => void;
+  /** Everything that is measured, as Prometheus text. */
+  metrics: () => Promise<string>;
+  ready: () => Promise<{ ok: boolean; checks: Record<string, string> }>;
+  /** Fires when the service stops: streams end so that they can be resumed. */
+  closing: AbortSignal;
+  /** Told the milliseconds from a commit to the moment its items were handed to a reader's connection. */
+  onDelivered?: ((ms: number) => void) | undefined;
+}
+
+/** Types a handler's body, query and params by their schemas. */
+export interface SchemaTypes extends FastifyTypeProvider {
+  validator: this['schema'] extends TSchema ? Static<this['schema']> : unknown;
+  serializer: unknown;
+}
+
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  SchemaTypes
+>;

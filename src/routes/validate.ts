@@ -1,0 +1,205 @@
+import type { Problem } from '../model/spider.ts';
+
+/** The keywords of JSON Schema that this API's schemas use. */
+export interface Schema {
+  type?: string;
+  properties?: Record<string, Schema>;
+  patternProperties?: Record<string, Schema>;
+  additionalProperties?: boolean | Schema;
+  required?: string[];
+  items?: Schema;
+  anyOf?: Schema[];
+  enum?: unknown[];
+  minimum?: number;
+  maximum?: number;
+  minLength?: number;
+  maxLength?: number;
+  pattern?: string;
+  minItems?: number;
+  maxItems?: number;
+  minProperties?: number;
+  maxProperties?: number;
+}
+
+const MAX_PROBLEMS = 100;
+/** Nesting of a body. Far above any real one, far below what overflows a stack. */
+const MAX_NESTING = 64;
+
+/**
+ * Says why a value does not fit a schema: every bad field at once, with what was found and what was expected. Whether it
+ * fits is decided elsewhere, by the compiled schema; this only explains.
+ *
+ * @param at pointer of the value
+ */
+export function explain(schema: Schema, value: unknown, at: string): Problem[] {
+  return [...problems(schema, value, at)].slice(0, MAX_PROBLEMS);
+}
+
+function* problems(schema: Schema, value: unknown, at: string): Generator<Problem> {
+  if (schema.anyOf !== undefined) {
+    const branch = schema.anyOf.find((one) => fitsType(one, value));
+    if (branch === undefined) yield wrongType(schema, value, at);
+    else yield* problems(branch, value, at);
+  } else if (schema.enum !== undefined && !schema.enum.includes(value)) {
+    yield problem(at, 'bad_value', value, `one of ${schema.enum.map((word) => JSON.stringify(word)).join(', ')}`);
+  } else if (!fitsType(schema, value)) {
+    yield wrongType(schema, value, at);
+  } else if (typeof value === 'string') yield* stringProblems(schema, value, at);
+  else if (typeof value === 'number') yield* numberProblems(schema, value, at);
+  else if (Array.isArray(value)) yield* arrayProblems(schema, value, at);
+  else if (typeof value === 'object' && value !== null)
+    yield* objectProblems(schema, value as Record<string, unknown>, at);
+}
+
+function fitsType(schema: Schema, value: unknown): boolean {
+  switch (schema.type) {
+    case undefined:
+      return true;
+    case 'integer':
+      return Number.isInteger(value);
+    case 'array':
+      return Array.isArray(value);
+    case 'object':
+      return typeof value === 'object' && value !== null && !Array.isArray(value);
+    case 'null':
+      return value === null;
+    default:
+      return typeof value === schema.type;
+  }
+}
+
+function wrongType(schema: Schema, value: unknown, at: string): Problem {
+  return problem(at, 'wrong_type', value, typeName(schema));
+}
+
+function typeName(schema: Schema): string {
+  if (schema.anyOf !== undefined) return schema.anyOf.map(typeName).join(' or ');
+  if (schema.type === 'integer') return 'a whole number';
+  if (schema.type === 'null') return 'null';
+  if (schema.type === 'array') return 'a list';
+  if (schema.type === 'boolean') return 'true or false';
+  if (schema.type !== 'object') return `a ${schema.type ?? 'value'}`;
+  const needed = schema.required ?? [];
+  return needed.length > 0 ? `an object {${needed.join(', ')}}` : 'an object';
+}
+
+function* stringProblems(schema: Schema, value: string, at: string): Generator<Problem> {
+  const length = [...value].length;
+  if (schema.minLength !== undefined && length < schema.minLength)
+    yield problem(
+      at,
+      'too_short',
+      value,
+      schema.minLength === 1 ? 'a string that is not empty' : `at least ${schema.minLength} characters`,
+    );
+  if (schema.maxLength !== undefined && length > schema.maxLength)
+    yield problem(at, 'too_long', value, `at most ${schema.maxLength} characters`);
+  if (schema.pattern !== undefined && !new RegExp(schema.pattern, 'u').test(value))
+    yield problem(at, 'bad_format', value, `a string that matches ${schema.pattern}`);
+}
+
+function* numberProblems(schema: Schema, value: number, at: string): Generator<Problem> {
+  const { minimum = -Infinity, maximum = Infinity } = schema;
+  if (value < minimum || value > maximum)
+    yield problem(at, 'out_of_range', value, maximum === Infinity ? `at least ${minimum}` : `${minimum} to ${maximum}`);
+}
+
+function* arrayProblems(schema: Schema, value: unknown[], at: string): Generator<Problem> {
+  const { minItems = 0, maxItems = Infinity } = schema;
+  if (value.length < minItems) yield problem(at, 'too_short', value, `at least ${minItems} of them`);
+  if (value.length > maxItems) yield problem(at, 'too_long', value, `at most ${maxItems} of them`);
+  else if (schema.items !== undefined)
+    for (const [i, entry] of value.entries()) yield* problems(schema.items, entry, `${at}/${i}`);
+}
+
+function* objectProblems(schema: Schema, value: Record<string, unknown>, at: string): Generator<Problem> {
+  for (const key of schema.required ?? [])
+    if (!Object.hasOwn(value, key))
+      yield { pointer: child(at, key), code: 'required', message: `\`${key}\` is missing` };
+  const size = Object.keys(value).length;
+  const { minProperties = 0, maxProperties = Infinity } = schema;
+  if (size < minProperties) yield problem(at, 'too_short', value, `at least ${minProperties} of its fields`);
+  if (size > maxProperties) yield problem(at, 'too_long', value, `at most ${maxProperties} fields`);
+  for (const [key, entry] of Object.entries(value)) {
+    const inner = schemaOf(schema, key);
+    if (inner === false) yield unknownField(schema, key, at);
+    else if (inner !== true) yield* problems(inner, entry, child(at, key));
+  }
+}
+
+function schemaOf(schema: Schema, key: string): Schema | boolean {
+  if (schema.properties !== undefined && Object.hasOwn(schema.properties, key)) return schema.properties[key]!;
+  for (const [pattern, inner] of Object.entries(schema.patternProperties ?? {}))
+    if (new RegExp(pattern, 'u').test(key)) return inner;
+  return schema.additionalProperties ?? true;
+}
+
+function unknownField(schema: Schema, key: string, at: string): Problem {
+  const names = Object.keys(schema.properties ?? {});
+  const near = names
+    .map((name) => ({ name, distance: editDistance(key.toLowerCase().slice(0, 50), name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)[0];
+  const close = near !== undefined && near.distance <= Math.max(2, Math.floor(key.length / 3));
+  const hint = close ? `did you mean \`${near.name}\`?` : `known fields: ${names.join(', ')}`;
+  return { pointer: child(at, key), code: 'unknown_field', message: `there is no field \`${shorten(key)}\`; ${hint}` };
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+function problem(pointer: string, code: string, found: unknown, expected: string): Problem {
+  return { pointer, code, message: `found ${show(found)}; expected ${expected}` };
+}
+
+/** A value as it reads in a message: short, its kind clear. */
+function show(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : `a list of ${value.length}`;
+  if (typeof value === 'object' && value !== null)
+    return Object.keys(value).length === 0 ? 'an empty object' : 'an object';
+  return typeof value === 'string' ? `the string ${JSON.stringify(shorten(value))}` : String(value);
+}
+
+function shorten(text: string): string {
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}
+
+/** JSON pointer of a member (RFC 6901). */
+function child(at: string, key: string): string {
+  return `${at}${at === '?' ? '' : '/'}${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+}
+
+/** True where a body is nested so deep that walking it could overflow a stack. */
+export function tooDeep(body: unknown): boolean {
+  let level = [body];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_NESTING) return true;
+    level = level.flatMap((value) => (typeof value === 'object' && value !== null ? Object.values(value) : []));
+  }
+  return false;
+}
+
+/** The value without the members that have problems, so that the rest can still be checked. Members of lists stay. */
+export function withoutProblems<T>(value: T, found: readonly Problem[]): T {
+  const rest = structuredClone(value);
+  for (const { pointer } of found) {
+    const path = pointer
+      .split('/')
+      .slice(1)
+      .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
+    const last = path.pop();
+    let at: unknown = rest;
+    for (const part of path) at = typeof at === 'object' && at !== null ? Reflect.get(at, part) : undefined;
+    if (last !== undefined && typeof at === 'object' && at !== null && !Array.isArray(at))
+      Reflect.deleteProperty(at, last);
+  }
+  return rest;
+}

@@ -1,0 +1,210 @@
+import { randomUUID } from 'node:crypto';
+import { resolve } from 'node:path';
+import { type Logger, pino } from 'pino';
+import { buildApp } from './app.ts';
+import { type Config, readConfig } from './config.ts';
+import { openPool, type Sql } from './db/client.ts';
+import { EmbeddedServerError, startEmbedded } from './db/embedded.ts';
+import { MigrationError, migrate } from './db/migrate.ts';
+import { Downloader } from './downloader/downloader.ts';
+import { EgressGuard } from './downloader/egress.ts';
+import { Engine } from './engine/engine.ts';
+import { Metrics } from './engine/metrics.ts';
+import { StartupError } from './errors.ts';
+import { KnownFingerprints } from './model/known.ts';
+import { ParserPool } from './parser/pool.ts';
+import { Wakeups } from './stream/wakeups.ts';
+
+/** Time for what is in flight to end and commit after SIGTERM. */
+const GRACE_MS = 10_000;
+/** 2¹⁸ fingerprints, 5 MB. */
+const KNOWN_SLOTS = 2 ** 18;
+const CHANNEL = 'orbweaver';
+
+/** Closes what was started, the last first. */
+class Closers {
+  readonly #stack: { name: string; close: () => Promise<unknown> | unknown }[] = [];
+
+  add(name: string, close: () => Promise<unknown> | unknown): void {
+    this.#stack.push({ name, close });
+  }
+
+  async run(log: Logger): Promise<void> {
+    for (let entry = this.#stack.pop(); entry !== undefined; entry = this.#stack.pop()) {
+      try {
+        await entry.close();
+      } catch (error) {
+        log.warn({ err: error }, `${entry.name} did not close`);
+      }
+    }
+  }
+}
+
+function makeLog(config: Config): Logger {
+  const pretty = process.stdout.isTTY === true;
+  return pino({
+    level: config.logLevel,
+    base: null,
+    ...(pretty ? { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname' } } } : {}),
+  });
+}
+
+async function startDatabase(config: Config, closers: Closers, log: Logger, fail: (why: string) => void): Promise<string> {
+  if (config.databaseUrl !== null) return config.databaseUrl;
+  const server = await startEmbedded({
+    dataDir: resolve(config.dataDir),
+    log: (line) => log.debug({ source: 'postgres' }, line),
+    onExit: (code, signal) => fail(`the embedded PostgreSQL ended by itself (${signal ?? code}); see its log in DATA_DIR`),
+  });
+  closers.add('the embedded database', () => server.stop());
+  if (server.adopted) log.info({}, 'adopted the embedded PostgreSQL of an earlier process');
+  return server.url;
+}
+
+function openPools(url: string, closers: Closers): { engineSql: Sql; apiSql: Sql } {
+  // Two pools: a thousand readers of the API can never stand in a queue before a commit.
+  const engineSql = openPool(url, 4, 'orbweaver engine');
+  const apiSql = openPool(url, 10, 'orbweaver api');
+  closers.add('the database pools', () => Promise.all([engineSql.end({ timeout: 5 }), apiSql.end({ timeout: 5 })]));
+  return { engineSql, apiSql };
+}
+
+async function checkReady(sql: Sql, engine: Engine): Promise<{ ok: boolean; checks: Record<string, string> }> {
+  const database = await Promise.race([
+    sql`select 1`.then(
+      () => 'ok',
+      () => 'does not answer',
+    ),
+    new Promise<string>((done) => setTimeout(done, 2000, 'does not answer within 2 s').unref()),
+  ]);
+  const lease = engine.healthy ? 'ok' : 'the node has no valid lease: no heartbeat reached the database';
+  return { ok: database === 'ok' && lease === 'ok', checks: { database, lease } };
+}
+
+interface Parts {
+  parser: ParserPool;
+  downloader: Downloader;
+  engine: Engine;
+  wakeups: Wakeups;
+}
+
+async function startEngine(config: Config, sql: Sql, closers: Closers, log: Logger): Promise<Parts> {
+  const known = new KnownFingerprints(KNOWN_SLOTS);
+  const threads = config.role === 'api' ? 1 : config.parserThreads;
+  const parser = new ParserPool({
+    threads,
+    memoryMb: config.parserMemoryMb,
+    known: known.buffer,
+    log: (message, detail) => log.warn(detail, message),
+  });
+  await parser.start();
+  closers.add('the parser pool', () => parser.stop());
+  const downloader = new Downloader({ egress: new EgressGuard({ allow: [...config.egressAllow] }) });
+  closers.add('the downloader', () => downloader.close());
+  const wakeups = new Wakeups();
+  const engine = new Engine({
+    sql,
+    nodeId: randomUUID(),
+    role: config.role,
+    maxFetches: config.maxFetches,
+    downloader,
+    parser,
+    known,
+    onCommitted: (ids) => wakeups.publish(ids),
+    log,
+  });
+  await engine.start();
+  closers.add('the engine', () => engine.stop(GRACE_MS));
+  return { parser, downloader, engine, wakeups };
+}
+
+/** Wake-ups from other nodes: `crawls` have new items, `changed` was started, paused or changed through their API. */
+function onNotify(payload: string, wakeups: Wakeups, engine: Engine): void {
+  const { crawls, changed } = JSON.parse(payload) as { crawls?: string[]; changed?: string };
+  if (crawls !== undefined) wakeups.publish(crawls);
+  if (changed !== undefined) {
+    wakeups.publish([changed]);
+    engine.wake();
+  }
+}
+
+async function serve(config: Config, log: Logger, closers: Closers, fail: (why: string) => void): Promise<void> {
+  const url = await startDatabase(config, closers, log, fail);
+  const { engineSql, apiSql } = openPools(url, closers);
+  await migrate(engineSql);
+  const { parser, downloader, engine, wakeups } = await startEngine(config, engineSql, closers, log);
+  const metrics = new Metrics({ engine, downloader, parser, streams: () => wakeups.size });
+  closers.add('the metrics', () => metrics.stop());
+  const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, wakeups, engine));
+  closers.add('the listener', unlisten);
+  const closing = new AbortController();
+  const app = await buildApp({
+    sql: apiSql,
+    config,
+    log,
+    wakeups,
+    checkSpider: (spider) => parser.check(spider),
+    onCrawlChanged: (id) => {
+      engine.wake();
+      wakeups.publish([id]);
+      if (engine.hasOthers) void apiSql.notify(CHANNEL, JSON.stringify({ changed: id })).catch(() => {});
+    },
+    onDelivered: (ms) => metrics.delivered(ms),
+    metrics: () => metrics.text(),
+    ready: () => checkReady(apiSql, engine),
+    closing: closing.signal,
+  });
+  closers.add('the API', () => {
+    closing.abort();
+    return app.close();
+  });
+  if (config.role === 'worker') return console.log('Orbweaver works (ROLE=worker: no API)');
+  const address = await app.listen({ host: config.host, port: config.port });
+  console.log(`Orbweaver listens on ${address} (API docs: ${address}/docs)`);
+}
+
+/** One line for the operator where the cause is known; the stack where it is not. */
+function explain(error: unknown): string {
+  if (error instanceof StartupError || error instanceof EmbeddedServerError || error instanceof MigrationError)
+    return error.message;
+  const { code, message, port, stack } = error as NodeJS.ErrnoException & { port?: number };
+  if (code === 'EADDRINUSE') return `port ${port} is taken: set PORT to another one, or to 0 for any free one`;
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return `HOST cannot be listened on: ${message}`;
+  if (code === '28P01' || code === '3D000' || code === '28000') return `DATABASE_URL is refused by the server: ${message}`;
+  if (/^(ECONN|CONNECT|ETIMEDOUT|EHOST|CONNECTION)/.test(code ?? '')) return `DATABASE_URL does not answer: ${message || code}`;
+  return stack ?? message;
+}
+
+async function main(): Promise<void> {
+  let config: Config;
+  try {
+    config = readConfig(process.env);
+  } catch (error) {
+    console.error(`orbweaver: ${explain(error)}`);
+    process.exit(1);
+  }
+  const log = makeLog(config);
+  const closers = new Closers();
+  let stopping: Promise<void> | null = null;
+  const stop = (code: number): Promise<void> => {
+    stopping ??= closers.run(log).then(() => process.exit(code));
+    return stopping;
+  };
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      if (stopping !== null && signal === 'SIGINT') process.exit(130);
+      void stop(0);
+    });
+  try {
+    await serve(config, log, closers, (why) => {
+      if (stopping !== null) return;
+      console.error(`orbweaver: ${why}`);
+      void stop(1);
+    });
+  } catch (error) {
+    console.error(`orbweaver: ${explain(error)}`);
+    await stop(1);
+  }
+}
+
+await main();

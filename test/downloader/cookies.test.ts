@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { CookieJar } from '../../dist/downloader/cookies.js';
+
+describe('11: CookieJar', () => {
+  it('gives cookies back by domain, path, scheme and expiry', () => {
+    const jar = new CookieJar();
+    assert.equal(jar.header('https://shop.example.com/'), undefined);
+    jar.store('https://shop.example.com/a/b', [
+      'host=1',
+      'wide=2; Domain=example.com; Path=/',
+      'deep=3; Path=/a/b',
+      'tls=4; Secure; Path=/',
+    ]);
+    assert.equal(jar.header('https://shop.example.com/a/b'), 'deep=3; host=1; wide=2; tls=4');
+    assert.equal(jar.header('http://shop.example.com/'), 'wide=2');
+    assert.equal(jar.header('http://www.example.com/'), 'wide=2');
+    assert.equal(jar.header('http://example.org/'), undefined);
+    jar.store('https://shop.example.com/', 'wide=; Domain=example.com; Path=/; Max-Age=0');
+    assert.equal(jar.header('http://www.example.com/'), undefined);
+  });
+
+  it('refuses public suffixes and other sites', () => {
+    const jar = new CookieJar();
+    jar.store('https://a.co.uk/', ['x=1; Domain=co.uk', 'y=1; Domain=b.co.uk', 'z=1; Domain=uk']);
+    for (const url of ['https://a.co.uk/', 'https://b.co.uk/']) assert.equal(jar.header(url), undefined);
+  });
+
+  it('works for addresses and localhost', () => {
+    const jar = new CookieJar();
+    jar.store('http://127.0.0.1:8080/', 'a=1');
+    jar.store('http://localhost/', 'b=1');
+    assert.equal(jar.header('http://127.0.0.1:9090/x'), 'a=1');
+    assert.equal(jar.header('http://localhost/'), 'b=1');
+  });
+
+  it('two crawls share nothing', () => {
+    const [one, other] = [new CookieJar(), new CookieJar()];
+    one.store('http://a.example/', 'id=1');
+    other.store('http://a.example/', 'id=2');
+    assert.equal(one.header('http://a.example/'), 'id=1');
+    assert.equal(other.header('http://a.example/'), 'id=2');
+  });
+
+  it('never throws on garbage', () => {
+    const jar = new CookieJar();
+    const lines = [
+      '',
+      ';',
+      '=',
+      '==;;',
+      '\u0000',
+      'a=\u0000',
+      '__proto__=1; Domain=__proto__',
+      `big=${'x'.repeat(5000)}`,
+      'e=1; Expires=nonsense',
+      '🙂=🙂',
+      '; Domain=..',
+    ];
+    jar.store('http://a.example/', lines);
+    jar.store('not a url', 'a=1');
+    jar.store('http://a.example/', undefined);
+    jar.store('http://a.example/%E0%A4%A', 'lone=1');
+    assert.doesNotMatch(jar.header('http://a.example/') ?? '', /big/);
+    assert.equal(jar.header('not a url'), undefined);
+    assert.equal(Object.hasOwn(Object.prototype, 'a'), false);
+  });
+
+  it('is bounded in cookies and in header bytes', () => {
+    const jar = new CookieJar();
+    for (let i = 0; i < 400; i++)
+      jar.store(
+        'http://wide.example/',
+        Array.from({ length: 10 }, (_, j) => `c${i}-${j}=${'v'.repeat(50)}`),
+      );
+    jar.store('http://new.example/', 'last=1');
+    assert.equal(jar.header('http://new.example/'), 'last=1');
+    const header = jar.header('http://wide.example/') ?? '';
+    assert.ok(header.length > 10_000 && header.length <= 16_384);
+  });
+});

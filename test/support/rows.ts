@@ -1,0 +1,66 @@
+import { randomUUID } from 'node:crypto';
+import type { Sql } from '../../dist/db/client.js';
+import { rankOf } from '../../dist/model/rank.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/spider.js';
+import { fingerprint } from '../../dist/model/url.js';
+
+export interface SeededCrawl {
+  id: string;
+  hostId: number;
+}
+
+/** A crawl with `queued` requests (and `done` finished ones before them) on one host, written as the service writes them. */
+export async function seedCrawl(
+  sql: Sql,
+  { queued, done = 0, settings = {}, origin = `http://${randomUUID()}.example` }: {
+    queued: number;
+    done?: number;
+    settings?: Partial<Settings>;
+    origin?: string;
+  },
+): Promise<SeededCrawl> {
+  const id = randomUUID();
+  const effective = { ...DEFAULT_SETTINGS, ...settings };
+  await sql`insert into hosts (origin) values (${origin}) on conflict do nothing`;
+  const [host] = await sql<{ id: number }[]>`select id from hosts where origin = ${origin}`;
+  const hostId = host!.id;
+  await sql`
+    insert into crawls (id, definition, settings, start_urls, scope_hosts, max_pages, max_items, discovered, queued, done, next_seq)
+    values (${id}, ${sql.json({})}, ${sql.json(effective as never)}, '[]', '[]', ${effective.maxPages}, ${effective.maxItems},
+            ${queued + done}, ${queued}, ${done}, ${queued + done})`;
+  const base = rankOf('breadth', 0, 0, 0).toString();
+  await sql`
+    insert into requests (crawl_id, fp, seq, rank, host_id, depth, state, attempts, url)
+    select ${id}, md5(${id} || n)::uuid, n, ${base}::bigint + n, ${hostId}, 0, case when n < ${done}::int then 3 else 0 end,
+           case when n < ${done}::int then 1 else 0 end, ${origin} || '/' || n
+    from generate_series(0, ${queued + done - 1}::int) as n`;
+  await sql`
+    insert into host_queues (crawl_id, host_id, queued, done, head)
+    values (${id}, ${hostId}, ${queued}, ${done}, ${base}::bigint + ${done}::int)`;
+  return { id, hostId };
+}
+
+/** A live node that holds the host under the next fence. @returns the fence */
+export async function holdHost(sql: Sql, nodeId: string, hostId: number): Promise<number> {
+  await sql`
+    insert into nodes (id, role, alive_until) values (${nodeId}, 'all', now() + interval '1 hour') on conflict (id) do nothing`;
+  const [row] = await sql<{ fence: number }[]>`
+    update hosts set node_id = ${nodeId}, fence = fence + 1 where id = ${hostId} returning fence`;
+  return row!.fence;
+}
+
+/** The fingerprint of a GET of this URL. */
+export const fpOf = (url: string): string => fingerprint('GET', url, '');
+
+/** The counters of a crawl beside the sums over its ledger: equal at any committed moment (invariant 8). */
+export async function booksOf(sql: Sql, id: string): Promise<{ counters: object; sums: object }> {
+  const [counters] = await sql`
+    select discovered, queued, in_progress, done, failed, skipped, items from crawls where id = ${id}`;
+  const [sums] = await sql`
+    select count(*)::int as discovered, (count(*) filter (where state in (0, 1)))::int as queued,
+           (count(*) filter (where state = 2))::int as in_progress, (count(*) filter (where state = 3))::int as done,
+           (count(*) filter (where state = 4))::int as failed, (count(*) filter (where state = 5))::int as skipped,
+           (select count(*)::int from items where crawl_id = ${id}) as items
+    from requests where crawl_id = ${id}`;
+  return { counters: { ...counters }, sums: { ...sums } };
+}
