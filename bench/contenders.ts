@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { commitTimes, createItemsTable, type Database, takeItems, type Written, written } from './database.ts';
 import { besides, output, type Running, start } from './processes.ts';
 import { median } from './report.ts';
-import { crawl, loopDelayP99Ms, type Service, startService } from './service.ts';
+import { crawl, type Service, startService, takeLoopDelayP99Ms } from './service.ts';
 
 /** One run of one contender. */
 export interface Measurement {
@@ -94,8 +94,9 @@ const service: Contender = async ({ startUrls, database, directory, serviceFlags
 };
 
 async function measureCrawl(running: Service, startUrls: string[], url: string): Promise<Measurement> {
+  await takeLoopDelayP99Ms(running); // begins anew
   const crawled = await crawl(running, startUrls);
-  const loopDelay = await loopDelayP99Ms(running);
+  const loopDelay = await takeLoopDelayP99Ms(running);
   const commits = await commitTimes(url, crawled.crawl.id);
   const items = crawled.lines.map((line) => JSON.parse(line) as { url: string; data: Omit<Item, 'url'> });
   return {

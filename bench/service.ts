@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
@@ -49,13 +49,17 @@ export async function startService(databaseUrl: string, dataDir: string, flags: 
   if (command !== 'node') throw new Error(`npm start is "${manifest.scripts.start}"; the bench expects node`);
   const port = await freePort();
   const root = besides('..');
-  const running = start(process.execPath, [...flags, ...args.map((arg) => arg.replace(/^dist\//, `${root}dist/`))], {
-    PORT: String(port),
-    DATABASE_URL: databaseUrl,
-    DATA_DIR: dataDir,
-    EGRESS_ALLOW: '127.0.0.0/8',
-    LOG_LEVEL: 'warn',
-  });
+  const running = start(
+    process.execPath,
+    ['--import', besides('loop_monitor.ts'), ...flags, ...args.map((arg) => arg.replace(/^dist\//, `${root}dist/`))],
+    {
+      PORT: String(port),
+      DATABASE_URL: databaseUrl,
+      DATA_DIR: dataDir,
+      EGRESS_ALLOW: '127.0.0.0/8',
+      LOG_LEVEL: 'warn',
+    },
+  );
   running.child.stdout!.resume();
   const url = `http://127.0.0.1:${port}`;
   for (let tries = 0; tries < START_TRIES && running.child.exitCode === null; tries++) {
@@ -131,11 +135,17 @@ export async function crawl(service: Service, startUrls: string[]): Promise<Craw
   return { crawl: await call<CrawlState>(service, 'GET', `/crawls/${id}`), seconds, lines, arrivals };
 }
 
-/** The 99th percentile of the event-loop delay as the service measures it, in milliseconds; null where it shows none. */
-export async function loopDelayP99Ms(service: Service): Promise<number | null> {
-  const metrics = await (await fetch(`${service.url}/metrics`)).text();
-  const seconds = /^orbweaver_event_loop_delay_seconds\{[^}]*quantile="0\.99"[^}]*\} (\S+)$/m.exec(metrics)?.[1];
-  return seconds === undefined ? null : Number(seconds) * 1000;
+/** The 99th percentile of the event-loop delay since the last call, or the start, in milliseconds: see loop_monitor.ts. */
+export async function takeLoopDelayP99Ms(service: Service): Promise<number> {
+  const printed = (async () => {
+    for await (const [chunk] of on(service.child.stdout!, 'data')) {
+      const line = /\{"loopDelayP99Ms":.*\}/.exec(String(chunk));
+      if (line !== null) return (JSON.parse(line[0]) as { loopDelayP99Ms: number }).loopDelayP99Ms;
+    }
+    throw new Error('no loop delay');
+  })();
+  service.child.kill('SIGUSR2');
+  return printed;
 }
 
 /** Cancels a crawl and waits, at most a minute, until it has ended. */

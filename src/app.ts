@@ -43,7 +43,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setValidatorCompiler(compileSchema);
   app.setErrorHandler(sendProblem);
   answerUnknownRoutes(app);
-  acceptEmptyBodies(app);
+  acceptJsonAlone(app);
   app.decorateRequest('principal', 'anonymous');
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
@@ -66,8 +66,9 @@ function answerUnknownRoutes(app: App): void {
   app.setNotFoundHandler((request, reply) => notFound(routes, request, reply));
 }
 
-/** `POST …/pause` needs no body, and many clients send `Content-Type: application/json` with an empty one. */
-function acceptEmptyBodies(app: App): void {
+/** No body but JSON. `POST …/pause` needs none, and many clients send `Content-Type: application/json` with an empty one. */
+function acceptJsonAlone(app: App): void {
+  app.removeContentTypeParser('text/plain');
   const parse = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') done(null, undefined);

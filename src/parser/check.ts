@@ -1,5 +1,14 @@
 import { RE2JS } from 're2js';
-import { type FollowRule, type ItemRule, META_FIELDS, type PageRule, type Pattern, type Problem, type Spider, TRANSFORMS } from '../model/spider.ts';
+import {
+  type FollowRule,
+  type ItemRule,
+  META_FIELDS,
+  type PageRule,
+  type Pattern,
+  type Problem,
+  type Spider,
+  TRANSFORMS,
+} from '../model/spider.ts';
 import { compilePattern } from './patterns.ts';
 import { Selector } from './selector.ts';
 
@@ -32,7 +41,11 @@ function checkPage(page: PageRule, at: string, report: Report): void {
   (page.items ?? []).forEach((item, i) => {
     const type = item.type ?? page.name ?? 'item';
     if (types.has(type))
-      report(`${at}/items/${i}/type`, 'duplicate_type', `a second item of this page has the type "${type}"; give each its own type`);
+      report(
+        `${at}/items/${i}/type`,
+        'duplicate_type',
+        `a second item of this page has the type "${type}"; give each its own type`,
+      );
     types.add(type);
     checkItem(item, `${at}/items/${i}`, report);
   });
@@ -47,7 +60,11 @@ function checkItem(item: ItemRule, at: string, report: Report): void {
   for (const list of ['required', 'key'] as const)
     (item[list] ?? []).forEach((name, i) => {
       if (!Object.hasOwn(item.fields, name))
-        report(`${at}/${list}/${i}`, 'unknown_name', `"${name}" is none of the item's fields (${Object.keys(item.fields).join(', ')})`);
+        report(
+          `${at}/${list}/${i}`,
+          'unknown_name',
+          `"${name}" is none of the item's fields (${Object.keys(item.fields).join(', ')})`,
+        );
     });
 }
 
@@ -71,39 +88,66 @@ function checkSelector(text: unknown, scoped: boolean, at: string, report: Repor
     report(at, 'bad_selector', `${found(text)}; expected a CSS selector`);
     return null;
   }
-  return attempt(() => new Selector(text, scoped).ending, at, 'bad_selector', `"${short(text)}" is not a CSS selector`, report) ?? null;
+  return (
+    attempt(
+      () => new Selector(text, scoped).ending,
+      at,
+      'bad_selector',
+      `"${short(text)}" is not a CSS selector`,
+      report,
+    ) ?? null
+  );
 }
 
 function checkFields(fields: unknown, scoped: boolean, at: string, report: Report, level: number): void {
-  if (!isRecord(fields)) return report(at, 'wrong_type', `${found(fields)}; expected an object of fields`);
-  const entries = Object.entries(fields);
-  if (entries.length === 0) return report(at, 'empty_fields', 'an empty object; expected at least one field');
-  if (entries.length > MAX_FIELDS) return report(at, 'too_many_fields', `${entries.length} fields; expected at most ${MAX_FIELDS}`);
-  if (level > MAX_NESTING) return report(at, 'too_deep', `fields are nested deeper than ${MAX_NESTING}`);
-  for (const [name, field] of entries) {
-    const pointer = `${at}/${escape(name)}`;
-    if (name === '' || name.length > MAX_NAME) report(pointer, 'bad_name', `a field's name has 1 to ${MAX_NAME} characters`);
+  const problem = shapeProblem(fields, level);
+  if (problem !== null) report(at, ...problem);
+  if (problem !== null || !isRecord(fields)) return;
+  for (const [name, field] of Object.entries(fields)) {
+    const pointer = `${at}/${pointerPart(name)}`;
+    if (name === '' || name.length > MAX_NAME)
+      report(pointer, 'bad_name', `a field's name has 1 to ${MAX_NAME} characters`);
     checkField(field, scoped, pointer, report, level);
   }
+}
+
+/** Why it cannot be a set of fields, as code and message. */
+function shapeProblem(fields: unknown, level: number): [string, string] | null {
+  if (!isRecord(fields)) return ['wrong_type', `${found(fields)}; expected an object of fields`];
+  const count = Object.keys(fields).length;
+  if (count === 0) return ['empty_fields', 'an empty object; expected at least one field'];
+  if (count > MAX_FIELDS) return ['too_many_fields', `${count} fields; expected at most ${MAX_FIELDS}`];
+  return level > MAX_NESTING ? ['too_deep', `fields are nested deeper than ${MAX_NESTING}`] : null;
 }
 
 function checkField(field: unknown, scoped: boolean, at: string, report: Report, level: number): void {
   if (typeof field === 'string') {
     checkSelector(field, scoped, at, report);
   } else if (Array.isArray(field)) {
-    if (field.length !== 1) return report(at, 'bad_list', `a list of ${field.length}; expected a list of exactly one field: [".tag"]`);
-    if (Array.isArray(field[0])) return report(`${at}/0`, 'bad_list', 'a list in a list; expected a selector or an object');
-    checkField(field[0], scoped, `${at}/0`, report, level);
+    if (field.length !== 1)
+      report(at, 'bad_list', `a list of ${field.length}; expected a list of exactly one field: [".tag"]`);
+    else if (Array.isArray(field[0]))
+      report(`${at}/0`, 'bad_list', 'a list in a list; expected a selector or an object');
+    else checkField(field[0], scoped, `${at}/0`, report, level);
   } else if (isRecord(field)) {
     checkObject(field, scoped, at, report, level);
   } else {
-    report(at, 'wrong_type', `${found(field)}; expected a selector, a list of one field, or { selector, value, as, match, default }`);
+    report(
+      at,
+      'wrong_type',
+      `${found(field)}; expected a selector, a list of one field, or { selector, value, as, match, default }`,
+    );
   }
 }
 
 function checkObject(field: Record<string, unknown>, scoped: boolean, at: string, report: Report, level: number): void {
   for (const key of Object.keys(field))
-    if (!FIELD_KEYS.includes(key)) report(`${at}/${escape(key)}`, 'unknown_field', `"${short(key)}" is not known; expected ${FIELD_KEYS.join(', ')}`);
+    if (!FIELD_KEYS.includes(key))
+      report(
+        `${at}/${pointerPart(key)}`,
+        'unknown_field',
+        `"${short(key)}" is not known; expected ${FIELD_KEYS.join(', ')}`,
+      );
   const { selector, value, as, match, meta } = field;
   if (selector !== undefined) checkSelector(selector, scoped, `${at}/selector`, report);
   if (meta !== undefined) checkMeta(field, at, report);
@@ -112,11 +156,13 @@ function checkObject(field: Record<string, unknown>, scoped: boolean, at: string
   if (as !== undefined) checkWord(as, TRANSFORMS, `${at}/as`, report);
   if (match !== undefined) checkRegex(match, `${at}/match`, report);
   if (typeof value === 'string') {
-    if (value.trim() === '') report(`${at}/value`, 'bad_value', "an empty string; expected an attribute's name or nested fields");
+    if (value.trim() === '')
+      report(`${at}/value`, 'bad_value', "an empty string; expected an attribute's name or nested fields");
   } else if (value !== undefined) {
     checkFields(value, true, `${at}/value`, report, level + 1);
     for (const key of ['as', 'match'])
-      if (field[key] !== undefined) report(`${at}/${key}`, 'conflict', `nested fields have no text that "${key}" could change`);
+      if (field[key] !== undefined)
+        report(`${at}/${key}`, 'conflict', `nested fields have no text that "${key}" could change`);
   }
 }
 
@@ -127,13 +173,14 @@ function checkMeta(field: Record<string, unknown>, at: string, report: Report): 
 }
 
 function checkWord(word: unknown, words: readonly string[], at: string, report: Report): void {
-  if (!words.some((known) => known === word)) report(at, 'unknown_word', `${found(word)}; expected one of ${words.join(', ')}`);
+  if (!words.some((known) => known === word))
+    report(at, 'unknown_word', `${found(word)}; expected one of ${words.join(', ')}`);
 }
 
 function checkRegex(regex: unknown, at: string, report: Report): void {
   if (typeof regex !== 'string' || regex === '' || regex.length > MAX_REGEX)
-    return report(at, 'bad_regex', `${found(regex)}; expected a regular expression of at most ${MAX_REGEX} characters`);
-  attempt(() => RE2JS.compile(regex), at, 'bad_regex', 'not a regular expression in RE2 syntax', report);
+    report(at, 'bad_regex', `${found(regex)}; expected a regular expression of at most ${MAX_REGEX} characters`);
+  else attempt(() => RE2JS.compile(regex), at, 'bad_regex', 'not a regular expression in RE2 syntax', report);
 }
 
 function attempt<T>(make: () => T, at: string, code: string, what: string, report: Report): T | undefined {
@@ -160,6 +207,6 @@ function short(text: string): string {
 }
 
 /** RFC 6901. */
-function escape(name: string): string {
+function pointerPart(name: string): string {
   return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }

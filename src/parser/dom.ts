@@ -62,8 +62,10 @@ export class Document {
 /** Elements whose text is code, not prose: left out of their ancestors' text. */
 const CODE = new Set(['script', 'style']);
 const INLINE = new Set(
-  ('a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp small span strike ' +
-    'strong sub sup time tt u var wbr').split(' '),
+  (
+    'a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp small span strike ' +
+    'strong sub sup time tt u var wbr'
+  ).split(' '),
 );
 
 /**
@@ -93,7 +95,9 @@ function pushChildren(stack: Node[], { children }: Element, apart: boolean): voi
 }
 
 export const VOID_TAGS: ReadonlySet<string> = new Set(
-  'area base basefont br col command embed frame hr img input isindex keygen link meta param source track wbr'.split(' '),
+  'area base basefont br col command embed frame hr img input isindex keygen link meta param source track wbr'.split(
+    ' ',
+  ),
 );
 
 /** The markup inside an element, or with the element itself. @param limit characters after which it stops */

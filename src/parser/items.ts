@@ -28,7 +28,10 @@ export class ItemSink {
   add(type: string, data: Data): void {
     const json = toJson(data);
     const size = Buffer.byteLength(json);
-    if (size > MAX_ITEM_BYTES) return this.#drop('too_large');
+    if (size > MAX_ITEM_BYTES) {
+      this.#drop('too_large');
+      return;
+    }
     if (this.#bytes + size > MAX_PAGE_BYTES) {
       this.full = true;
       return;

@@ -1,6 +1,6 @@
+import { fpWords, type KnownFingerprints } from '../model/known.ts';
 import type { Link } from '../model/outcome.ts';
 import type { Reason } from '../model/request.ts';
-import { fpWords, type KnownFingerprints } from '../model/known.ts';
 import type { FollowRule, ParsePlanInput, Pattern, Scope } from '../model/spider.ts';
 import { canonicalize, fingerprint } from '../model/url.ts';
 import type { Element } from './dom.ts';
@@ -124,6 +124,11 @@ export class LinkJudge {
   }
 }
 
+/** A target as a link, with the scope's verdict alone. */
+export function linkOf({ url, fp, origin, reason, detail }: Target): Link {
+  return { url, fp, origin: reason === null ? origin : null, priority: 0, reason, detail };
+}
+
 /** The pattern that refuses `url`, as `scope.deny[0] /private/*`; null where it is let through. */
 function judge(url: string, allow: readonly Matcher[], deny: readonly Matcher[], name: string): string | null {
   if (allow.length === 0 && deny.length === 0) return null;
@@ -222,7 +227,14 @@ export class PageLinks {
   #decide(target: Target, rule: CompiledRule, element: Element): Link {
     const { url, fp, origin } = target;
     const { depth, maxDepth } = this.#context;
-    const skip = (reason: Reason, detail: string | null): Link => ({ url, fp, origin: null, priority: 0, reason, detail });
+    const skip = (reason: Reason, detail: string | null): Link => ({
+      url,
+      fp,
+      origin: null,
+      priority: 0,
+      reason,
+      detail,
+    });
     if (target.reason !== null) return skip(target.reason, target.detail);
     const denied = verdictOf(target, rule);
     if (denied !== null) return skip('denied', denied);

@@ -1,11 +1,11 @@
-import { type KnownFingerprints, crawlKey } from '../model/known.ts';
+import { crawlKey, type KnownFingerprints } from '../model/known.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { PageRule, ParsePlanInput } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import { type Document, textOf } from './dom.ts';
 import { type Data, ItemReader, type PageFacts } from './extract.ts';
 import { ItemSink } from './items.ts';
-import { type CompiledRule, compileRule, LinkJudge, PageLinks, type TargetCache } from './links.ts';
+import { type CompiledRule, compileRule, LinkJudge, linkOf, PageLinks, type TargetCache } from './links.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
 import { Selector } from './selector.ts';
 import { parseFast } from './tree.ts';
@@ -86,7 +86,23 @@ export class Plan {
     if (sink.full) document.flags.add('items');
     const { items, dropped, fills } = sink;
     const fresh = links.fresh(this.#known, this.#key);
-    return { items, links: fresh, linkedFps: links.fingerprints(), dropped, fills, flags: [...document.flags], parseMs: 0 };
+    return {
+      items,
+      links: fresh,
+      linkedFps: links.fingerprints(),
+      dropped,
+      fills,
+      flags: [...document.flags],
+      parseMs: 0,
+    };
+  }
+
+  /** What a redirect brings: its target as the page's one link, judged by the scope; none where it is not a URL. */
+  redirect(location: string, url: string): ParsedPage {
+    const target = this.#judge.target(location.trim(), url);
+    const links = target === null ? [] : [linkOf(target)];
+    const worthy = this.#input.settings.maxDepth !== null && target?.reason === null;
+    return { items: [], links, linkedFps: worthy ? [target.fp] : [], dropped: {}, fills: {}, flags: [], parseMs: 0 };
   }
 
   #links(pages: CompiledPage[], document: Document, { url, depth }: PageInput, base: string): PageLinks {
@@ -124,7 +140,10 @@ function compilePages(pages: readonly PageRule[]): CompiledPage[] {
 
 /** What relative URLs are resolved against: the first `<base href>` if it is an http(s) URL, else the page's own. */
 function baseOf(document: Document, url: string): string {
-  const href = document.byTag('base').find((element) => element.attribute('href') !== undefined)?.attribute('href');
+  const href = document
+    .byTag('base')
+    .find((element) => element.attribute('href') !== undefined)
+    ?.attribute('href');
   return href === undefined ? url : (parseHttpUrl(href, url)?.href ?? url);
 }
 
@@ -142,7 +161,10 @@ function plainItem(page: PageFacts, links: PageLinks): Data {
   const data = PLAIN_FIELDS.read(page, document.root);
   const body = document.byTag('body')[0] ?? document.root;
   // Runs of blanks shrink, so more than is wanted is read.
-  data.text = textOf(body, PLAIN.text * 4, true).replace(/\s+/g, ' ').trim().slice(0, PLAIN.text);
+  data.text = textOf(body, PLAIN.text * 4, true)
+    .replace(/\s+/g, ' ')
+    .trim()
+    .slice(0, PLAIN.text);
   data.links = links.inScope(PLAIN.links);
   return data;
 }

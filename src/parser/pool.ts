@@ -1,7 +1,7 @@
 import type { ParsedPage } from '../model/outcome.ts';
 import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
-import type { FailureReason, PageJob, RobotsJob } from './protocol.ts';
-import { type Answer, FairQueues, type Job, type JobMessage, JobQueue } from './queue.ts';
+import type { FailureReason, JobMessage, PageJob, RobotsJob } from './protocol.ts';
+import { type Answer, FairQueues, type Job, JobQueue } from './queue.ts';
 import type { RobotsAnswer } from './robots.ts';
 import { ParserThread } from './thread.ts';
 
@@ -84,6 +84,7 @@ export class ParserPool {
   /** Ends all threads; what was not done is rejected with `ParserStopped`. Idempotent, resolves when they are gone. */
   async stop(): Promise<void> {
     this.#state = 'stopped';
+    this.#started?.reject(new ParserStopped('the parser was stopped'));
     for (const timer of this.#restarts) clearTimeout(timer);
     this.#restarts.clear();
     if (this.#watch !== null) clearInterval(this.#watch);
@@ -174,7 +175,7 @@ export class ParserPool {
     return new Promise((resolve, reject) => {
       this.#jobs++;
       this.#bytes += bytes;
-      this.#fair.push({ message, queue, bytes, limitMs, charged: 0, resolve, reject });
+      this.#fair.push({ message, queue, bytes, limitMs, charged: 0, burns: false, resolve, reject });
       this.#dispatch();
     });
   }
@@ -201,7 +202,7 @@ export class ParserPool {
   #answered(thread: ParserThread, job: Job, answer: Answer): void {
     const { queue } = job;
     queue.settle(job, answer.kind === 'page' ? answer.page.parseMs : answer.ms);
-    if (thread.isDemoted && !this.#killed.has(thread)) this.#recover(thread, queue);
+    if (thread.isDemoted && !this.#killed.has(thread)) this.#recover(thread);
     this.#fair.rest(queue);
     this.#finish(job);
     if (answer.kind === 'failed') job.reject(new ParseFailure(answer.code, answer.message));
@@ -211,8 +212,7 @@ export class ParserPool {
   }
 
   /** A demoted thread has finished its page: back to normal, or, where only root may do that, replaced by a new one. */
-  #recover(thread: ParserThread, queue: JobQueue): void {
-    queue.burning--;
+  #recover(thread: ParserThread): void {
     if (thread.promote()) return;
     thread.isDemoted = false;
     this.#addThread(thread);
@@ -238,7 +238,7 @@ export class ParserPool {
       busy = true;
       const elapsed = thread.elapsed(now);
       if (elapsed > BURN_MS && !thread.isDemoted) {
-        job.queue.burning++;
+        job.queue.burn(job);
         thread.demote();
       }
       if (elapsed > job.limitMs) this.#suspect(thread, job);
@@ -251,13 +251,14 @@ export class ParserPool {
   /** The event loop itself may have been late: an answer that is already here is read before the thread is ended. */
   #suspect(thread: ParserThread, job: Job): void {
     setImmediate(() => {
-      if (thread.held[0] !== job || this.#killed.has(thread) || thread.elapsed(performance.now()) <= job.limitMs) return;
+      if (thread.held[0] !== job || this.#killed.has(thread) || thread.elapsed(performance.now()) <= job.limitMs)
+        return;
       this.#killed.set(thread, `it took longer than ${job.limitMs} ms`);
       void thread.terminate();
     });
   }
 
-  /** @param successor of a thread that retires once this one is ready */
+  /** @param predecessor a thread that retires once this one is ready */
   #addThread(predecessor: ParserThread | null = null): void {
     const data = { known: this.#options.known, plans: [...this.#plans.values()] };
     const thread: ParserThread = new ParserThread(this.#options.memoryMb, data, {
@@ -282,13 +283,12 @@ export class ParserPool {
     this.#threads.delete(thread);
     const tooLong = this.#killed.get(thread);
     this.#killed.delete(thread);
-    if (thread.isDemoted && running !== null) running.queue.burning--;
     const held = running === null ? waiting : [running, ...waiting];
     if (this.#state === 'stopped') {
       for (const job of held) this.#fail(job, new ParserStopped('the parser was stopped'));
       return;
     }
-    for (const job of waiting.toReversed()) job.queue.unshift([job]);
+    this.#takeBack(waiting);
     if (running !== null) {
       const failure = failureOf(tooLong, code, message);
       this.#kills++;
@@ -299,6 +299,17 @@ export class ParserPool {
     }
     this.#replace(thread, code, message);
     this.#dispatch();
+  }
+
+  /** Jobs that waited in a dead thread go to the front of their queues, in their order. */
+  #takeBack(jobs: readonly Job[]): void {
+    for (const job of jobs.toReversed()) {
+      const { queue } = job;
+      queue.giveBack(job);
+      if (this.#queues.get(queue.name) === queue || queue === this.#checks || queue === this.#robots) continue;
+      for (const closed of queue.drain()) this.#fail(closed, new ParserStopped('the crawl was closed'));
+      this.#fair.rest(queue);
+    }
   }
 
   #replace(thread: ParserThread, code: string | null, message: string): void {
@@ -319,7 +330,8 @@ export class ParserPool {
 
 function failureOf(tooLong: string | undefined, code: string | null, message: string): ParseFailure {
   if (tooLong !== undefined) return new ParseFailure('parse_timeout', tooLong);
-  if (code === 'ERR_WORKER_OUT_OF_MEMORY') return new ParseFailure('parse_memory', 'it needs more memory than a parser thread has');
+  if (code === 'ERR_WORKER_OUT_OF_MEMORY')
+    return new ParseFailure('parse_memory', 'it needs more memory than a parser thread has');
   return new ParseFailure('parse_error', `its thread ended: ${code ?? 'exit'} ${message}`.slice(0, 500));
 }
 

@@ -13,6 +13,9 @@ export type ToThread =
   | { kind: 'check'; spider: Spider }
   | { kind: 'robots'; job: RobotsJob };
 
+/** Messages that a thread answers. */
+export type JobMessage = Exclude<ToThread, { kind: 'open' | 'close' }>;
+
 export type FromThread =
   | { kind: 'ready'; tid: number | null }
   | { kind: 'page'; page: ParsedPage }
@@ -36,6 +39,11 @@ export interface PageJob {
   bodyBytes: number;
   /** Milliseconds since the epoch. */
   fetchedAt: number;
+  /**
+   * The Location of a redirect, absolute or relative. The body is not read: the page is one link, judged by the scope, at
+   * the depth of this page.
+   */
+  redirectTo?: string;
 }
 
 export interface RobotsJob {

@@ -1,7 +1,5 @@
-import type { FromThread, ToThread } from './protocol.ts';
+import type { FromThread, JobMessage } from './protocol.ts';
 
-/** Messages that a thread answers. */
-export type JobMessage = Exclude<ToThread, { kind: 'open' | 'close' }>;
 export type Answer = Exclude<FromThread, { kind: 'ready' }>;
 
 /** One job on its way through the pool. */
@@ -13,6 +11,8 @@ export interface Job {
   limitMs: number;
   /** What its queue was charged when it was sent; settled when it is done. */
   charged: number;
+  /** It has run for so long that its thread was demoted. */
+  burns: boolean;
   resolve(answer: Answer): void;
   reject(error: Error): void;
 }
@@ -32,12 +32,11 @@ export class JobQueue {
   virtualMs = 0;
   /** Jobs in threads. */
   running = 0;
-  /** Of these, jobs that have run for so long that their thread was demoted. */
-  burning = 0;
   #jobs: Job[] = [];
   #head = 0;
   /** Moving average of milliseconds a job; null until the first is done. */
   #averageMs: number | null = null;
+  #burning = 0;
 
   constructor(name: string) {
     this.name = name;
@@ -49,12 +48,12 @@ export class JobQueue {
 
   /** It is new or slow: what it sends to a thread may hold that thread for long. */
   get isSlow(): boolean {
-    return this.burning > 0 || this.#averageMs === null || this.#averageMs > SLOW_MS;
+    return this.#burning > 0 || this.#averageMs === null || this.#averageMs > SLOW_MS;
   }
 
   /** Its next job may be sent to a thread that is still busy, and others behind it. */
   get isQuick(): boolean {
-    return this.burning === 0 && this.#averageMs !== null && this.#averageMs < QUICK_MS;
+    return this.#burning === 0 && this.#averageMs !== null && this.#averageMs < QUICK_MS;
   }
 
   get nextIsSmall(): boolean {
@@ -65,11 +64,11 @@ export class JobQueue {
     this.#jobs.push(job);
   }
 
-  /** Back to the front, in the given order: jobs whose thread died while they waited in it. */
-  unshift(jobs: readonly Job[]): void {
-    this.#jobs = [...jobs, ...this.#jobs.slice(this.#head)];
+  /** Back to the front: a job whose thread died while it waited there. */
+  giveBack(job: Job): void {
+    this.#jobs = [job, ...this.#jobs.slice(this.#head)];
     this.#head = 0;
-    for (const job of jobs) this.#release(job);
+    this.#release(job);
   }
 
   /** Takes the next job and charges its expected time. There must be one. */
@@ -83,6 +82,12 @@ export class JobQueue {
     this.virtualMs += job.charged;
     this.running++;
     return job;
+  }
+
+  /** Says that a running job burns: until it is done, its crawl counts as slow. */
+  burn(job: Job): void {
+    job.burns = true;
+    this.#burning++;
   }
 
   /** Settles a job that is done. @param ms what it took */
@@ -104,6 +109,8 @@ export class JobQueue {
     this.running--;
     this.virtualMs -= job.charged;
     job.charged = 0;
+    if (job.burns) this.#burning--;
+    job.burns = false;
   }
 }
 

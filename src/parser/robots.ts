@@ -1,4 +1,4 @@
-import robotsParser from 'robots-parser';
+import { createRequire } from 'node:module';
 
 /** What a site's robots.txt says to a list of URLs. */
 export interface RobotsAnswer {
@@ -13,7 +13,13 @@ const MAX_CACHED = 64;
 /** One name for every site, since the rules do not depend on it. */
 const SITE = 'http://site.invalid';
 
-type Robots = ReturnType<typeof robotsParser>;
+interface Robots {
+  isAllowed(url: string, agent: string): boolean | undefined;
+  getCrawlDelay(agent: string): number | undefined;
+}
+/** The package's types promise a default export that it does not have. */
+const robotsParser: (url: string, text: string) => Robots = createRequire(import.meta.url)('robots-parser');
+
 const cache = new Map<string, Robots>();
 
 /**
@@ -83,9 +89,9 @@ function pathOf(url: string): string {
 function normalisePath(path: string): string {
   return path
     .toWellFormed()
-    .replace(/%([0-9a-f]{2})/gi, (escape, hex: string) => {
+    .replace(/%([0-9a-f]{2})/gi, (whole, hex: string) => {
       const character = String.fromCharCode(Number.parseInt(hex, 16));
-      return /[\w.~-]/.test(character) ? character : escape.toUpperCase();
+      return /[\w.~-]/.test(character) ? character : whole.toUpperCase();
     })
     .replace(/[^\x21-\x7e]+|[[\]|^\\"<>`{}']/g, (text) => (text === "'" ? '%27' : encodeURIComponent(text)));
 }

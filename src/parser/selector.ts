@@ -124,13 +124,15 @@ function takeEnding(alternatives: Token[][]): Ending | null {
     const last = tokens.at(-1);
     if (last?.type !== 'pseudo-element') return null;
     tokens.pop();
-    if (tokens.length === 0 || isTraversal(tokens.at(-1)!)) tokens.push({ type: 'universal', namespace: null } as Token);
+    if (tokens.length === 0 || isTraversal(tokens.at(-1)!))
+      tokens.push({ type: 'universal', namespace: null } as Token);
     if (last.name === 'text') return 'text';
     if (last.name === 'attr' && typeof last.data === 'string') return `@${last.data.trim().toLowerCase()}`;
     throw new SelectorError(`::${last.name} is not known; ::text and ::attr(name) are`);
   });
   const [ending = null] = endings;
-  if (endings.some((other) => other !== ending)) throw new SelectorError('its alternatives end in different ::text or ::attr()');
+  if (endings.some((other) => other !== ending))
+    throw new SelectorError('its alternatives end in different ::text or ::attr()');
   if (ending === null) return null;
   return ending === 'text' ? { text: true } : { attribute: ending.slice(1) };
 }
@@ -163,4 +165,3 @@ function mentionsScope(token: Token): boolean {
   if (token.type !== 'pseudo') return false;
   return token.name === 'scope' || (Array.isArray(token.data) && token.data.some((list) => list.some(mentionsScope)));
 }
-

@@ -26,6 +26,10 @@ export interface ThreadEvents {
  */
 export class ParserThread {
   isReady = false;
+  /** False for a thread that ended before it was ready. */
+  wasReady = false;
+  /** Milliseconds that the last job had when the thread ended. */
+  lastMs = 0;
   isDemoted = false;
   isRetiring = false;
   /** Jobs in the thread, the running one first. */
@@ -67,7 +71,9 @@ export class ParserThread {
 
   /** It can take another job behind quick ones. */
   get canQueue(): boolean {
-    return this.isReady && !this.isRetiring && this.held.length < MAX_HELD && this.held.every(({ queue }) => queue.isQuick);
+    return (
+      this.isReady && !this.isRetiring && this.held.length < MAX_HELD && this.held.every(({ queue }) => queue.isQuick)
+    );
   }
 
   /** Sends a job. Only when idle, or a quick one when `canQueue`. */
@@ -123,7 +129,9 @@ export class ParserThread {
     if (message.kind === 'ready') {
       this.#tid = message.tid;
       this.isReady = true;
-      return this.#events.ready(this);
+      this.wasReady = true;
+      this.#events.ready(this);
+      return;
     }
     const job = this.held.shift();
     this.#answered++;
@@ -134,6 +142,7 @@ export class ParserThread {
   /** An answer may have been lost with the thread, so the shared count says which job it was at. */
   #end(): void {
     this.isReady = false;
+    this.lastMs = performance.now() - this.#since;
     const at = Atomics.load(this.#begun, 0) - this.#answered - 1;
     const running = at >= 0 ? (this.held[at] ?? null) : null;
     const waiting = this.held.filter((job) => job !== running);

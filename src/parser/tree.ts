@@ -20,7 +20,9 @@ const ENDS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ...['tbody', 'tfoot'].map((name): [string, ReadonlySet<string>] => [name, SECTION]),
   ...['dd', 'dt'].map((name): [string, ReadonlySet<string>] => [name, TERM]),
   ...['rt', 'rp'].map((name): [string, ReadonlySet<string>] => [name, RUBY]),
-  ...'select input output button datalist textarea'.split(' ').map((name): [string, ReadonlySet<string>] => [name, FORM]),
+  ...'select input output button datalist textarea'
+    .split(' ')
+    .map((name): [string, ReadonlySet<string>] => [name, FORM]),
   ...(
     'p h1 h2 h3 h4 h5 h6 address article aside blockquote details div dl fieldset figcaption figure footer form header hr ' +
     'main nav ol pre section table ul'
@@ -97,13 +99,11 @@ class TreeBuilder implements TokenizerCallbacks {
 
   onclosetag(start: number, end: number): void {
     const name = this.#source.slice(start, end).toLowerCase();
-    if (this.#beyond > 0) return VOID_TAGS.has(name) ? undefined : this.#close();
-    if (this.#current.name === name) return this.#close();
     if (VOID_TAGS.has(name)) {
       if (name === 'br') this.#open(name, null);
-      return;
-    }
-    if (this.#isOpen(name)) {
+    } else if (this.#beyond > 0 || this.#current.name === name) {
+      this.#close();
+    } else if (this.#isOpen(name)) {
       while (this.#current.name !== name) this.#close();
       this.#close();
     } else if (name === 'p') {

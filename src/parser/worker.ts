@@ -10,7 +10,7 @@ import { isHtml } from './content.ts';
 import type { Document } from './dom.ts';
 import { TargetCache } from './links.ts';
 import { Plan } from './plan.ts';
-import type { FailureReason, FromThread, PageJob, ThreadData, ToThread } from './protocol.ts';
+import type { FailureReason, FromThread, JobMessage, PageJob, ThreadData, ToThread } from './protocol.ts';
 import { judgeRobots } from './robots.ts';
 
 // The entry of a parser thread: plans come and go, each job is answered. Everything that a stranger wrote is read here.
@@ -38,28 +38,33 @@ parentPort!.on('message', handle);
 reply({ kind: 'ready', tid: threadId() });
 
 function handle(message: ToThread): void {
-  if (message.kind === 'open') return openPlan(message.plan);
-  if (message.kind === 'close') {
-    plans.delete(message.crawlId);
-    return;
-  }
+  if (message.kind === 'open') openPlan(message.plan);
+  else if (message.kind === 'close') plans.delete(message.crawlId);
+  else reply(answer(message));
+}
+
+function answer(message: JobMessage): FromThread {
   Atomics.add(progress, 0, 1);
   const start = performance.now();
+  const ms = () => performance.now() - start;
   try {
     switch (message.kind) {
-      case 'page':
-        return reply({ kind: 'page', page: parse(message.job, start) });
+      case 'page': {
+        const page = parse(message.job);
+        page.parseMs = ms();
+        return { kind: 'page', page };
+      }
       case 'check':
-        return reply({ kind: 'check', problems: checkSpider(message.spider), ms: performance.now() - start });
+        return { kind: 'check', problems: checkSpider(message.spider), ms: ms() };
       case 'robots': {
         const { text, urls, userAgent } = message.job;
-        return reply({ kind: 'robots', answer: judgeRobots(text, urls, userAgent), ms: performance.now() - start });
+        return { kind: 'robots', answer: judgeRobots(text, urls, userAgent), ms: ms() };
       }
     }
   } catch (error) {
     const code = error instanceof Refusal ? error.reason : 'parse_error';
     const text = error instanceof Error ? error.message : String(error);
-    reply({ kind: 'failed', code, message: text.slice(0, 500), ms: performance.now() - start });
+    return { kind: 'failed', code, message: text.slice(0, 500), ms: ms() };
   }
 }
 
@@ -69,13 +74,13 @@ function openPlan(input: ParsePlanInput): void {
     ({ parseHtml5 } = require('./html5.js') as typeof import('./html5.ts'));
 }
 
-function parse(job: PageJob, start: number): ParsedPage {
-  const { body, bodyBytes, contentType, url, depth, status, fetchedAt } = job;
-  if (!isHtml(body, bodyBytes, contentType)) throw new Refusal('content_type', contentType ?? 'no Content-Type, and not HTML');
+function parse(job: PageJob): ParsedPage {
+  const { body, bodyBytes, contentType, url, depth, status, fetchedAt, redirectTo } = job;
   const plan = planOf(job.crawlId);
-  const page = plan.run({ html: decodeHtml(body, bodyBytes, contentType), url, depth, status, fetchedAt });
-  page.parseMs = performance.now() - start;
-  return page;
+  if (redirectTo !== undefined) return plan.redirect(redirectTo, url);
+  if (!isHtml(body, bodyBytes, contentType))
+    throw new Refusal('content_type', contentType ?? 'no Content-Type, and not HTML');
+  return plan.run({ html: decodeHtml(body, bodyBytes, contentType), url, depth, status, fetchedAt });
 }
 
 function planOf(crawlId: string): Plan {

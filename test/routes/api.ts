@@ -33,7 +33,6 @@ export interface Answer {
   status: number;
   headers: LightMyRequestResponse['headers'];
   text: string;
-  // biome-ignore format: one line reads best
   json: Record<string, never> & { [key: string]: unknown };
 }
 
