@@ -17,6 +17,13 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+const started = new Set<Running>();
+
+/** Stops whatever still runs. */
+export async function stopAll(): Promise<void> {
+  await Promise.all([...started].map((running) => running.stop()));
+}
+
 /** Starts a process whose errors show on the terminal, and watches its memory. */
 export function start(command: string, args: string[], env: Record<string, string> = {}): Running {
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...env } });
@@ -27,11 +34,7 @@ export function start(command: string, args: string[], env: Record<string, strin
     return peak;
   };
   const timer = setInterval(sample, 100);
-  ended.then(
-    () => clearInterval(timer),
-    () => clearInterval(timer),
-  );
-  return {
+  const running: Running = {
     child,
     peakMb: sample,
     async stop() {
@@ -39,6 +42,13 @@ export function start(command: string, args: string[], env: Record<string, strin
       await ended;
     },
   };
+  const forget = () => {
+    clearInterval(timer);
+    started.delete(running);
+  };
+  started.add(running);
+  ended.then(forget, forget);
+  return running;
 }
 
 /** MiB that a process and its descendants hold (`VmRSS`) or have held (`VmHWM`); 0 where it is gone. */

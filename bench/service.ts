@@ -113,10 +113,10 @@ export interface Crawled {
   arrivals: number[];
 }
 
-/** Starts a crawl, reads its item stream from the first byte to the end. */
-export async function crawl(service: Service, startUrls: string[]): Promise<Crawled> {
+/** Starts a crawl, reads its item stream from the first byte to the end. @param settings beside the bench's own */
+export async function crawl(service: Service, startUrls: string[], settings: object = {}): Promise<Crawled> {
   const started = performance.now();
-  const { id } = await startCrawl(service, startUrls);
+  const { id } = await startCrawl(service, startUrls, settings);
   const [response] = (await once(
     get(`${service.url}/crawls/${id}/items`, { headers: { accept: 'application/x-ndjson' } }),
     'response',

@@ -40,7 +40,7 @@ export class Terminal {
   }
 
   #cut(text: string): string {
-    const width = this.#out.isTTY ? Math.max(20, this.#out.columns - 1) : PLAIN_COLUMNS;
+    const width = this.#out.isTTY ? Math.max(20, (this.#out.columns || 80) - 1) : PLAIN_COLUMNS;
     return text.length > width ? `${text.slice(0, width - 1)}…` : text;
   }
 }

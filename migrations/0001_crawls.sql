@@ -10,7 +10,9 @@ create table nodes (
   id          uuid primary key,
   role        text not null,
   started_at  timestamptz not null default now(),
-  alive_until timestamptz not null
+  alive_until timestamptz not null,
+  machine     text not null default '',              -- host name, boot and process namespace: where pid means something
+  pid         integer not null default 0
 ) with (fillfactor = 50);
 
 -- One row per origin (scheme, host, port) that was ever queued. node_id and fence are the host lease: every change of

@@ -23,6 +23,8 @@ export interface AppDeps extends Omit<RouteDeps, 'reader'> {
 }
 
 const BODY_LIMIT = 1024 * 1024;
+/** For answers under way when the API closes; streams have been told by `closing`. */
+const CLOSE_GRACE_MS = 2000;
 
 /** The HTTP API, ready to listen or to be injected into. It opens nothing of its own; closing it closes no dependency. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
@@ -44,6 +46,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setErrorHandler(sendProblem);
   answerUnknownRoutes(app);
   acceptJsonAlone(app);
+  closeInTime(app);
   app.decorateRequest('principal', 'anonymous');
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
@@ -64,6 +67,13 @@ function answerUnknownRoutes(app: App): void {
     routes.push({ methods: [method].flat(), path: pathExpression(url) });
   });
   app.setNotFoundHandler((request, reply) => notFound(routes, request, reply));
+}
+
+/** `close()` waits for the answers under way, but for no client that holds a connection without asking anything. */
+function closeInTime(app: App): void {
+  app.addHook('preClose', async () => {
+    setTimeout(() => app.server.closeAllConnections(), CLOSE_GRACE_MS).unref();
+  });
 }
 
 /** No body but JSON. `POST …/pause` needs none, and many clients send `Content-Type: application/json` with an empty one. */

@@ -27,13 +27,33 @@ const setting = <T>(variable: string, fallback: T, parse: Parse<T>, meaning: str
 export const SETTINGS_TABLE = {
   host: setting('HOST', '127.0.0.1', text, 'address to listen on; one that is not loopback needs API_KEYS'),
   port: setting('PORT', 3000, integer(0, 65_535), 'port to listen on; 0 takes a free one'),
-  databaseUrl: setting<string | null>('DATABASE_URL', null, databaseUrl, 'PostgreSQL 15 or later; none: the embedded server'),
+  databaseUrl: setting<string | null>(
+    'DATABASE_URL',
+    null,
+    databaseUrl,
+    'PostgreSQL 15 or later; none: the embedded server',
+  ),
   dataDir: setting('DATA_DIR', './data', text, 'where the embedded database lives'),
   role: setting<'all' | 'api' | 'worker'>('ROLE', 'all', oneOf('all', 'api', 'worker'), 'what this node does'),
-  apiKeys: setting<readonly ApiKey[]>('API_KEYS', [], apiKeys, 'name:secret[:scope…], comma-separated; scopes read, write; none: both'),
-  egressAllow: setting<readonly string[]>('EGRESS_ALLOW', [], cidrs, 'CIDRs that may be fetched besides public addresses'),
+  apiKeys: setting<readonly ApiKey[]>(
+    'API_KEYS',
+    [],
+    apiKeys,
+    'name:secret[:scope…], comma-separated; scopes read, write; none: both',
+  ),
+  egressAllow: setting<readonly string[]>(
+    'EGRESS_ALLOW',
+    [],
+    cidrs,
+    'CIDRs that may be fetched besides public addresses',
+  ),
   parserThreads: setting('PARSER_THREADS', Math.max(2, availableParallelism()), integer(1, 64), 'parser threads'),
-  parserMemoryMb: setting('PARSER_MEMORY_MB', 128, integer(32, 4096), 'heap of one parser thread; a page that needs more fails'),
+  parserMemoryMb: setting(
+    'PARSER_MEMORY_MB',
+    128,
+    integer(32, 4096),
+    'heap of one parser thread; a page that needs more fails',
+  ),
   maxFetches: setting('MAX_FETCHES', 512, integer(1, 10_000), 'fetches at once on this node, over all crawls'),
   logLevel: setting(
     'LOG_LEVEL',
@@ -76,7 +96,8 @@ function databaseUrl(value: string, variable: string): string {
 function cidrs(value: string, variable: string): string[] {
   const list = value.split(',').map((part) => part.trim());
   for (const part of list)
-    if (!ipaddr.isValidCIDR(part)) throw new StartupError(`${variable} has "${part}"; expected CIDRs such as 127.0.0.0/8`);
+    if (!ipaddr.isValidCIDR(part))
+      throw new StartupError(`${variable} has "${part}"; expected CIDRs such as 127.0.0.0/8`);
   return list;
 }
 
@@ -91,7 +112,7 @@ function apiKeys(value: string, variable: string): ApiKey[] {
 }
 
 /** True for names and literals that only this machine can reach. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   if (host === 'localhost') return true;
   return ipaddr.isValid(host) && ipaddr.process(host).range() === 'loopback';
 }

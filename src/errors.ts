@@ -6,22 +6,50 @@ import type { Problem } from './model/spider.ts';
  */
 export const ERRORS = {
   invalid_json: { status: 400, title: 'The body is not JSON', consequence: 'nothing was done; mend the body' },
-  invalid_request: { status: 422, title: 'The request is not valid', consequence: 'nothing was done; mend each field of `errors`' },
-  invalid_spider: { status: 422, title: 'The spider is not valid', consequence: 'nothing was stored; mend each field of `errors`' },
+  invalid_request: {
+    status: 422,
+    title: 'The request is not valid',
+    consequence: 'nothing was done; mend each field of `errors`',
+  },
+  invalid_spider: {
+    status: 422,
+    title: 'The spider is not valid',
+    consequence: 'nothing was stored; mend each field of `errors`',
+  },
   unauthorized: { status: 401, title: 'An API key is needed', consequence: 'send Authorization: Bearer <key>' },
   forbidden: { status: 403, title: 'The API key lacks the scope', consequence: 'use a key with the scope' },
   not_found: { status: 404, title: 'Not found', consequence: 'check the path and the id' },
-  crawl_not_found: { status: 404, title: 'There is no such crawl', consequence: 'check the id; it may have been deleted' },
+  crawl_not_found: {
+    status: 404,
+    title: 'There is no such crawl',
+    consequence: 'check the id; it may have been deleted',
+  },
   request_not_found: { status: 404, title: 'The crawl has never discovered this URL', consequence: 'check the URL' },
   method_not_allowed: { status: 405, title: 'Method not allowed', consequence: 'see /docs' },
   not_acceptable: { status: 406, title: 'No such format', consequence: 'ask for one of the listed formats' },
   wrong_state: { status: 409, title: 'The crawl is in the wrong state for this', consequence: 'nothing was changed' },
-  idempotency_mismatch: { status: 422, title: 'The Idempotency-Key was used with another body', consequence: 'use a new key' },
+  idempotency_mismatch: {
+    status: 422,
+    title: 'The Idempotency-Key was used with another body',
+    consequence: 'use a new key',
+  },
   body_too_large: { status: 413, title: 'The body is too large', consequence: 'send less' },
-  unsupported_media_type: { status: 415, title: 'The body is not application/json', consequence: 'send application/json' },
+  unsupported_media_type: {
+    status: 415,
+    title: 'The body is not application/json',
+    consequence: 'send application/json',
+  },
   not_ready: { status: 503, title: 'The service is not ready', consequence: 'try again' },
-  database_unavailable: { status: 503, title: 'The database does not answer', consequence: 'nothing was done; try again' },
-  internal: { status: 500, title: 'Internal error', consequence: 'a bug; the log has the details under the request id' },
+  database_unavailable: {
+    status: 503,
+    title: 'The database does not answer',
+    consequence: 'nothing was done; try again',
+  },
+  internal: {
+    status: 500,
+    title: 'Internal error',
+    consequence: 'a bug; the log has the details under the request id',
+  },
 } as const satisfies Record<string, { status: number; title: string; consequence: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -49,12 +49,18 @@ function makeLog(config: Config): Logger {
   });
 }
 
-async function startDatabase(config: Config, closers: Closers, log: Logger, fail: (why: string) => void): Promise<string> {
+async function startDatabase(
+  config: Config,
+  closers: Closers,
+  log: Logger,
+  fail: (why: string) => void,
+): Promise<string> {
   if (config.databaseUrl !== null) return config.databaseUrl;
   const server = await startEmbedded({
     dataDir: resolve(config.dataDir),
     log: (line) => log.debug({ source: 'postgres' }, line),
-    onExit: (code, signal) => fail(`the embedded PostgreSQL ended by itself (${signal ?? code}); see its log in DATA_DIR`),
+    onExit: (code, signal) =>
+      fail(`the embedded PostgreSQL ended by itself (${signal ?? code}); see its log in DATA_DIR`),
   });
   closers.add('the embedded database', () => server.stop());
   if (server.adopted) log.info({}, 'adopted the embedded PostgreSQL of an earlier process');
@@ -170,8 +176,10 @@ function explain(error: unknown): string {
   const { code, message, port, stack } = error as NodeJS.ErrnoException & { port?: number };
   if (code === 'EADDRINUSE') return `port ${port} is taken: set PORT to another one, or to 0 for any free one`;
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return `HOST cannot be listened on: ${message}`;
-  if (code === '28P01' || code === '3D000' || code === '28000') return `DATABASE_URL is refused by the server: ${message}`;
-  if (/^(ECONN|CONNECT|ETIMEDOUT|EHOST|CONNECTION)/.test(code ?? '')) return `DATABASE_URL does not answer: ${message || code}`;
+  if (code === '28P01' || code === '3D000' || code === '28000')
+    return `DATABASE_URL is refused by the server: ${message}`;
+  if (/^(ECONN|CONNECT|ETIMEDOUT|EHOST|CONNECTION)/.test(code ?? ''))
+    return `DATABASE_URL does not answer: ${message || code}`;
   return stack ?? message;
 }
 

@@ -6,7 +6,10 @@ import { test } from 'node:test';
 
 const ROOT = normalize(join(import.meta.dirname, '..'));
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
-const list = (pattern: string) => globSync(pattern, { cwd: ROOT }).filter((file) => !file.includes('node_modules')).sort();
+const list = (pattern: string) =>
+  globSync(pattern, { cwd: ROOT })
+    .filter((file) => !file.includes('node_modules'))
+    .sort();
 
 const SOURCES = list('src/**/*.ts');
 const STAGES = ['frontier', 'downloader', 'parser', 'pipeline', 'stream'];
@@ -47,7 +50,13 @@ function namesOf(clause: string): string[] {
   const braces = /\{([^}]*)\}/s.exec(clause)?.[1] ?? '';
   return braces
     .split(',')
-    .map((name) => name.trim().replace(/^type\s+/, '').split(/\s+as\s+/)[0]!)
+    .map(
+      (name) =>
+        name
+          .trim()
+          .replace(/^type\s+/, '')
+          .split(/\s+as\s+/)[0]!,
+    )
     .filter((name) => name !== '');
 }
 
@@ -115,7 +124,12 @@ test('every dependency is imported, and every import is a dependency', () => {
   const packages = new Set(
     SOURCES.flatMap((file) => importsOf(file).map(({ from }) => from))
       .filter((from) => !from.startsWith('.') && !from.startsWith('node:'))
-      .map((from) => from.split('/').slice(0, from.startsWith('@') ? 2 : 1).join('/')),
+      .map((from) =>
+        from
+          .split('/')
+          .slice(0, from.startsWith('@') ? 2 : 1)
+          .join('/'),
+      ),
   );
   // Not imported by name: the runtime, the log's pretty printer (by name as a transport), the database's binaries
   // (resolved at run time), and the parser whose version the overrides decide.

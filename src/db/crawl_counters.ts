@@ -88,13 +88,13 @@ export async function applyCrawlDeltas(tx: Tx, deltas: readonly CrawlDelta[]): P
 }
 
 /** How a crawl ends. */
-export interface Verdict {
+interface Verdict {
   state: Extract<CrawlState, 'finished' | 'failed' | 'paused'>;
   stopReason: StopReason | null;
 }
 
 /** Whether a crawl in this status ends (or has come to its pause), and how; null: it goes on. */
-export function verdictOf(c: CrawlStatus): Verdict | null {
+function verdictOf(c: CrawlStatus): Verdict | null {
   if (c.state === 'pausing') return c.inProgress === 0 ? { state: 'paused', stopReason: null } : null;
   if (c.state !== 'running' && c.state !== 'queued') return null;
   if (c.queued + c.inProgress === 0)

@@ -214,7 +214,7 @@ export async function endCrawl(
  * Gives every request in flight of a crawl back to its queue: ledger, host queues and the crawl's counters together.
  * The caller holds the crawl's row lock. Attempts stay counted: they are also what refuses a late outcome.
  */
-export async function requeueFetching(tx: Tx, crawlId: string): Promise<void> {
+async function requeueFetching(tx: Tx, crawlId: string): Promise<void> {
   await tx`
     with returned as (
       update requests set state = 0, reason = null where crawl_id = ${crawlId} and state = 2 returning host_id, rank

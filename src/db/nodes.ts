@@ -10,11 +10,21 @@ export interface Liveness {
   workers: number;
 }
 
+/** A node as its row tells of it. */
+export interface NodeIdentity {
+  id: string;
+  role: string;
+  /** Where `pid` means something; empty: unknown. */
+  machine: string;
+  pid: number;
+}
+
 /** Renews (or first writes) this node's row, and with it every host lease that it holds. */
-export async function heartbeat(sql: Db, nodeId: string, role: string): Promise<Liveness> {
+export async function heartbeat(sql: Db, { id: nodeId, role, machine, pid }: NodeIdentity): Promise<Liveness> {
   const [row] = await sql<{ others: number; workers: number }[]>`
     with me as (
-      insert into nodes (id, role, alive_until) values (${nodeId}, ${role}, now() + ${LEASE_MS} * interval '1 ms')
+      insert into nodes (id, role, machine, pid, alive_until)
+      values (${nodeId}, ${role}, ${machine}, ${pid}, now() + ${LEASE_MS} * interval '1 ms')
       on conflict (id) do update set alive_until = excluded.alive_until
       returning id
     )
@@ -22,6 +32,17 @@ export async function heartbeat(sql: Db, nodeId: string, role: string): Promise<
            (count(*) filter (where n.role <> 'api' and n.id <> ${nodeId}))::int + ${role === 'api' ? 0 : 1}::int as workers
     from nodes n, me where n.alive_until > now()`;
   return row ?? { others: 0, workers: 1 };
+}
+
+/** The other nodes of this machine that count as alive. */
+export async function neighbours(sql: Db, { id, machine }: NodeIdentity): Promise<{ id: string; pid: number }[]> {
+  return sql<{ id: string; pid: number }[]>`
+    select id, pid from nodes where machine = ${machine} and machine <> '' and id <> ${id} and alive_until > now()`;
+}
+
+/** Ends these nodes' leases now: their processes are gone, nobody has to wait until the leases run out. */
+export async function buryNodes(sql: Db, ids: readonly string[]): Promise<void> {
+  await sql`update nodes set alive_until = now() where id = any (${ids as string[]}::uuid[])`;
 }
 
 /** Gives up this node's row; its host leases must have been released before. */

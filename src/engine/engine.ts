@@ -137,6 +137,7 @@ export class Engine {
 
   async start(): Promise<void> {
     await this.#leases.beat();
+    await this.#leases.buryDeadNeighbours();
     this.#beat.start();
     if (this.#options.role === 'api') return;
     this.#work.start();
@@ -172,6 +173,7 @@ export class Engine {
   async #heartbeat(): Promise<boolean> {
     const kept = await this.#leases.beat();
     if (!kept && this.#options.role !== 'api') await this.frontier.reconcile();
+    await this.#leases.buryDeadNeighbours();
     return false;
   }
 
@@ -274,7 +276,8 @@ export class Engine {
         keys.set(row.crawlId, key);
       }
       this.#options.known.add(row.reason === null ? key.queued : key.skipped, row.fp, row.depth);
-      if (row.reason === null && row.hostId !== null && !this.frontier.queued(row.crawlId, row.hostId)) elsewhere = true;
+      if (row.reason === null && row.hostId !== null && !this.frontier.queued(row.crawlId, row.hostId))
+        elsewhere = true;
     }
     if (elsewhere) this.#surveyAt = Math.min(this.#surveyAt, Date.now() + 50);
   }

@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Downloader } from '../downloader/downloader.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { Engine } from './engine.ts';

@@ -36,7 +36,12 @@ export function done(page: ParsedPage): Ending {
   return { state: 'done', reason: null, detail: null, readyAt: null, page };
 }
 
-export function ended(state: 'failed' | 'skipped', reason: Reason, detail: string | null, page: ParsedPage | null = null): Ending {
+export function ended(
+  state: 'failed' | 'skipped',
+  reason: Reason,
+  detail: string | null,
+  page: ParsedPage | null = null,
+): Ending {
   return { state, reason, detail, readyAt: null, page };
 }
 
@@ -77,7 +82,13 @@ const MAX_BACKOFF_LEVEL = 8;
  * @param retryAfter of the answer, in milliseconds; null: none
  * @returns milliseconds to wait from now; 0: none
  */
-export function backOff(host: HostSlot, status: number, startedAt: number, now: number, retryAfter: number | null): number {
+export function backOff(
+  host: HostSlot,
+  status: number,
+  startedAt: number,
+  now: number,
+  retryAfter: number | null,
+): number {
   if (status !== 429 && status !== 503) {
     if (host.backoffLevel > 0) host.backoffLevel--;
     return 0;

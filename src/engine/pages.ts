@@ -89,7 +89,13 @@ export class Pages {
     const session = this.#sessions.get(run.id);
     const headers = this.#headersFor(request, session, run);
     const startedAt = Date.now();
-    const fetched = await this.#options.downloader.fetch({ url: request.url, headers, timeoutMs, maxBodyBytes, verifyTls });
+    const fetched = await this.#options.downloader.fetch({
+      url: request.url,
+      headers,
+      timeoutMs,
+      maxBodyBytes,
+      verifyTls,
+    });
     const now = Date.now();
     if (fetched.kind === 'failure') {
       this.#options.onFetched(queue);
@@ -112,7 +118,13 @@ export class Pages {
     return cookie === undefined ? headers : { ...headers, cookie };
   }
 
-  async #outcomeOf(request: ClaimedRequest, run: CrawlRun, fetched: FetchedResponse, now: number, waitMs: number): Promise<Outcome> {
+  async #outcomeOf(
+    request: ClaimedRequest,
+    run: CrawlRun,
+    fetched: FetchedResponse,
+    now: number,
+    waitMs: number,
+  ): Promise<Outcome> {
     const { status } = fetched;
     const location = fetched.headers.location;
     if (REDIRECTS.has(status) && typeof location === 'string')
@@ -141,7 +153,8 @@ export class Pages {
         fetchedAt: now,
         ...(redirectTo === undefined ? {} : { redirectTo }),
       });
-      const ending = redirectTo === undefined ? done(page) : ended('skipped', 'redirected', page.links[0]?.url ?? redirectTo, page);
+      const ending =
+        redirectTo === undefined ? done(page) : ended('skipped', 'redirected', page.links[0]?.url ?? redirectTo, page);
       return outcomeOf(request, fetched, now, ending);
     } catch (error) {
       const reason = error instanceof ParseFailure ? error.reason : 'parse_error';
@@ -154,16 +167,28 @@ export class Pages {
    * A redirect's target is a request of its own: it is judged, deduplicated, leased, asked of robots.txt and counted like
    * every other. The redirecting request ends as skipped.
    */
-  #redirect(request: ClaimedRequest, run: CrawlRun, fetched: FetchedResponse, now: number, location: string): Promise<Outcome> | Outcome {
+  #redirect(
+    request: ClaimedRequest,
+    run: CrawlRun,
+    fetched: FetchedResponse,
+    now: number,
+    location: string,
+  ): Promise<Outcome> | Outcome {
     if (request.redirects >= run.settings.maxRedirects) {
-      const ending = ended('failed', 'too_many_redirects', `after ${request.redirects} redirects, to ${location.slice(0, 500)}`);
+      const ending = ended(
+        'failed',
+        'too_many_redirects',
+        `after ${request.redirects} redirects, to ${location.slice(0, 500)}`,
+      );
       return outcomeOf(request, fetched, now, ending);
     }
     return this.#parse(request, fetched, now, location);
   }
 
   #disallowed(request: ClaimedRequest): boolean {
-    this.#options.onOutcome(outcomeOf(request, null, Date.now(), ended('skipped', 'robots', 'robots.txt disallows it')));
+    this.#options.onOutcome(
+      outcomeOf(request, null, Date.now(), ended('skipped', 'robots', 'robots.txt disallows it')),
+    );
     return false;
   }
 

@@ -1,5 +1,5 @@
-import { loadCrawls, type StoredCrawl } from '../db/crawl_runs.ts';
 import type { Sql } from '../db/client.ts';
+import { loadCrawls, type StoredCrawl } from '../db/crawl_runs.ts';
 import type { ParsePlanInput } from '../model/spider.ts';
 
 /** A crawl as this node runs it. */
@@ -49,7 +49,10 @@ export class CrawlRuns {
   async refresh(versions: ReadonlyMap<string, number>): Promise<void> {
     const stale = [...versions].filter(([id, version]) => (this.#runs.get(id)?.settingsVersion ?? -1) < version);
     if (stale.length === 0) return;
-    for (const stored of await loadCrawls(this.#sql, stale.map(([id]) => id))) {
+    for (const stored of await loadCrawls(
+      this.#sql,
+      stale.map(([id]) => id),
+    )) {
       const known = this.#runs.get(stored.id);
       const run = known === undefined ? { ...stored, inFlight: 0 } : Object.assign(known, stored);
       this.#runs.set(stored.id, run);

@@ -49,7 +49,11 @@ export class Frontier {
     const { sql, leases, runs } = this.#options;
     const taken = await leases.acquire(this.scheduler.hosts.size);
     if (taken.length > 0) {
-      await recoverHosts(sql, taken.map((host) => host.id), true);
+      await recoverHosts(
+        sql,
+        taken.map((host) => host.id),
+        true,
+      );
       for (const lease of taken) this.scheduler.addHost(lease, Date.now() + Math.max(0, lease.waitMs));
     }
     const active = await activeQueues(sql, leases.nodeId);
@@ -171,10 +175,16 @@ export class Frontier {
     const busy = hosts.filter((host) => !isIdle(host));
     const surplus = busy.filter((h) => !h.draining).length - this.#options.leases.fairShare;
     if (surplus > 0)
-      for (const host of busy.filter((h) => !h.draining).sort((a, b) => a.inFlight - b.inFlight).slice(0, surplus))
+      for (const host of busy
+        .filter((h) => !h.draining)
+        .sort((a, b) => a.inFlight - b.inFlight)
+        .slice(0, surplus))
         this.#drain(host);
     for (const host of hosts) if (!isIdle(host)) host.idleSince = now;
-    await this.#release(hosts.filter((host) => isIdle(host) && (host.draining || now - host.idleSince > IDLE_MS)), now);
+    await this.#release(
+      hosts.filter((host) => isIdle(host) && (host.draining || now - host.idleSince > IDLE_MS)),
+      now,
+    );
   }
 
   /** Hands everything back: what is not begun, then every lease. Called when nothing is in flight any more. */
@@ -275,7 +285,11 @@ export class Frontier {
   async #recoverSuspects(): Promise<void> {
     const suspects = [...this.scheduler.hosts.values()].filter((host) => host.suspect && host.outstanding === 0);
     if (suspects.length === 0) return;
-    await recoverHosts(this.#options.sql, suspects.map((host) => host.id), false);
+    await recoverHosts(
+      this.#options.sql,
+      suspects.map((host) => host.id),
+      false,
+    );
     for (const host of suspects) {
       host.suspect = false;
       for (const queue of host.queues.values()) this.queued(queue.run.id, host.id);
@@ -315,7 +329,8 @@ export class Frontier {
 
 function isIdle(host: HostSlot): boolean {
   if (host.outstanding > 0 || host.inFlight > 0) return false;
-  for (const queue of host.queues.values()) if (queue.rows.length > 0 || queue.more || queue.retryAt !== Infinity) return false;
+  for (const queue of host.queues.values())
+    if (queue.rows.length > 0 || queue.more || queue.retryAt !== Infinity) return false;
   return true;
 }
 

@@ -1,6 +1,23 @@
+import { readFileSync, readlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
 import type { Sql } from '../db/client.ts';
-import { acquireHosts, countActiveHosts, heldHosts, type LeasedHost, type ReleasedHost, releaseHosts } from '../db/hosts.ts';
-import { heartbeat, LEASE_MS, type Liveness, removeNode } from '../db/nodes.ts';
+import {
+  acquireHosts,
+  countActiveHosts,
+  heldHosts,
+  type LeasedHost,
+  type ReleasedHost,
+  releaseHosts,
+} from '../db/hosts.ts';
+import {
+  buryNodes,
+  heartbeat,
+  LEASE_MS,
+  type Liveness,
+  type NodeIdentity,
+  neighbours,
+  removeNode,
+} from '../db/nodes.ts';
 
 /** Leases that one node may hold. */
 const MAX_HOSTS = 20_000;
@@ -12,7 +29,7 @@ const MAX_HOSTS = 20_000;
 export class Leases {
   readonly #sql: Sql;
   readonly nodeId: string;
-  readonly #role: string;
+  readonly #me: NodeIdentity;
   /** On this process's monotonic clock; taken before the heartbeat is sent, so it is never later than the database's. */
   #validUntil = 0;
   #liveness: Liveness = { others: 0, workers: 1 };
@@ -21,7 +38,7 @@ export class Leases {
   constructor(sql: Sql, nodeId: string, role: string) {
     this.#sql = sql;
     this.nodeId = nodeId;
-    this.#role = role;
+    this.#me = { id: nodeId, role, machine: machineName(), pid: process.pid };
   }
 
   get valid(): boolean {
@@ -42,12 +59,25 @@ export class Leases {
   async beat(): Promise<boolean> {
     const started = performance.now();
     const kept = started < this.#validUntil;
-    this.#liveness = await heartbeat(this.#sql, this.nodeId, this.#role);
+    this.#liveness = await heartbeat(this.#sql, this.#me);
     // A second less than the database grants, for the checks between here and the wire.
     this.#validUntil = started + LEASE_MS - 1000;
     const { workers } = this.#liveness;
     this.#fairShare = workers <= 1 ? MAX_HOSTS : Math.ceil((await countActiveHosts(this.#sql)) / workers);
     return kept;
+  }
+
+  /**
+   * Ends the leases of nodes of this machine whose process is gone, so that a restart after a kill goes on at once. Should
+   * a process be thought dead that is not, its commits are refused like those of any node that lost its lease.
+   */
+  async buryDeadNeighbours(): Promise<void> {
+    const dead = (await neighbours(this.#sql, this.#me)).filter(({ pid }) => pid === process.pid || !isRunning(pid));
+    if (dead.length > 0)
+      await buryNodes(
+        this.#sql,
+        dead.map((node) => node.id),
+      );
   }
 
   /** Takes leases of hosts that have work and no holder, up to the fair share. */
@@ -67,5 +97,24 @@ export class Leases {
   async leave(): Promise<void> {
     this.#validUntil = 0;
     await removeNode(this.#sql, this.nodeId);
+  }
+}
+
+/** Names the place where process ids mean something: host name, boot, process namespace. Empty where that is not known. */
+function machineName(): string {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    return `${hostname()} ${boot} ${readlinkSync('/proc/self/ns/pid')}`;
+  } catch {
+    return '';
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }

@@ -209,7 +209,10 @@ export class Scheduler {
 
   #reopen(host: HostSlot, now: number): void {
     if (host.waiting || host.parked.length === 0) return;
-    if (host.nextAt > now) return this.#wait(host, now);
+    if (host.nextAt > now) {
+      this.#wait(host, now);
+      return;
+    }
     if (host.inFlight >= concurrencyOf(host)) return;
     for (const queue of host.parked.splice(0)) {
       queue.place = 'nowhere';

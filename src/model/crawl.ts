@@ -26,7 +26,9 @@ const Labels = Type.Record(Type.String({ maxLength: 100 }), Type.String({ maxLen
 export const StartCrawlSchema = Type.Object(
   {
     spider: Type.Optional(SpiderSchema),
-    startUrls: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 8000 }), { minItems: 1, maxItems: 10_000 })),
+    startUrls: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 8000 }), { minItems: 1, maxItems: 10_000 }),
+    ),
     settings: Type.Optional(SettingsSchema),
     labels: Type.Optional(Labels),
   },
@@ -35,7 +37,7 @@ export const StartCrawlSchema = Type.Object(
 export type StartCrawl = Static<typeof StartCrawlSchema>;
 
 /** What may change while a crawl is there: limits, speed, labels. */
-export const CHANGEABLE_SETTINGS = [
+const CHANGEABLE_SETTINGS = [
   'concurrency',
   'concurrencyPerHost',
   'delayMs',

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 
 /** A path glob (`/catalogue/*`), a glob over the whole URL, or `{"regex": "…"}` in RE2 syntax. */
-export const PatternSchema = Type.Union(
+const PatternSchema = Type.Union(
   [
     Type.String({ minLength: 1, maxLength: 1000 }),
     Type.Object({ regex: Type.String({ minLength: 1, maxLength: 1000 }) }, { additionalProperties: false }),
@@ -12,7 +12,17 @@ export type Pattern = string | { regex: string };
 const Patterns = Type.Array(PatternSchema, { maxItems: 200 });
 
 /** Named transforms: what `as` may say. */
-export const TRANSFORMS = ['text', 'trim', 'number', 'integer', 'boolean', 'url', 'html', 'lowercase', 'uppercase'] as const;
+export const TRANSFORMS = [
+  'text',
+  'trim',
+  'number',
+  'integer',
+  'boolean',
+  'url',
+  'html',
+  'lowercase',
+  'uppercase',
+] as const;
 export type Transform = (typeof TRANSFORMS)[number];
 /** What `meta` may say. */
 export const META_FIELDS = ['url', 'status', 'depth', 'fetchedAt'] as const;
@@ -46,7 +56,7 @@ const FieldsSchema = Type.Unsafe<Fields>({
 const Name = Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$' });
 const Selector = Type.String({ minLength: 1, maxLength: 1000 });
 
-export const ItemRuleSchema = Type.Object(
+const ItemRuleSchema = Type.Object(
   {
     type: Type.Optional(Name),
     each: Type.Optional(Selector),
@@ -58,7 +68,7 @@ export const ItemRuleSchema = Type.Object(
 );
 export type ItemRule = Static<typeof ItemRuleSchema>;
 
-export const FollowRuleSchema = Type.Object(
+const FollowRuleSchema = Type.Object(
   {
     selector: Selector,
     allow: Type.Optional(Patterns),
@@ -70,7 +80,7 @@ export const FollowRuleSchema = Type.Object(
 );
 export type FollowRule = Static<typeof FollowRuleSchema>;
 
-export const PageRuleSchema = Type.Object(
+const PageRuleSchema = Type.Object(
   {
     name: Type.Optional(Name),
     match: Type.Optional(Patterns),
@@ -81,7 +91,7 @@ export const PageRuleSchema = Type.Object(
 );
 export type PageRule = Static<typeof PageRuleSchema>;
 
-export const ScopeSchema = Type.Object(
+const ScopeSchema = Type.Object(
   {
     hosts: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 253 }), { minItems: 1, maxItems: 10000 })),
     subdomains: Type.Optional(Type.Boolean()),
@@ -100,7 +110,9 @@ export const SettingsSchema = Type.Object(
   {
     concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Fetches at once, per node' })),
     concurrencyPerHost: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
-    delayMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 3_600_000, description: 'Between fetches of one host' })),
+    delayMs: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 3_600_000, description: 'Between fetches of one host' }),
+    ),
     randomizeDelay: Type.Optional(Type.Boolean({ description: 'Each delay is 0.5 to 1.5 of delayMs' })),
     maxPages: limit('Pages done; exact'),
     maxItems: limit('Items; exact'),
@@ -137,7 +149,9 @@ export const SettingsSchema = Type.Object(
 );
 export type SettingsInput = Static<typeof SettingsSchema>;
 /** Effective settings: every one present; null where a limit is not set. */
-export type Settings = { [K in keyof Required<SettingsInput>]: NonNullable<SettingsInput[K]> | Extract<SettingsInput[K], null> };
+export type Settings = {
+  [K in keyof Required<SettingsInput>]: NonNullable<SettingsInput[K]> | Extract<SettingsInput[K], null>;
+};
 
 export const DEFAULT_SETTINGS: Settings = {
   concurrency: 32,
@@ -188,10 +202,7 @@ export interface ParsePlanInput {
   definition: Spider;
   /** Host names inside the scope, lower case, punycode. */
   scopeHosts: string[];
-  settings: Pick<
-    Settings,
-    'parser' | 'maxDepth' | 'maxUrlLength' | 'dropParams' | 'parseTimeoutMs'
-  >;
+  settings: Pick<Settings, 'parser' | 'maxDepth' | 'maxUrlLength' | 'dropParams' | 'parseTimeoutMs'>;
 }
 
 /** One mistake in a posted document. */

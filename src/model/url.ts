@@ -19,8 +19,8 @@ const LOWER_ESCAPE = /%(?:[a-f][0-9a-fA-F]|[0-9A-F][a-f])/g;
 function normaliseEscapes(text: string): string {
   if (!text.includes('%')) return text;
   return text
-    .replace(UNRESERVED_ESCAPE, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)))
-    .replace(LOWER_ESCAPE, (escape) => escape.toUpperCase());
+    .replace(UNRESERVED_ESCAPE, (code) => String.fromCharCode(Number.parseInt(code.slice(1), 16)))
+    .replace(LOWER_ESCAPE, (code) => code.toUpperCase());
 }
 
 /**

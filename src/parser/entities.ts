@@ -1,7 +1,8 @@
 import { Tokenizer, type TokenizerCallbacks } from 'htmlparser2';
 
 const COMMON: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0' };
-const REFERENCE = /&(?:(amp|lt|gt|quot|apos|nbsp)|#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6}));/g;
+/** Any `&`, with what is plain to decode behind it. */
+const REFERENCE = /&(?:(?:(amp|lt|gt|quot|apos|nbsp)|#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6}));)?/g;
 
 /** Decodes the character references of text between tags. */
 export function decodeText(source: string): string {
@@ -18,14 +19,13 @@ function decode(source: string, rest: (source: string) => string): string {
   let rare = false;
   const decoded = source.replace(REFERENCE, (whole, name: string | undefined, decimal?: string, hex?: string) => {
     if (name !== undefined) return COMMON[name]!;
-    const code = decimal === undefined ? Number.parseInt(hex!, 16) : Number(decimal);
+    const code = decimal !== undefined ? Number(decimal) : Number.parseInt(hex ?? '0', 16);
     // 128 to 159 mean windows-1252, and surrogates and zero mean U+FFFD: the tables know.
     if (code >= 0x20 && code < 0xd800 && !(code > 0x7e && code < 0xa0)) return String.fromCharCode(code);
     rare = true;
     return whole;
   });
-  if (rare || source.replace(REFERENCE, '').includes('&')) return rest(source);
-  return decoded;
+  return rare ? rest(source) : decoded;
 }
 
 function tokenizeText(source: string): string {

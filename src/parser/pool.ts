@@ -107,7 +107,7 @@ export class ParserPool {
     this.#plans.delete(crawlId);
     this.#queues.delete(crawlId);
     for (const job of queue.drain()) this.#fail(job, new ParserStopped('the crawl was closed'));
-    this.#fair.rest(queue);
+    this.#fair.forget(queue);
     for (const thread of this.#threads) thread.tell({ kind: 'close', crawlId });
   }
 
@@ -203,7 +203,6 @@ export class ParserPool {
     const { queue } = job;
     queue.settle(job, answer.kind === 'page' ? answer.page.parseMs : answer.ms);
     if (thread.isDemoted && !this.#killed.has(thread)) this.#recover(thread);
-    this.#fair.rest(queue);
     this.#finish(job);
     if (answer.kind === 'failed') job.reject(new ParseFailure(answer.code, answer.message));
     else job.resolve(answer);
@@ -294,7 +293,6 @@ export class ParserPool {
       this.#kills++;
       this.#options.log?.('a parser thread was ended by a page', { ...describe(running), reason: failure.reason });
       running.queue.settle(running, thread.lastMs);
-      this.#fair.rest(running.queue);
       this.#fail(running, failure);
     }
     this.#replace(thread, code, message);
@@ -308,7 +306,7 @@ export class ParserPool {
       queue.giveBack(job);
       if (this.#queues.get(queue.name) === queue || queue === this.#checks || queue === this.#robots) continue;
       for (const closed of queue.drain()) this.#fail(closed, new ParserStopped('the crawl was closed'));
-      this.#fair.rest(queue);
+      this.#fair.forget(queue);
     }
   }
 

@@ -21,6 +21,8 @@ export interface Job {
 const UNKNOWN_MS = 5;
 const SLOW_MS = 100;
 const QUICK_MS = 20;
+/** For so long after its last job a crawl still counts as active. */
+const RECENT_MS = 1000;
 const MAX_AHEAD_BYTES = 512 * 1024;
 
 /**
@@ -32,6 +34,8 @@ export class JobQueue {
   virtualMs = 0;
   /** Jobs in threads. */
   running = 0;
+  /** When its newest job came. */
+  pushedAt = 0;
   #jobs: Job[] = [];
   #head = 0;
   /** Moving average of milliseconds a job; null until the first is done. */
@@ -114,27 +118,27 @@ export class JobQueue {
   }
 }
 
-/** The queues with something to do, and which of them is next. */
+/** The queues with something to do, now or a moment ago, and which of them is next. */
 export class FairQueues {
   readonly #active = new Set<JobQueue>();
   /** Virtual time of the queue that was served last: where a queue that was idle comes in. */
-  #now = 0;
+  #served = 0;
 
   /** Adds a job to its queue. */
   push(job: Job): void {
     const { queue } = job;
-    if (!this.#active.has(queue)) {
-      queue.virtualMs = Math.max(queue.virtualMs, this.#now);
-      this.#active.add(queue);
-    }
+    if (queue.waiting === 0 && queue.running === 0) queue.virtualMs = Math.max(queue.virtualMs, this.#served);
+    queue.pushedAt = performance.now();
+    this.#active.add(queue);
     queue.push(job);
   }
 
   /**
    * The queue that is to be served next on a thread, of those that `fits` lets through; null where there is none. A slow
-   * or new queue gets at most `threads - 1` threads while others have something to do.
+   * or new queue gets at most `threads - 1` threads while others are active.
    */
   next(threads: number, fits: (queue: JobQueue) => boolean): JobQueue | null {
+    this.#prune(performance.now() - RECENT_MS);
     const shared = threads > 1 && this.#active.size > 1;
     let best: JobQueue | null = null;
     for (const queue of this.#active) {
@@ -142,17 +146,23 @@ export class FairQueues {
       if (shared && queue.isSlow && queue.running >= threads - 1) continue;
       if (fits(queue)) best = queue;
     }
-    if (best !== null) this.#now = Math.max(this.#now, best.virtualMs);
+    if (best !== null) this.#served = Math.max(this.#served, best.virtualMs);
     return best;
   }
 
-  /** Forgets a queue that has nothing to do, so that `next` looks at busy ones only. */
-  rest(queue: JobQueue): void {
-    if (queue.waiting === 0 && queue.running === 0) this.#active.delete(queue);
+  /** Forgets a queue that is no longer in use. */
+  forget(queue: JobQueue): void {
+    this.#active.delete(queue);
   }
 
   /** Takes every waiting job of every queue out. */
   drain(): Job[] {
     return [...this.#active].flatMap((queue) => queue.drain());
+  }
+
+  /** A crawl whose pages come one by one is active between them too. */
+  #prune(before: number): void {
+    for (const queue of this.#active)
+      if (queue.waiting === 0 && queue.running === 0 && queue.pushedAt < before) this.#active.delete(queue);
   }
 }

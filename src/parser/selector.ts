@@ -105,6 +105,8 @@ function parseSelector(text: string): Token[][] {
   }
   if (alternatives.some((tokens) => tokens[0]?.type === 'adjacent' || tokens[0]?.type === 'sibling'))
     throw new SelectorError('it may not begin with + or ~, since matches lie below the element it is asked of');
+  if (alternatives.some((tokens) => tokens.length === 0 || isTraversal(tokens.at(-1)!)))
+    throw new SelectorError('it ends in a combinator; name what is to be matched there');
   return alternatives;
 }
 

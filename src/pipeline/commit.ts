@@ -103,7 +103,8 @@ async function storeApplied(
   hostIds: ReadonlyMap<string, number>,
 ): Promise<{ discoveries: Discovery[]; changed: Map<string, CrawlState> }> {
   const deltas = new Map<string, CrawlDelta>();
-  for (const { outcome } of applied) if (!deltas.has(outcome.crawlId)) deltas.set(outcome.crawlId, emptyDelta(outcome.crawlId));
+  for (const { outcome } of applied)
+    if (!deltas.has(outcome.crawlId)) deltas.set(outcome.crawlId, emptyDelta(outcome.crawlId));
   const tally = { crawls: deltas, queues: new QueueDeltas(), counts: new CountDeltas() };
   const { items, cut } = placeItems(applied, crawls, deltas, tally.counts);
   for (const { outcome } of applied) countOutcome(outcome, deltas.get(outcome.crawlId)!, tally.queues, tally.counts);
@@ -146,7 +147,14 @@ function placeItems(
     for (const item of kept) {
       const offset = crawl.items + delta.items++;
       delta.itemBytes += item.size;
-      items.push({ ...item, crawlId: crawl.id, offset, seq: outcome.seq, url: outcome.url, scrapedAt: outcome.fetchedAt });
+      items.push({
+        ...item,
+        crawlId: crawl.id,
+        offset,
+        seq: outcome.seq,
+        url: outcome.url,
+        scrapedAt: outcome.fetchedAt,
+      });
     }
   }
   return { items, cut };
@@ -184,7 +192,9 @@ function countOutcome(outcome: Outcome, delta: CrawlDelta, queues: QueueDeltas, 
 
 function repeatedRedirects(applied: readonly AppliedOutcome[], isNew: ReadonlySet<string>, counts: CountDeltas) {
   return applied
-    .filter(({ outcome: o }) => o.reason === 'redirected' && o.page?.links.every((link) => !isNew.has(o.crawlId + link.fp)))
+    .filter(
+      ({ outcome: o }) => o.reason === 'redirected' && o.page?.links.every((link) => !isNew.has(o.crawlId + link.fp)),
+    )
     .map(({ outcome: o }) => {
       counts.add(o.crawlId, 'reason', 'redirected', -1);
       counts.add(o.crawlId, 'reason', 'redirect_duplicate');

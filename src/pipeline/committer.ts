@@ -151,7 +151,8 @@ export class Committer {
     if (this.#origins.size > MAX_CACHED_ORIGINS) this.#origins.clear();
     const missing = new Set<string>();
     for (const { page } of batch)
-      for (const { origin } of page?.links ?? []) if (origin !== null && !this.#origins.has(origin)) missing.add(origin);
+      for (const { origin } of page?.links ?? [])
+        if (origin !== null && !this.#origins.has(origin)) missing.add(origin);
     if (missing.size === 0) return;
     for (const [origin, id] of await hostIds(this.#options.sql, [...missing])) this.#origins.set(origin, id);
   }

@@ -1,4 +1,5 @@
-import type { LockedCrawl } from '../db/outcomes.ts';
+import type { Tx } from '../db/client.ts';
+import type { CrawlDelta } from '../db/crawl_counters.ts';
 import {
   type Discovery,
   fartherLinks,
@@ -8,10 +9,8 @@ import {
   type ReconsideredRequest,
   reconsider,
 } from '../db/discoveries.ts';
-import type { CrawlDelta } from '../db/crawl_counters.ts';
-import type { Tx } from '../db/client.ts';
 import type { QueueDeltas } from '../db/host_queues.ts';
-import type { CountDeltas } from '../db/outcomes.ts';
+import type { CountDeltas, LockedCrawl } from '../db/outcomes.ts';
 import type { Link, Outcome } from '../model/outcome.ts';
 import { rankOf } from '../model/rank.ts';
 import { STATE } from '../model/request.ts';
@@ -68,7 +67,9 @@ export function collectDiscoveries(
     }
   }
   // Rows are inserted in the order of their key, so that two transactions meet in the same order.
-  return [...found.values()].sort((a, b) => (a.crawlId === b.crawlId ? (a.fp < b.fp ? -1 : 1) : a.crawlId < b.crawlId ? -1 : 1));
+  return [...found.values()].sort((a, b) =>
+    a.crawlId === b.crawlId ? (a.fp < b.fp ? -1 : 1) : a.crawlId < b.crawlId ? -1 : 1,
+  );
 }
 
 /**
@@ -90,13 +91,20 @@ export async function storeDiscoveries(
   const queueable = discoveries.filter((d) => d.reason === null);
   const nearer = queueable.map((d) => crawls.get(d.crawlId)!.maxDepth !== null);
   // Sent in this order on one connection: `reconsider` must not see the rows of this insert.
-  const [changed, inserted] = await Promise.all([reconsider(tx, queueable, nearer), insertDiscoveries(tx, discoveries)]);
+  const [changed, inserted] = await Promise.all([
+    reconsider(tx, queueable, nearer),
+    insertDiscoveries(tx, discoveries),
+  ]);
   const isNew = countInserted(discoveries, inserted, tally);
   await comeNearer(tx, changed, crawls, tally);
   return isNew;
 }
 
-function countInserted(discoveries: readonly Discovery[], inserted: readonly InsertedRequest[], tally: Tally): Set<string> {
+function countInserted(
+  discoveries: readonly Discovery[],
+  inserted: readonly InsertedRequest[],
+  tally: Tally,
+): Set<string> {
   const isNew = new Set(inserted.map((row) => row.crawlId + row.fp));
   for (const row of discoveries) {
     if (!isNew.has(row.crawlId + row.fp)) continue;
@@ -130,7 +138,11 @@ async function comeNearer(
       return { ...row, rank, hostId: null, reason: null, detail: null };
     });
     const reachable = behind.filter((row) => row.depth <= (crawls.get(row.crawlId)!.maxDepth ?? Infinity));
-    changed = await reconsider(tx, reachable, reachable.map(() => true));
+    changed = await reconsider(
+      tx,
+      reachable,
+      reachable.map(() => true),
+    );
   }
 }
 

@@ -77,13 +77,13 @@ const ItemSchema = Type.Object(
   },
 );
 
-export const ItemPageSchema = Type.Object({
+const ItemPageSchema = Type.Object({
   items: Type.Array(Type.Unsafe<unknown>({ $ref: 'Item#' })),
   next: orNull(integer, 'Give it as `after` for the next page; null: the crawl has ended and all was read'),
   state: Type.Enum([...CRAWL_STATES]),
 });
 
-export const LedgerRequestSchema = Type.Object({
+const LedgerRequestSchema = Type.Object({
   seq: Type.Integer({ description: 'Order of discovery' }),
   url: text,
   state: Type.Enum([...REQUEST_STATES]),
@@ -112,7 +112,7 @@ export const WhySchema = Type.Object({
 });
 
 const counts = Type.Record(text, integer);
-export const StatsSchema = Type.Object({
+const StatsSchema = Type.Object({
   state: Type.Enum([...CRAWL_STATES]),
   stopReason: orNull(Type.Enum([...STOP_REASONS])),
   counts: CrawlStatsSchema,

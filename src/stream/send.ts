@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 
 /** A reader that takes nothing for this long is cut off; it resumes where it was. */
 const STALLED_MS = 600_000;
@@ -31,7 +32,7 @@ export async function sendStream(response: ServerResponse, options: StreamOption
   const signal = AbortSignal.any([left.signal, options.closing]);
   response.writeHead(200, options.headers);
   response.flushHeaders();
-  response.socket?.setKeepAlive(true, 30_000); // finds out about readers that vanished without a word
+  socketOf(response)?.setKeepAlive(true, 30_000); // finds out about readers that vanished without a word
   try {
     for await (const chunk of options.chunks(signal)) {
       if (!response.write(chunk.text)) await drained(response, signal);
@@ -58,9 +59,15 @@ async function drained(response: ServerResponse, signal: AbortSignal): Promise<v
 /** Ends or cuts the response once the kernel has what was written; a second later in any case. */
 function breakOff(response: ServerResponse, farewell: string | null): void {
   if (response.destroyed) return;
+  const socket = socketOf(response);
   const timer = setTimeout(() => response.destroy(), 1000);
   response.once('close', () => clearTimeout(timer));
   if (farewell !== null) response.end(farewell);
-  else if (response.socket !== null) response.socket.destroySoon();
+  else if (socket !== null) socket.destroySoon();
   else response.destroy();
+}
+
+/** Null for a request that was injected: it has no connection. */
+function socketOf(response: ServerResponse): Socket | null {
+  return response.socket instanceof Socket ? response.socket : null;
 }

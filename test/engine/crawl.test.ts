@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkBooks, ENDED, getCrawl, getJson, postCrawl, readItems, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { FAST, html, TITLE_SPIDER, treeSite } from '../support/pages.ts';
@@ -91,7 +91,9 @@ test('24: maxPages, maxItems and maxDepth are exact', async () => {
   // Page i has the links 5i+1 … 5i+5, i−1 and i+1: breadth first, by hand.
   const near = new Set([0]);
   for (const _level of [1, 2])
-    for (const i of [...near]) for (const k of [i - 1, (i % 299) + 1, 5 * i + 1, 5 * i + 2, 5 * i + 3, 5 * i + 4, 5 * i + 5]) if (k > 0 && k < 300) near.add(k);
+    for (const i of [...near])
+      for (const k of [i - 1, (i % 299) + 1, 5 * i + 1, 5 * i + 2, 5 * i + 3, 5 * i + 4, 5 * i + 5])
+        if (k > 0 && k < 300) near.add(k);
   near.add(1);
   const done = depth.ledger.filter((row) => row.state === 'done').length;
   assert.equal(done, near.size);
@@ -113,14 +115,25 @@ test('1: 503 is retried exactly `retries` times, then failed with the status kep
   const hits = (path: string) => site.hits.filter((hit) => hit.url === path).length;
   assert.equal(hits('/down'), 3);
   assert.equal(hits('/gone'), 1);
-  assert.deepEqual([row('/down')?.state, row('/down')?.reason, row('/down')?.status, row('/down')?.attempts], ['failed', 'http_5xx', 500, 3]);
+  assert.deepEqual(
+    [row('/down')?.state, row('/down')?.reason, row('/down')?.status, row('/down')?.attempts],
+    ['failed', 'http_5xx', 500, 3],
+  );
   assert.deepEqual([row('/gone')?.state, row('/gone')?.reason, row('/gone')?.status], ['failed', 'http_4xx', 404]);
   assert.equal(row('/once')?.state, 'done');
 });
 const site1: string[] = [];
 
 test('7: redirects are requests of their own: loops end, duplicates and offsite targets have a reason', async () => {
-  const moved: Record<string, string> = { '/a': '/target', '/b': '/target', '/loop1': '/loop2', '/loop2': '/loop1', '/off': 'http://127.0.0.2:1/x', '/js': 'javascript:1', '/rel': 'deep/../target' };
+  const moved: Record<string, string> = {
+    '/a': '/target',
+    '/b': '/target',
+    '/loop1': '/loop2',
+    '/loop2': '/loop1',
+    '/off': 'http://127.0.0.2:1/x',
+    '/js': 'javascript:1',
+    '/rel': 'deep/../target',
+  };
   const { row, ledger, site } = await crawl((req, res) => {
     const to = moved[req.url ?? ''];
     if (to !== undefined) res.writeHead(302, { location: to }).end();
@@ -172,7 +185,10 @@ test('18: 429 with Retry-After stops the host; nothing is fetched meanwhile', as
   );
   assert.equal(row('/busy')?.state, 'done');
   const during = site.hits.filter((hit) => hit.at > refusedAt + 50 && hit.at < refusedAt + 950);
-  assert.deepEqual(during.map((hit) => hit.url), []);
+  assert.deepEqual(
+    during.map((hit) => hit.url),
+    [],
+  );
 });
 
 test('11: cookies stay in their crawl', async () => {
@@ -182,7 +198,11 @@ test('11: cookies stay in their crawl', async () => {
   };
   const first = await crawl(handler);
   const second = await crawl(handler);
-  for (const { items } of [first, second]) assert.deepEqual(items.map((item) => item.data.title), ['none', 'seen=1']);
+  for (const { items } of [first, second])
+    assert.deepEqual(
+      items.map((item) => item.data.title),
+      ['none', 'seen=1'],
+    );
 });
 
 test('pause stops the fetching, keeps what is there; resume goes on; both twice', async () => {
@@ -199,7 +219,11 @@ test('pause stops the fetching, keeps what is there; resume goes on; both twice'
     await sleep(300);
     assert.equal(site.hits.length, hits);
     await checkBooks(service.url, id);
-    const change = { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: '{"settings":{"delayMs":0,"concurrencyPerHost":32}}' };
+    const change = {
+      method: 'PATCH',
+      headers: { 'content-type': 'application/json' },
+      body: '{"settings":{"delayMs":0,"concurrencyPerHost":32}}',
+    };
     assert.equal((await fetch(`${service.url}/crawls/${id}`, change)).status, 200);
     assert.equal((await post('resume')).status, 200);
     const ended = await waitFor(service.url, id, ENDED);
@@ -211,11 +235,19 @@ test('pause stops the fetching, keeps what is there; resume goes on; both twice'
 
 test('a crawl that stopped at maxPages goes on after the limit is raised', async () => {
   await withSite(treeSite(100), async (site) => {
-    const { id } = await postCrawl(service.url, { spider: TITLE_SPIDER, startUrls: [`${site.url}/`], settings: { ...FAST, maxPages: 10 } });
+    const { id } = await postCrawl(service.url, {
+      spider: TITLE_SPIDER,
+      startUrls: [`${site.url}/`],
+      settings: { ...FAST, maxPages: 10 },
+    });
     await waitFor(service.url, id, ENDED);
     const post = () => fetch(`${service.url}/crawls/${id}/resume`, { method: 'POST' });
     assert.equal((await post()).status, 409);
-    const change = { method: 'PATCH', headers: { 'content-type': 'application/json' }, body: '{"settings":{"maxPages":null}}' };
+    const change = {
+      method: 'PATCH',
+      headers: { 'content-type': 'application/json' },
+      body: '{"settings":{"maxPages":null}}',
+    };
     assert.equal((await fetch(`${service.url}/crawls/${id}`, change)).status, 200);
     assert.equal((await post()).status, 200);
     const ended = await waitFor(service.url, id, ['failed', 'cancelled', 'finished']);
@@ -233,7 +265,11 @@ test('maxDurationSeconds ends a crawl, and keeps what was committed', async () =
 });
 
 test('a crawl whose start URLs all fail says why', async () => {
-  const { id } = await postCrawl(service.url, { spider: TITLE_SPIDER, startUrls: ['http://127.0.0.1:9/', 'http://10.0.0.1/'], settings: { ...FAST, retries: 0 } });
+  const { id } = await postCrawl(service.url, {
+    spider: TITLE_SPIDER,
+    startUrls: ['http://127.0.0.1:9/', 'http://10.0.0.1/'],
+    settings: { ...FAST, retries: 0 },
+  });
   const ended = await waitFor(service.url, id, ENDED);
   assert.deepEqual([ended.state, ended.stopReason], ['failed', 'start_urls_failed']);
   assert.match(ended.stopDetail ?? '', /127\.0\.0\.1/);
@@ -244,7 +280,9 @@ test('a crawl whose start URLs all fail says why', async () => {
 test('43: thirty crawls at once share nothing', async () => {
   await withSite(treeSite(60), async (site) => {
     const crawls = await Promise.all(
-      [...Array(30)].map(() => postCrawl(service.url, { spider: TITLE_SPIDER, startUrls: [`${site.url}/`], settings: FAST })),
+      [...Array(30)].map(() =>
+        postCrawl(service.url, { spider: TITLE_SPIDER, startUrls: [`${site.url}/`], settings: FAST }),
+      ),
     );
     for (const { id } of crawls) {
       await waitFor(service.url, id, ENDED);
@@ -256,13 +294,24 @@ test('43: thirty crawls at once share nothing', async () => {
 
 test('7: a page that burns its whole time limit fails alone; the API and another crawl go on', async () => {
   const siblings = '<i></i>'.repeat(60_000);
-  const handler: Handler = (req, res) => {
+  const handler: Handler = (_req, res) => {
     res.writeHead(200, { 'content-type': 'text/html' });
     res.end(`<a href="/burn1">1</a><a href="/burn2">2</a><div>${siblings}</div>`);
   };
   await withSite(handler, async (site) => {
-    const burner = { pages: [{ items: [{ fields: { x: 'i:nth-last-child(2n+1):nth-last-of-type(2n+1):not(:nth-child(odd)) ~ b' } }], follow: [{ selector: 'a' }] }] };
-    const { id } = await postCrawl(service.url, { spider: burner, startUrls: [`${site.url}/`], settings: { ...FAST, parseTimeoutMs: 500 } });
+    const burner = {
+      pages: [
+        {
+          items: [{ fields: { x: 'i:nth-last-child(2n+1):nth-last-of-type(2n+1):not(:nth-child(odd)) ~ b' } }],
+          follow: [{ selector: 'a' }],
+        },
+      ],
+    };
+    const { id } = await postCrawl(service.url, {
+      spider: burner,
+      startUrls: [`${site.url}/`],
+      settings: { ...FAST, parseTimeoutMs: 500 },
+    });
     const other = await crawl(treeSite(200));
     assert.equal(other.items.length, 200);
     await waitFor(service.url, id, ENDED);
@@ -284,7 +333,11 @@ test('11: a crawl is deleted whole', async () => {
 
 test('45: a follower that is cut off again and again misses and repeats nothing', async () => {
   await withSite(treeSite(400), async (site) => {
-    const { id } = await postCrawl(service.url, { spider: TITLE_SPIDER, startUrls: [`${site.url}/`], settings: { ...FAST, delayMs: 2 } });
+    const { id } = await postCrawl(service.url, {
+      spider: TITLE_SPIDER,
+      startUrls: [`${site.url}/`],
+      settings: { ...FAST, delayMs: 2 },
+    });
     const seen: number[] = [];
     while (seen.length < 400) {
       const after = seen.length === 0 ? '' : `&after=${seen.at(-1)}`;

@@ -24,7 +24,10 @@ test('24: two nodes together never claim more than maxPages', async () => {
   const fence = await holdHost(sql, node, hostId);
   const want = () => [{ crawlId: id, hostId, fence, n: 20 }];
   const results = await Promise.all([claim(sql, node, want()), claim(sql, node, want()), claim(sql, node, want())]);
-  assert.equal(results.reduce((n, result) => n + result.requests.length, 0), 30);
+  assert.equal(
+    results.reduce((n, result) => n + result.requests.length, 0),
+    30,
+  );
   const fps = new Set(results.flatMap((result) => result.requests.map((request) => request.fp)));
   assert.equal(fps.size, 30, 'each request once');
   await assertBooks(id);
@@ -64,7 +67,10 @@ test('what is handed back keeps its place, and its attempt does not count', asyn
   await handBack(sql, requests);
   await assertBooks(id);
   const again = await claim(sql, node, [{ crawlId: id, hostId, fence, n: 10 }]);
-  assert.deepEqual(again.requests.map((request) => request.seq), [...Array(10).keys()]);
+  assert.deepEqual(
+    again.requests.map((request) => request.seq),
+    [...Array(10).keys()],
+  );
   assert.ok(again.requests.every((request) => request.attempts === 1 && request.crashes === 0));
 });
 

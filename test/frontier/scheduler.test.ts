@@ -69,7 +69,7 @@ test('43: crawls take turns, however many requests one has', () => {
   assert.deepEqual(order.slice(0, 6), ['big', 'small', 'big', 'small', 'big', 'small']);
 });
 
-test("6: a host that waits for its delay holds nothing and keeps nobody from being fetched", () => {
+test('6: a host that waits for its delay holds nothing and keeps nobody from being fetched', () => {
   const scheduler = new Scheduler();
   const crawl = run('a', { delayMs: 1000, concurrency: 1000 });
   const hosts = [...Array(100).keys()].map((i) => addHost(scheduler, i));
@@ -90,8 +90,14 @@ test('18: a blocked host alone stops', () => {
   scheduler.push(scheduler.queueOf(crawl, h1), requests(crawl, h1, 2));
   scheduler.push(scheduler.queueOf(crawl, h2), requests(crawl, h2, 2));
   scheduler.block(h1, 5000);
-  assert.deepEqual(drain(scheduler, 0).map(({ queue }) => queue.host.id), [2, 2]);
-  assert.deepEqual(drain(scheduler, 5000).map(({ queue }) => queue.host.id), [1, 1]);
+  assert.deepEqual(
+    drain(scheduler, 0).map(({ queue }) => queue.host.id),
+    [2, 2],
+  );
+  assert.deepEqual(
+    drain(scheduler, 5000).map(({ queue }) => queue.host.id),
+    [1, 1],
+  );
 });
 
 test('a crawl at its concurrency goes on when one of its fetches ends', () => {
@@ -116,7 +122,10 @@ test('a crawl that is dropped leaves no request, and its requests in flight stil
   assert.equal(scheduler.removeCrawl('a').length, 2);
   assert.equal(scheduler.windowed, 1);
   scheduler.ended(queue, 1);
-  assert.deepEqual(drain(scheduler, 1).map(({ request }) => request.crawlId), ['b']);
+  assert.deepEqual(
+    drain(scheduler, 1).map(({ request }) => request.crawlId),
+    ['b'],
+  );
 });
 
 test('the heap gives times in order', () => {
@@ -125,5 +134,8 @@ test('the heap gives times in order', () => {
   for (const at of times) heap.push(at, at);
   const out = [];
   for (let value = heap.pop(); value !== undefined; value = heap.pop()) out.push(value);
-  assert.deepEqual(out, times.toSorted((x, y) => x - y));
+  assert.deepEqual(
+    out,
+    times.toSorted((x, y) => x - y),
+  );
 });

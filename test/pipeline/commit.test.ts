@@ -78,14 +78,19 @@ async function assertBooks(id: string): Promise<void> {
 test('2: an outcome is committed once, however often its commit is repeated (the answer to a COMMIT was lost)', async () => {
   const s = await setUp(5);
   const outcomes = (await s.take(5)).map((request) =>
-    outcome(request, { page: page({ items: [item({ a: 1 }), item({ a: 2 })], links: [link(s.origin, `/new${request.seq}`)] }) }),
+    outcome(request, {
+      page: page({ items: [item({ a: 1 }), item({ a: 2 })], links: [link(s.origin, `/new${request.seq}`)] }),
+    }),
   );
   const first = await s.commit(outcomes);
   assert.equal(first.applied.length, 5);
   const again = await s.commit(outcomes);
   assert.equal(again.applied.length, 0);
   const rows = await database.sql`select "offset" from items where crawl_id = ${s.id} order by "offset"`;
-  assert.deepEqual(rows.map((row) => row.offset), [...Array(10).keys()]);
+  assert.deepEqual(
+    rows.map((row) => row.offset),
+    [...Array(10).keys()],
+  );
   assert.equal((await s.rows()).length, 10);
   await assertBooks(s.id);
 });
@@ -116,26 +121,39 @@ test('1: a URL found by many pages, and in many batches at once, is one row', as
 
 test('4: offsets are gapless when many commits of one crawl run at once', async () => {
   const s = await setUp(100);
-  const outcomes = (await s.take(100)).map((request) => outcome(request, { page: page({ items: [item({}), item({})] }) }));
+  const outcomes = (await s.take(100)).map((request) =>
+    outcome(request, { page: page({ items: [item({}), item({})] }) }),
+  );
   await Promise.all([...Array(10).keys()].map((i) => s.commit(outcomes.slice(i * 10, i * 10 + 10))));
   const rows = await database.sql`select "offset" from items where crawl_id = ${s.id} order by "offset"`;
-  assert.deepEqual(rows.map((row) => row.offset), [...Array(200).keys()]);
+  assert.deepEqual(
+    rows.map((row) => row.offset),
+    [...Array(200).keys()],
+  );
 });
 
 test('24: maxItems is exact; what comes after it in the batch goes back to the queue with its items', async () => {
   const s = await setUp(10, { maxItems: 7 });
-  const outcomes = (await s.take(10)).map((request) => outcome(request, { page: page({ items: [item({}), item({})] }) }));
+  const outcomes = (await s.take(10)).map((request) =>
+    outcome(request, { page: page({ items: [item({}), item({})] }) }),
+  );
   const result = await s.commit(outcomes);
   assert.equal(result.changed.get(s.id), 'finished');
-  const [crawl] = await database.sql`select items, dropped, done, queued, in_progress, stop_reason from crawls where id = ${s.id}`;
-  assert.deepEqual({ ...crawl }, { items: 7, dropped: 1, done: 4, queued: 6, in_progress: 0, stop_reason: 'max_items' });
+  const [crawl] =
+    await database.sql`select items, dropped, done, queued, in_progress, stop_reason from crawls where id = ${s.id}`;
+  assert.deepEqual(
+    { ...crawl },
+    { items: 7, dropped: 1, done: 4, queued: 6, in_progress: 0, stop_reason: 'max_items' },
+  );
   await assertBooks(s.id);
 });
 
 test('a link that one rule denied is queued when another page’s rule takes it', async () => {
   const s = await setUp(2);
   const [first, second] = await s.take(2);
-  await s.commit([outcome(first!, { page: page({ links: [link(s.origin, '/x', { reason: 'denied', detail: 'rule' })] }) })]);
+  await s.commit([
+    outcome(first!, { page: page({ links: [link(s.origin, '/x', { reason: 'denied', detail: 'rule' })] }) }),
+  ]);
   assert.deepEqual((await s.rows()).find((row) => row.url.endsWith('/x'))?.reason, 'denied');
   await s.commit([outcome(second!, { page: page({ links: [link(s.origin, '/x')] }) })]);
   const row = (await s.rows()).find((r) => r.url.endsWith('/x'));
@@ -175,12 +193,22 @@ test('7: a redirect to a known URL ends as redirect_duplicate, one to a new URL 
   const s = await setUp(3);
   const [a, b, c] = (await s.take(3)) as [ClaimedRequest, ClaimedRequest, ClaimedRequest];
   const hop = (request: ClaimedRequest, path: string) =>
-    outcome(request, { state: 'skipped', reason: 'redirected', status: 302, page: page({ links: [link(s.origin, path)] }) });
+    outcome(request, {
+      state: 'skipped',
+      reason: 'redirected',
+      status: 302,
+      page: page({ links: [link(s.origin, path)] }),
+    });
   await s.commit([hop(a, '/target')]);
   await s.commit([hop(b, '/target'), hop(c, '/target')]);
   assert.deepEqual(
     (await s.rows()).map((row) => [row.state, row.reason, row.depth]),
-    [[5, 'redirected', 0], [5, 'redirect_duplicate', 0], [5, 'redirect_duplicate', 0], [0, null, 0]],
+    [
+      [5, 'redirected', 0],
+      [5, 'redirect_duplicate', 0],
+      [5, 'redirect_duplicate', 0],
+      [0, null, 0],
+    ],
   );
   await assertBooks(s.id);
 });
@@ -203,7 +231,10 @@ test('a crawl whose start URLs all fail ends as failed and says why', async () =
   const failed = { state: 'failed', reason: 'dns', detail: 'no such name', status: null, page: null } as const;
   await s.commit((await s.take(2)).map((request) => outcome(request, failed)));
   const [crawl] = await database.sql`select state, stop_reason, stop_detail from crawls where id = ${s.id}`;
-  assert.deepEqual({ ...crawl }, { state: 'failed', stop_reason: 'start_urls_failed', stop_detail: `${s.origin}/0: dns (no such name)` });
+  assert.deepEqual(
+    { ...crawl },
+    { state: 'failed', stop_reason: 'start_urls_failed', stop_detail: `${s.origin}/0: dns (no such name)` },
+  );
 });
 
 test('31: an outcome that PostgreSQL refuses fails with a reason; its batch is committed', async () => {
@@ -221,9 +252,15 @@ test('31: an outcome that PostgreSQL refuses fails with a reason; its batch is c
     committer.add(outcome(request, i === 5 ? { page: page({ items: [bad] }) } : {}));
   }
   await committer.stop(AbortSignal.timeout(10_000));
-  assert.equal(results.reduce((a, b) => a + b), 8);
+  assert.equal(
+    results.reduce((a, b) => a + b),
+    8,
+  );
   const rows = await s.rows();
-  assert.deepEqual(rows.map((row) => row.state), [3, 3, 3, 3, 3, 4, 3, 3]);
+  assert.deepEqual(
+    rows.map((row) => row.state),
+    [3, 3, 3, 3, 3, 4, 3, 3],
+  );
   assert.equal(rows[5]!.reason, 'parse_error');
   await assertBooks(s.id);
 });

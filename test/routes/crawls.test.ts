@@ -78,7 +78,7 @@ describe('POST /crawls', () => {
     });
     assert.deepEqual(answer.json.warnings, ['the start URL https://other.example/ is outside the scope']);
     const ledger = await api.call('GET', `/crawls/${answer.json.id}/requests?state=skipped`);
-    const [request] = ledger.json.requests as unknown as { url: string; reason: string }[];
+    const [request] = ledger.json.requests as { url: string; reason: string }[];
     assert.equal(request?.reason, 'offsite');
     const stats = await api.call('GET', `/crawls/${answer.json.id}/stats`);
     assert.deepEqual(stats.json.byReason, { offsite: 1 });
@@ -161,7 +161,7 @@ describe('a refused POST /crawls stores nothing and says where', () => {
       const answer = await api.call('POST', '/crawls', JSON.stringify(body));
       assert.equal(answer.status, status, answer.text);
       assert.match(String(answer.headers['content-type']), /^application\/problem\+json/);
-      const errors = answer.json.errors as unknown as { pointer: string; code: string }[];
+      const errors = answer.json.errors as { pointer: string; code: string }[];
       assert.deepEqual(
         errors.map((error) => [error.pointer, error.code]),
         problems,
@@ -177,10 +177,7 @@ describe('a refused POST /crawls stores nothing and says where', () => {
     const answer = await api.call('POST', '/crawls', { startUrls: start, spider: page({ title: 'h1[' }) });
     assert.equal(answer.status, 422);
     assert.equal(answer.json.type, 'invalid_spider');
-    assert.equal(
-      (answer.json.errors as unknown as { pointer: string }[])[0]?.pointer,
-      '/spider/pages/0/items/0/fields/title',
-    );
+    assert.equal((answer.json.errors as { pointer: string }[])[0]?.pointer, '/spider/pages/0/items/0/fields/title');
     assert.deepEqual(await countRows(api.sql), rows);
   });
 
@@ -195,7 +192,7 @@ describe('a refused POST /crawls stores nothing and says where', () => {
       label: {},
     };
     const answer = await api.call('POST', '/crawls', body);
-    const errors = answer.json.errors as unknown as { pointer: string; message: string }[];
+    const errors = answer.json.errors as { pointer: string; message: string }[];
     assert.deepEqual(errors.map((error) => error.pointer).sort(), [
       '/label',
       '/settings/maxPages',
@@ -265,7 +262,7 @@ describe('Idempotency-Key', () => {
 
   it('holds a key of at most 255 characters', async () => {
     const answer = await withKey('x'.repeat(256));
-    assert.equal((answer.json.errors as unknown as { pointer: string }[])[0]?.pointer, 'idempotency-key:');
+    assert.equal((answer.json.errors as { pointer: string }[])[0]?.pointer, 'idempotency-key:');
     assert.equal((await withKey('x'.repeat(255))).status, 201);
   });
 });
@@ -279,13 +276,13 @@ describe('GET /crawls', () => {
     let cursor = '';
     for (let pages = 0; pages < 10; pages++) {
       const answer = await api.call('GET', `/crawls?spider=paged&limit=2${cursor}`);
-      seen.push(...(answer.json.crawls as unknown as { id: string }[]).map((crawl) => crawl.id));
+      seen.push(...(answer.json.crawls as { id: string }[]).map((crawl) => crawl.id));
       if (answer.json.next === null) break;
       cursor = `&cursor=${answer.json.next}`;
     }
     assert.deepEqual(seen, ids);
     const labelled = await api.call('GET', '/crawls?spider=paged&label=n:1&state=queued');
-    assert.equal((labelled.json.crawls as unknown as object[]).length, 2);
+    assert.equal((labelled.json.crawls as object[]).length, 2);
   });
 
   it('names a bad query parameter', async () => {
@@ -299,7 +296,7 @@ describe('GET /crawls', () => {
     ]) {
       const answer = await api.call('GET', `/crawls?${query}`);
       assert.equal(answer.status, 422, query);
-      assert.equal((answer.json.errors as unknown as { pointer: string }[])[0]?.pointer, pointer);
+      assert.equal((answer.json.errors as { pointer: string }[])[0]?.pointer, pointer);
     }
     assert.equal((await api.call('GET', '/crawls?label=a:%00&spider=%00')).status, 200);
   });

@@ -37,7 +37,7 @@ interface Row {
   retryAt: string | null;
 }
 const list = async (query = '') =>
-  (await api.call('GET', `/crawls/${id}/requests?${query}`)).json as unknown as {
+  (await api.call('GET', `/crawls/${id}/requests?${query}`)).json as {
     requests: Row[];
     next: number | null;
   };
@@ -93,7 +93,7 @@ describe('GET /crawls/:id/requests/why', () => {
 
   it('follows at most twenty pages back', async () => {
     const answer = await why(site('/25?b=2&a=1'));
-    const from = answer.json.discoveredFrom as unknown as { url: string }[];
+    const from = answer.json.discoveredFrom as { url: string }[];
     assert.equal(from.length, 20);
     assert.equal(from[0]?.url, site('/24?a=1&b=2'));
   });
@@ -131,7 +131,7 @@ it('GET /crawls/:id/stats counts, rates and estimates', async () => {
   });
   assert.deepEqual(json.fetchMs, { p50: 64, p90: 64, p99: 1024 });
   assert.deepEqual([json.pagesPerSecond, json.itemsPerSecond], [2, 4]);
-  assert.equal((json.hosts as unknown as { origin: string }[])[0]?.origin, 'https://books.example');
+  assert.equal((json.hosts as { origin: string }[])[0]?.origin, 'https://books.example');
 });
 
 it('GET /crawls/:id/events tells state, failures once, progress and the end', async () => {

@@ -99,7 +99,7 @@ it('cancel gives what is in flight back to its queues, and the books still balan
     [0],
   );
   const items = await api.call('GET', `/crawls/${id}/items?format=json`);
-  assert.equal((items.json.items as unknown as object[]).length, 2);
+  assert.equal((items.json.items as object[]).length, 2);
 });
 
 it('the clock of maxDurationSeconds stands still during a pause', async () => {
@@ -120,7 +120,7 @@ describe('PATCH', () => {
       settings: { maxPages: 7, delayMs: 3 },
       labels: { a: 'b' },
     });
-    assert.equal((answer.json.settings as unknown as { maxPages: number }).maxPages, 7);
+    assert.equal((answer.json.settings as { maxPages: number }).maxPages, 7);
     assert.deepEqual(answer.json.labels, { a: 'b' });
     const [row] = await api.sql`select max_pages, settings_version from crawls where id = ${id}`;
     assert.deepEqual({ ...row }, { max_pages: 7, settings_version: 2 });
@@ -130,7 +130,7 @@ describe('PATCH', () => {
   it('refuses settings that cannot change, with their pointers', async () => {
     const id = await crawlIn('running');
     const answer = await api.call('PATCH', `/crawls/${id}`, { settings: { parser: 'html5', maxPages: 0 } });
-    const errors = answer.json.errors as unknown as { pointer: string }[];
+    const errors = answer.json.errors as { pointer: string }[];
     assert.deepEqual(
       errors.map((error) => error.pointer),
       ['/settings/parser', '/settings/maxPages'],

@@ -143,9 +143,9 @@ describe('JSON', () => {
     assert.deepEqual(await get(), { items: [], next: -1, state: 'queued' });
     await commitItems(api.sql, id, 5);
     const first = await get('&after=-1&limit=3');
-    assert.deepEqual([offsets(first.items as unknown as Item[]), first.next], [[0, 1, 2], 2]);
+    assert.deepEqual([offsets(first.items as Item[]), first.next], [[0, 1, 2], 2]);
     const second = await get('&after=2');
-    assert.deepEqual([offsets(second.items as unknown as Item[]), second.next], [[3, 4], 4]);
+    assert.deepEqual([offsets(second.items as Item[]), second.next], [[3, 4], 4]);
     await end(id);
     assert.deepEqual(await get('&after=4'), { items: [], next: null, state: 'finished' });
   });

@@ -77,7 +77,10 @@ export async function readLedger(base: string, id: string): Promise<LedgerRow[]>
 }
 
 /** Invariants 4 and 8: offsets without a gap, and the counters are sums over the ledger. */
-export async function checkBooks(base: string, id: string): Promise<{ crawl: Crawl; items: Item[]; ledger: LedgerRow[] }> {
+export async function checkBooks(
+  base: string,
+  id: string,
+): Promise<{ crawl: Crawl; items: Item[]; ledger: LedgerRow[] }> {
   const [crawl, items, ledger] = await Promise.all([
     getCrawl(base, id),
     readItems(base, id, '?follow=false'),
@@ -103,6 +106,7 @@ export async function checkBooks(base: string, id: string): Promise<{ crawl: Cra
   );
   assert.equal(discovered, queued + inProgress + done + failed + skipped);
   assert.equal(new Set(ledger.map((row) => row.url)).size, ledger.length, 'one row per URL');
-  for (const row of ledger) if (row.state === 'failed' || row.state === 'skipped') assert.ok(row.reason, `${row.url} says why`);
+  for (const row of ledger)
+    if (row.state === 'failed' || row.state === 'skipped') assert.ok(row.reason, `${row.url} says why`);
   return { crawl, items, ledger };
 }

@@ -12,7 +12,12 @@ export interface SeededCrawl {
 /** A crawl with `queued` requests (and `done` finished ones before them) on one host, written as the service writes them. */
 export async function seedCrawl(
   sql: Sql,
-  { queued, done = 0, settings = {}, origin = `http://${randomUUID()}.example` }: {
+  {
+    queued,
+    done = 0,
+    settings = {},
+    origin = `http://${randomUUID()}.example`,
+  }: {
     queued: number;
     done?: number;
     settings?: Partial<Settings>;

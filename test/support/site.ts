@@ -38,10 +38,12 @@ export async function startSite(
   const server = createServer((req, res) => {
     const at = performance.timeOrigin + performance.now();
     hits.push({ method: req.method ?? '', url: req.url ?? '', headers: req.headers, at });
-    req.socket.on('error', () => {});
     handler(req, res);
   });
-  server.on('connection', () => connections++);
+  server.on('connection', (socket) => {
+    connections++;
+    socket.on('error', () => {});
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(0, host, resolve);

@@ -1,0 +1,126 @@
+/** The documents say what the code does: tables are compared with the code's, examples are run. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { Compile } from 'typebox/compile';
+import { SETTINGS_TABLE } from '../dist/config.js';
+import { KnownFingerprints } from '../dist/model/known.js';
+import { REASONS } from '../dist/model/request.js';
+import { DEFAULT_SETTINGS, type Settings, type Spider, SpiderSchema } from '../dist/model/spider.js';
+import { ParserPool } from '../dist/parser/pool.js';
+
+const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+const PAGE_URL = 'https://shop.example/product/tall-oak-lamp';
+
+/** The rows of every table of a document, each a list of cells, heads and rules left out. */
+function tableRows(text: string): string[][] {
+  const rows = text.split('\n').filter((line) => line.startsWith('| `'));
+  return rows.map((line) =>
+    line
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim()),
+  );
+}
+
+test('docs/configuration.md lists every setting with its default, and no other', () => {
+  const listed = tableRows(read('docs/configuration.md')).map(([variable, fallback]) => `${variable} ${fallback}`);
+  const expected = Object.values(SETTINGS_TABLE).map(({ variable, fallback }) => {
+    if (variable === 'PARSER_THREADS') return "`PARSER_THREADS` the machine's cores, 2 or more";
+    const none = fallback === null || (Array.isArray(fallback) && fallback.length === 0);
+    return `\`${variable}\` ${none ? 'none' : `\`${fallback}\``}`;
+  });
+  assert.deepEqual(listed, expected);
+});
+
+test('docs/spiders.md lists every crawl setting with its default, and no other', () => {
+  const section = read('docs/spiders.md').split('\n## Settings\n')[1]!.split('\n## ')[0]!;
+  const listed = tableRows(section).map(([setting, fallback]) => `${setting} ${fallback}`);
+  const expected = Object.entries(DEFAULT_SETTINGS).map(([name, value]) => `\`${name}\` \`${JSON.stringify(value)}\``);
+  assert.deepEqual(listed, expected);
+});
+
+test('docs/api.md lists every reason of the ledger, and no other', () => {
+  const section = read('docs/api.md').split('\n## Reasons\n')[1]!.split('\n## ')[0]!;
+  const listed = tableRows(section).flatMap(([words]) => words!.match(/\w+/g) ?? []);
+  assert.deepEqual(listed.toSorted(), [...REASONS].toSorted());
+});
+
+test('docs/api.md and README.md show every call of openapi.yaml', () => {
+  const paths = [...read('openapi.yaml').matchAll(/^ {2}(\/\S+):$/gm)].map(([, path]) =>
+    path!.replace(/\{(\w+)\}/g, ':$1'),
+  );
+  assert.ok(paths.length > 0);
+  for (const document of ['docs/api.md', 'README.md'])
+    for (const path of paths) assert.ok(read(document).includes(path), `${document} does not mention ${path}`);
+});
+
+test('docs/operations.md lists every metric of the service, and no other', () => {
+  const source = read('src/engine/metrics.ts');
+  const named = [...source.matchAll(/^\s+\['(\w+)', '/gm)].map(([, name]) => `orbweaver_${name}`);
+  const others = [...source.matchAll(/name: '(orbweaver_\w+)'/g)].map(([, name]) => name!);
+  const listed = [...read('docs/operations.md').matchAll(/^\| `(orbweaver_\w+)`/gm)].map(([, name]) => name!);
+  assert.deepEqual(listed.toSorted(), [...named, ...others].toSorted());
+});
+
+test('every file and heading that the documents link to is there', () => {
+  for (const document of [
+    'README.md',
+    'CONTRIBUTING.md',
+    ...['architecture', 'api', 'configuration', 'operations', 'spiders'].map((n) => `docs/${n}.md`),
+  ])
+    for (const [, target] of read(document).matchAll(/\]\((?!https?:)([^)#\s]+)[^)]*\)/g))
+      assert.doesNotThrow(
+        () => read(new URL(target!, `file:///${document}`).pathname.slice(1)),
+        `${document} links to ${target}`,
+      );
+});
+
+/** A spider of the documents with what the document says it makes of a page. */
+interface Example {
+  spider: Spider;
+  page?: string;
+  items?: unknown;
+  links?: unknown;
+}
+
+function examples(path: string): Example[] {
+  const found: Example[] = [];
+  for (const [, kind, text] of read(path).matchAll(/^```\w+ (spider|page|items|links)\n(.*?)^```$/gms)) {
+    if (kind === 'spider') found.push({ spider: JSON.parse(text!) as Spider });
+    else if (kind === 'page') found.at(-1)!.page = text!;
+    else Object.assign(found.at(-1)!, { [kind!]: JSON.parse(text!) });
+  }
+  return found;
+}
+
+const known = new KnownFingerprints(1024);
+const pool = new ParserPool({ threads: 1, memoryMb: 128, known: known.buffer, log: () => {} });
+before(() => pool.start());
+after(() => pool.stop());
+
+async function parse(crawlId: string, { spider, page }: Example) {
+  const settings: Settings = { ...DEFAULT_SETTINGS, ...spider.settings };
+  pool.openCrawl({ crawlId, definition: spider, scopeHosts: spider.scope?.hosts ?? ['shop.example'], settings });
+  const bytes = Buffer.from(page!);
+  const body = new SharedArrayBuffer(bytes.length);
+  new Uint8Array(body).set(bytes);
+  const facts = { url: PAGE_URL, depth: 0, status: 200, contentType: 'text/html', fetchedAt: Date.UTC(2026, 10, 23) };
+  return pool.parse({ ...facts, crawlId, body, bodyBytes: bytes.length });
+}
+
+for (const path of ['docs/spiders.md', 'README.md'])
+  for (const [i, example] of examples(path).entries())
+    test(`${path}: spider ${i + 1} is valid and does what the page says`, async () => {
+      assert.deepEqual([...Compile(SpiderSchema).Errors(example.spider)], []);
+      assert.deepEqual(await pool.check(example.spider), []);
+      if (example.page === undefined) return;
+      const parsed = await parse(`00000000-0000-7000-8000-00000000000${i}`, example);
+      if (example.items !== undefined)
+        assert.equal(JSON.stringify(parsed.items.map((item) => JSON.parse(item.data))), JSON.stringify(example.items));
+      if (example.links !== undefined)
+        assert.deepEqual(
+          parsed.links.map(({ url, reason }) => ({ url, reason })),
+          example.links,
+        );
+    });
