@@ -76,6 +76,24 @@ test('every file and heading that the documents link to is there', () => {
       );
 });
 
+test('docs/architecture.md names files and tests that are there', () => {
+  const text = read('docs/architecture.md');
+  for (const [, path] of text.matchAll(/`((?:\w+\/)+\w+(?:\.test)?\.ts)`/g))
+    assert.doesNotThrow(() =>
+      read(path!.startsWith('test/') ? path! : `${path!.includes('.test.') ? 'test' : 'src'}/${path}`),
+    );
+  const rows = text.split('\n').filter((line) => /^\| \d+ \|/.test(line));
+  assert.equal(rows.length, 12);
+  for (const row of rows) {
+    const tests = [...row.matchAll(/`([\w/]+\.test\.ts)` ((?:«[^»]+»(?:, )?|\d+)+)/g)];
+    assert.ok(tests.length > 0, `no test is named: ${row}`);
+    for (const [, file, names] of tests)
+      for (const name of names!.match(/[^«»]+(?=»)|^\d+/g) ?? [])
+        for (const part of /^\d+$/.test(name) ? [`'${name}: `] : name.split(' … '))
+          assert.ok(read(`test/${file}`).includes(part), `${file} has no test «${name}»`);
+  }
+});
+
 /** A spider of the documents with what the document says it makes of a page. */
 interface Example {
   spider: Spider;

@@ -6,7 +6,7 @@ import { delayOf, type HostQueue } from '../frontier/scheduler.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
-import { ParseFailure, type ParserPool } from '../parser/pool.ts';
+import { ParseFailure, type ParserPool, ParserStopped } from '../parser/pool.ts';
 import { baseHeaders, retryAfterMs } from './headers.ts';
 import { backOff, done, ended, outcomeOf, retryOrFail, statusFailure } from './outcomes.ts';
 
@@ -157,6 +157,13 @@ export class Pages {
         redirectTo === undefined ? done(page) : ended('skipped', 'redirected', page.links[0]?.url ?? redirectTo, page);
       return outcomeOf(request, fetched, now, ending);
     } catch (error) {
+      // Its crawl was closed, or this node stops: the page is fetched again by whoever goes on with the crawl.
+      if (error instanceof ParserStopped)
+        return outcomeOf(request, fetched, now, {
+          ...ended('failed', 'parse_error', null),
+          state: 'delayed',
+          readyAt: now,
+        });
       const reason = error instanceof ParseFailure ? error.reason : 'parse_error';
       const state = reason === 'content_type' ? 'skipped' : 'failed';
       return outcomeOf(request, fetched, now, ended(state, reason, (error as Error).message.slice(0, 500)));

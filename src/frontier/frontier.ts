@@ -98,9 +98,11 @@ export class Frontier {
 
   /** Puts claimed requests into the window, for `scheduler.next`. */
   push(queue: HostQueue, requests: readonly ClaimedRequest[]): void {
-    if (queue.host.queues.get(queue.run.id) === queue) return this.scheduler.push(queue, requests);
-    queue.host.outstanding -= requests.length;
-    this.#strays.push(...requests);
+    if (queue.host.queues.get(queue.run.id) === queue) this.scheduler.push(queue, requests);
+    else {
+      queue.host.outstanding -= requests.length;
+      this.#strays.push(...requests);
+    }
   }
 
   /** A request of this host queue left the node: committed, refused, or handed back. */

@@ -14,7 +14,7 @@ export interface Link {
   url: string;
   /** 32 hex digits. */
   fp: string;
-  /** `scheme://host[:port]`; null where the link is skipped. */
+  /** `scheme://host[:port]`; null where the link is skipped for good: no rule and no nearer page can take it. */
   origin: string | null;
   priority: number;
   /** Null: to be queued. Else it is stored as skipped with this reason. */

@@ -191,14 +191,20 @@ export class PageLinks {
   /**
    * The links that may be new to the ledger: those that the cache knows to be there are left out.
    *
-   * @param key the crawl's, of `crawlKey`
+   * A link that this page's rules skip is left out where the ledger has it in any state, one that they take only where the
+   * ledger did not skip it: what one rule denied, another may take.
+   *
+   * @param key the crawl's, of `crawlKey`. @param skippedKey the crawl's, of `skippedKey`
    */
-  fresh(known: KnownFingerprints, key: Uint32Array): Link[] {
+  fresh(known: KnownFingerprints, key: Uint32Array, skippedKey: Uint32Array): Link[] {
     const { depth, maxDepth } = this.#context;
     // Without a depth limit it does not matter how near the ledger has it.
     const near = maxDepth === null ? Number.MAX_SAFE_INTEGER : depth;
     const links: Link[] = [];
-    for (const { target, link } of this.#links.values()) if (!known.has(key, target.words, near)) links.push(link);
+    for (const { target, link } of this.#links.values()) {
+      const isKnown = known.has(key, target.words, near);
+      if (!isKnown && (link.reason === null || !known.has(skippedKey, target.words, near))) links.push(link);
+    }
     return links;
   }
 
@@ -227,15 +233,16 @@ export class PageLinks {
   #decide(target: Target, rule: CompiledRule, element: Element): Link {
     const { url, fp, origin } = target;
     const { depth, maxDepth } = this.#context;
+    if (target.reason !== null) return linkOf(target);
+    // With its origin: what this rule skips, another rule or a nearer page may take.
     const skip = (reason: Reason, detail: string | null): Link => ({
       url,
       fp,
-      origin: null,
-      priority: 0,
+      origin,
+      priority: rule.priority,
       reason,
       detail,
     });
-    if (target.reason !== null) return skip(target.reason, target.detail);
     const denied = verdictOf(target, rule);
     if (denied !== null) return skip('denied', denied);
     if (this.#context.nofollow || isNofollow(element)) return skip('denied', 'nofollow');

@@ -1,4 +1,4 @@
-import { crawlKey, type KnownFingerprints } from '../model/known.ts';
+import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { PageRule, ParsePlanInput } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
@@ -51,6 +51,7 @@ export class Plan {
   readonly #pages: CompiledPage[];
   readonly #judge: LinkJudge;
   readonly #key: Uint32Array;
+  readonly #skippedKey: Uint32Array;
   readonly #known: KnownFingerprints;
   readonly #cache: TargetCache;
   readonly #parseTree: ParseTree;
@@ -65,6 +66,7 @@ export class Plan {
     this.#pages = compilePages(input.definition.pages ?? PLAIN_PAGES);
     this.#judge = new LinkJudge(input);
     this.#key = crawlKey(input.crawlId);
+    this.#skippedKey = skippedKey(input.crawlId);
     this.#known = known;
     this.#cache = cache;
     this.#parseTree = (input.settings.parser === 'html5' ? html5 : null) ?? parseFast;
@@ -85,7 +87,7 @@ export class Plan {
     if (links.full) document.flags.add('links');
     if (sink.full) document.flags.add('items');
     const { items, dropped, fills } = sink;
-    const fresh = links.fresh(this.#known, this.#key);
+    const fresh = links.fresh(this.#known, this.#key, this.#skippedKey);
     return {
       items,
       links: fresh,

@@ -29,7 +29,7 @@ const progress = new Int32Array(begun);
 const targets = new TargetCache();
 /** A plan is compiled at its first page, in that page's time: its selectors are a user's. */
 const plans = new Map<string, ParsePlanInput | Plan>();
-/** cheerio and parse5 take 60 ms and 10 MB to load, so only threads with such a plan have them. */
+/** cheerio and parse5 are slow to load, so only threads with such a plan have them. */
 let parseHtml5: ((html: string) => Document) | null = null;
 const require = createRequire(import.meta.url);
 

@@ -77,7 +77,7 @@ export function collectDiscoveries(
  * was too deep for the crawl may not be so any more. (A rule's own `maxDepth` names itself in `detail`.)
  */
 function judge(link: Link, depth: number, maxDepth: number | null): Link['reason'] {
-  const tooDeepForCrawl = link.reason === 'depth' && link.detail === null;
+  const tooDeepForCrawl = link.reason === 'depth' && link.detail?.startsWith('maxDepth ') === true;
   return tooDeepForCrawl && maxDepth !== null && depth <= maxDepth ? null : link.reason;
 }
 
