@@ -81,6 +81,7 @@ export class Engine {
       parser,
       onOutcome: (outcome) => this.#outcome(outcome),
       onFetched: (queue) => this.frontier.scheduler.ended(queue, Date.now()),
+      onParsed: (run) => this.frontier.scheduler.freed(run),
       onBackOff: (queue, ms) => this.frontier.scheduler.block(queue.host, Date.now() + ms),
     });
     this.#runs = new CrawlRuns(

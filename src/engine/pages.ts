@@ -21,6 +21,8 @@ export interface PagesOptions {
   onOutcome: (outcome: Outcome) => void;
   /** The download of a request is over; its host slot is free. */
   onFetched: (queue: HostQueue) => void;
+  /** A page of this crawl left the parser. */
+  onParsed: (run: CrawlRun) => void;
   /** No fetch from the queue's host for so many milliseconds. */
   onBackOff: (queue: HostQueue, ms: number) => void;
 }
@@ -137,10 +139,18 @@ export class Pages {
         : ended('failed', failure.reason, failure.detail);
       return outcomeOf(request, fetched, now, ending);
     }
-    return this.#parse(request, fetched, now);
+    return this.#parse(request, run, fetched, now);
   }
 
-  async #parse(request: ClaimedRequest, fetched: FetchedResponse, now: number, redirectTo?: string): Promise<Outcome> {
+  async #parse(
+    request: ClaimedRequest,
+    run: CrawlRun,
+    fetched: FetchedResponse,
+    now: number,
+    redirectTo?: string,
+  ): Promise<Outcome> {
+    run.parsing++;
+    run.parsingBytes += fetched.body.byteLength;
     try {
       const page = await this.#options.parser.parse({
         crawlId: request.crawlId,
@@ -167,6 +177,10 @@ export class Pages {
       const reason = error instanceof ParseFailure ? error.reason : 'parse_error';
       const state = reason === 'content_type' ? 'skipped' : 'failed';
       return outcomeOf(request, fetched, now, ended(state, reason, (error as Error).message.slice(0, 500)));
+    } finally {
+      run.parsing--;
+      run.parsingBytes -= fetched.body.byteLength;
+      this.#options.onParsed(run);
     }
   }
 
@@ -189,7 +203,7 @@ export class Pages {
       );
       return outcomeOf(request, fetched, now, ending);
     }
-    return this.#parse(request, fetched, now, location);
+    return this.#parse(request, run, fetched, now, location);
   }
 
   #disallowed(request: ClaimedRequest): boolean {

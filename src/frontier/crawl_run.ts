@@ -6,6 +6,18 @@ import type { ParsePlanInput } from '../model/spider.ts';
 export interface CrawlRun extends StoredCrawl {
   /** Its fetches under way on this node. */
   inFlight: number;
+  /** Its fetched pages that wait for the parser or are in it, and their bytes. */
+  parsing: number;
+  parsingBytes: number;
+}
+
+/** Pages of one crawl in the parser: enough to keep every thread busy, too few to take the room of other crawls. */
+const MAX_PARSING = 64;
+const MAX_PARSING_BYTES = 16 * 1024 * 1024;
+
+/** Whether a crawl may begin another fetch: backpressure is per crawl, so that one with slow pages stops only itself. */
+export function hasRoom(run: CrawlRun): boolean {
+  return run.inFlight < run.settings.concurrency && run.parsing < MAX_PARSING && run.parsingBytes < MAX_PARSING_BYTES;
 }
 
 /** What a parser thread needs to know of the crawl. */
@@ -54,7 +66,8 @@ export class CrawlRuns {
       stale.map(([id]) => id),
     )) {
       const known = this.#runs.get(stored.id);
-      const run = known === undefined ? { ...stored, inFlight: 0 } : Object.assign(known, stored);
+      const run =
+        known === undefined ? { ...stored, inFlight: 0, parsing: 0, parsingBytes: 0 } : Object.assign(known, stored);
       this.#runs.set(stored.id, run);
       this.#onOpen(run);
     }

@@ -1,5 +1,5 @@
 import type { ClaimedRequest } from '../model/request.ts';
-import type { CrawlRun } from './crawl_run.ts';
+import { type CrawlRun, hasRoom } from './crawl_run.ts';
 import { TimeHeap } from './time_heap.ts';
 
 /** A host that this node holds the lease of. Times are milliseconds since the epoch. */
@@ -56,7 +56,7 @@ interface Lane {
  *
  * A host queue is in one place: **ready** in its crawl's lane while it has rows and its host is open; **parked** at its
  * host while the host is at its concurrency or must wait; **nowhere** while it has no rows. A host that must wait is one
- * entry in a heap by time and holds nothing else (invariant 6). A crawl at its concurrency is not in the ring. Each step is
+ * entry in a heap by time and holds nothing else (invariant 6). A crawl without room is not in the ring. Each step is
  * O(1) but the heap's O(log hosts).
  *
  * A host's limits are the strictest among the crawls that have work on it: smallest concurrency, longest delay.
@@ -141,7 +141,7 @@ export class Scheduler {
       const lane = this.#ring.shift();
       if (lane === undefined) return null;
       lane.inRing = false;
-      if (lane.run.inFlight >= lane.run.settings.concurrency) continue;
+      if (!hasRoom(lane.run)) continue;
       const queue = this.#firstOpen(lane, now);
       if (queue === null) continue;
       const request = this.#begin(queue, now);
@@ -157,6 +157,11 @@ export class Scheduler {
     run.inFlight--;
     this.inFlight--;
     this.#reopen(host, now);
+    this.freed(run);
+  }
+
+  /** The crawl may have room again. */
+  freed(run: CrawlRun): void {
     const lane = this.#lanes.get(run.id);
     if (lane !== undefined) this.#enter(lane);
   }

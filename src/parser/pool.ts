@@ -29,8 +29,8 @@ export interface ParserPoolOptions {
   log?: (message: string, detail: object) => void;
 }
 
-/** Jobs and bytes that may wait before `hasRoom` says no; some 50 ms of work for a thread. */
-const ROOM = { jobsPerThread: 128, bytes: 64 * 1024 * 1024 } as const;
+/** Bytes that may wait before `hasRoom` says no. How many pages of one crawl may wait is decided above. */
+const ROOM_BYTES = 256 * 1024 * 1024;
 const WATCH_MS = 20;
 /** After this long in one page a thread is demoted. */
 const BURN_MS = 100;
@@ -146,7 +146,7 @@ export class ParserPool {
 
   /** «Have you room?» False while so much waits that fetching more pages only costs memory. */
   get hasRoom(): boolean {
-    return this.#jobs < ROOM.jobsPerThread * this.#options.threads && this.#bytes < ROOM.bytes;
+    return this.#bytes < ROOM_BYTES;
   }
 
   /** Jobs accepted and not done. */

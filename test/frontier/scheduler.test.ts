@@ -15,6 +15,8 @@ function run(id: string, settings: Partial<Settings> = {}): CrawlRun {
     definition: {},
     scopeHosts: [],
     inFlight: 0,
+    parsing: 0,
+    parsingBytes: 0,
   };
 }
 
@@ -109,6 +111,22 @@ test('a crawl at its concurrency goes on when one of its fetches ends', () => {
   assert.equal(scheduler.inFlight, 2);
   scheduler.ended(first!.queue, 1);
   assert.equal(drain(scheduler, 1).length, 1);
+});
+
+test('40: a crawl whose pages pile up in the parser stops, and stops only itself', () => {
+  const scheduler = new Scheduler();
+  const [slow, other] = [run('slow'), run('other')];
+  const [h1, h2] = [addHost(scheduler, 1), addHost(scheduler, 2)];
+  slow.parsing = 64;
+  scheduler.push(scheduler.queueOf(slow, h1), requests(slow, h1, 1));
+  scheduler.push(scheduler.queueOf(other, h2), requests(other, h2, 1));
+  assert.deepEqual(
+    drain(scheduler, 0).map(({ request }) => request.crawlId),
+    ['other'],
+  );
+  slow.parsing--;
+  scheduler.freed(slow);
+  assert.equal(drain(scheduler, 0).length, 1);
 });
 
 test('a crawl that is dropped leaves no request, and its requests in flight still free their slots', () => {
