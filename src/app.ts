@@ -12,13 +12,13 @@ import { itemRoutes } from './routes/items.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
 import { type KnownRoute, notFound, pathExpression, sendProblem } from './routes/problems.ts';
 import { compileSchema } from './routes/schemas.ts';
-import { serviceRoutes } from './routes/service.ts';
+import { contractRoutes, serviceRoutes } from './routes/service.ts';
 import { statsRoutes } from './routes/stats.ts';
 import { ItemReader } from './stream/reader.ts';
 
 /** What the API needs of the process around it. */
 export interface AppDeps extends Omit<RouteDeps, 'reader'> {
-  config: Pick<Config, 'apiKeys'>;
+  config: Pick<Config, 'apiKeys'> & Partial<Pick<Config, 'role'>>;
   log: FastifyBaseLogger;
 }
 
@@ -26,10 +26,13 @@ const BODY_LIMIT = 1024 * 1024;
 /** For answers under way when the API closes; streams have been told by `closing`. */
 const CLOSE_GRACE_MS = 2000;
 
-/** The HTTP API, ready to listen or to be injected into. It opens nothing of its own; closing it closes no dependency. */
+/**
+ * The HTTP API, ready to listen or to be injected into; of a worker only health, readiness and metrics. It opens nothing
+ * of its own; closing it closes no dependency.
+ */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const app: App = fastify({
-    loggerInstance: deps.log,
+    loggerInstance: quieter(deps.log),
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     bodyLimit: BODY_LIMIT,
@@ -53,12 +56,20 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   });
   app.addHook('onRequest', authenticator(deps.config.apiKeys));
   for (const [name, schema] of Object.entries(COMPONENTS)) app.addSchema({ ...schema, $id: name });
-  await app.register(swagger, openapiOptions(deps.config.apiKeys.length > 0));
-  await app.register(swaggerUi, { routePrefix: '/docs' });
   const routeDeps = { ...deps, reader: new ItemReader(deps.sql, deps.wakeups) };
-  for (const routes of [crawlRoutes, itemRoutes, ledgerRoutes, statsRoutes, eventRoutes, serviceRoutes])
-    routes(app, routeDeps);
+  if (deps.config.role !== 'worker') {
+    await app.register(swagger, openapiOptions(deps.config.apiKeys.length > 0));
+    await app.register(swaggerUi, { routePrefix: '/docs' });
+    for (const routes of [crawlRoutes, itemRoutes, ledgerRoutes, statsRoutes, eventRoutes, contractRoutes])
+      routes(app, routeDeps);
+  }
+  serviceRoutes(app, routeDeps);
   return app as unknown as FastifyInstance;
+}
+
+/** Without what Fastify says at `info`, as «Server listening»: server.ts says that better. `debug` shows it. */
+function quieter(log: FastifyBaseLogger): FastifyBaseLogger {
+  return log.level === 'info' ? log.child({}, { level: 'warn' }) : log;
 }
 
 function answerUnknownRoutes(app: App): void {

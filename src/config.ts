@@ -128,7 +128,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     return [name, value === undefined || value === '' ? fallback : parse(value, variable)];
   });
   const config = Object.freeze(Object.fromEntries(entries)) as Config;
-  if (!isLoopback(config.host) && config.apiKeys.length === 0 && config.role !== 'worker')
+  if (!isLoopback(config.host) && config.apiKeys.length === 0)
     throw new StartupError(
       `HOST is ${config.host}, which others can reach, and API_KEYS is empty: set API_KEYS=name:secret, or HOST=127.0.0.1`,
     );

@@ -17,24 +17,52 @@ import { Wakeups } from './stream/wakeups.ts';
 
 /** Time for what is in flight to end and commit after SIGTERM. */
 const GRACE_MS = 10_000;
+/** Time to stop in order after a bug. */
+const BUG_GRACE_MS = 5000;
+/** A second Ctrl-C sooner than this is the same one: under npm it comes from the terminal and once more from npm. */
+const SAME_KEY_MS = 500;
 /** 2¹⁸ fingerprints, 5 MB. */
 const KNOWN_SLOTS = 2 ** 18;
 const CHANNEL = 'orbweaver';
 
-/** Closes what was started, the last first. */
+/**
+ * The end of the process: closes what was started, the last first. The end may begin during the start, whose steps then
+ * fail or are not begun; only what outlives the process (the embedded database) is added before its step is done.
+ */
 class Closers {
+  readonly #log: Logger;
   readonly #stack: { name: string; close: () => Promise<unknown> | unknown }[] = [];
+  readonly #begun = new AbortController();
+  #code = 0;
+  #closed: Promise<void> | null = null;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** Fires when the process begins to end. */
+  get stopping(): AbortSignal {
+    return this.#begun.signal;
+  }
 
   add(name: string, close: () => Promise<unknown> | unknown): void {
     this.#stack.push({ name, close });
   }
 
-  async run(log: Logger): Promise<void> {
+  /** Closes everything and ends the process. May be called again: the first code that is not 0 counts. */
+  exit(code: number): Promise<void> {
+    this.#code ||= code;
+    this.#begun.abort();
+    this.#closed ??= this.#closeAll().then(() => process.exit(this.#code));
+    return this.#closed;
+  }
+
+  async #closeAll(): Promise<void> {
     for (let entry = this.#stack.pop(); entry !== undefined; entry = this.#stack.pop()) {
       try {
         await entry.close();
       } catch (error) {
-        log.warn({ err: error }, `${entry.name} did not close`);
+        this.#log.warn({ err: error }, `${entry.name} did not close`);
       }
     }
   }
@@ -49,20 +77,26 @@ function makeLog(config: Config): Logger {
   });
 }
 
-async function startDatabase(
-  config: Config,
-  closers: Closers,
-  log: Logger,
-  fail: (why: string) => void,
-): Promise<string> {
+async function startDatabase(config: Config, closers: Closers, log: Logger): Promise<string> {
   if (config.databaseUrl !== null) return config.databaseUrl;
-  const server = await startEmbedded({
+  const starting = startEmbedded({
     dataDir: resolve(config.dataDir),
     log: (line) => log.debug({ source: 'postgres' }, line),
-    onExit: (code, signal) =>
-      fail(`the embedded PostgreSQL ended by itself (${signal ?? code}); see its log in DATA_DIR`),
+    onExit: (code, signal) => {
+      if (closers.stopping.aborted) return;
+      const how = signal ?? code;
+      console.error(`orbweaver: the embedded PostgreSQL ended by itself (${how}); see its log in DATA_DIR`);
+      void closers.exit(1);
+    },
+    signal: closers.stopping,
   });
-  closers.add('the embedded database', () => server.stop());
+  const stop = () =>
+    starting.then(
+      (server) => server.stop(),
+      () => {}, // a start that failed leaves nothing
+    );
+  closers.add('the embedded database', stop);
+  const server = await starting;
   if (server.adopted) log.info({}, 'adopted the embedded PostgreSQL of an earlier process');
   return server.url;
 }
@@ -103,8 +137,8 @@ async function startEngine(config: Config, sql: Sql, closers: Closers, log: Logg
     known: known.buffer,
     log: (message, detail) => log.warn(detail, message),
   });
-  await parser.start();
   closers.add('the parser pool', () => parser.stop());
+  await parser.start();
   const downloader = new Downloader({ egress: new EgressGuard({ allow: [...config.egressAllow] }) });
   closers.add('the downloader', () => downloader.close());
   const wakeups = new Wakeups();
@@ -134,11 +168,15 @@ function onNotify(payload: string, wakeups: Wakeups, engine: Engine): void {
   }
 }
 
-async function serve(config: Config, log: Logger, closers: Closers, fail: (why: string) => void): Promise<void> {
-  const url = await startDatabase(config, closers, log, fail);
+/** Starts everything. @throws the reason of `closers.stopping` when that fires meanwhile */
+async function serve(config: Config, log: Logger, closers: Closers): Promise<void> {
+  const url = await startDatabase(config, closers, log);
+  closers.stopping.throwIfAborted();
   const { engineSql, apiSql } = openPools(url, closers);
   await migrate(engineSql);
+  closers.stopping.throwIfAborted();
   const { parser, downloader, engine, wakeups } = await startEngine(config, engineSql, closers, log);
+  closers.stopping.throwIfAborted();
   const metrics = new Metrics({ engine, downloader, parser, streams: () => wakeups.size });
   closers.add('the metrics', () => metrics.stop());
   const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, wakeups, engine));
@@ -164,9 +202,10 @@ async function serve(config: Config, log: Logger, closers: Closers, fail: (why: 
     closing.abort();
     return app.close();
   });
-  if (config.role === 'worker') return console.log('Orbweaver works (ROLE=worker: no API)');
+  closers.stopping.throwIfAborted();
   const address = await app.listen({ host: config.host, port: config.port });
-  console.log(`Orbweaver listens on ${address} (API docs: ${address}/docs)`);
+  if (config.role === 'worker') console.log(`Orbweaver works on ${address} (ROLE=worker)`);
+  else console.log(`Orbweaver listens on ${address} (API docs: ${address}/docs)`);
 }
 
 /** One line for the operator where the cause is known; the stack where it is not. */
@@ -183,6 +222,31 @@ function explain(error: unknown): string {
   return stack ?? message;
 }
 
+function stopAtSignals(closers: Closers): void {
+  let firstAt = 0;
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      const isAgain = closers.stopping.aborted && performance.now() - firstAt > SAME_KEY_MS;
+      if (isAgain && signal === 'SIGINT') process.exit(130);
+      firstAt ||= performance.now();
+      void closers.exit(0);
+    });
+}
+
+/** An error that nobody caught: what it broke is not known, so the process ends. What was committed is not touched by it. */
+function stopAtBugs(closers: Closers, log: Logger): void {
+  let seen = 0;
+  const stop = (error: unknown) => {
+    seen++;
+    if (seen > 10) return; // such as a log that cannot be written
+    log.fatal({ err: error }, 'an error that nobody caught; the service stops');
+    if (seen === 1) setTimeout(() => process.exit(1), BUG_GRACE_MS);
+    void closers.exit(1);
+  };
+  process.on('uncaughtException', stop);
+  process.on('unhandledRejection', stop);
+}
+
 async function main(): Promise<void> {
   let config: Config;
   try {
@@ -192,26 +256,14 @@ async function main(): Promise<void> {
     process.exit(1);
   }
   const log = makeLog(config);
-  const closers = new Closers();
-  let stopping: Promise<void> | null = null;
-  const stop = (code: number): Promise<void> => {
-    stopping ??= closers.run(log).then(() => process.exit(code));
-    return stopping;
-  };
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
-    process.on(signal, () => {
-      if (stopping !== null && signal === 'SIGINT') process.exit(130);
-      void stop(0);
-    });
+  const closers = new Closers(log);
+  stopAtSignals(closers);
+  stopAtBugs(closers, log);
   try {
-    await serve(config, log, closers, (why) => {
-      if (stopping !== null) return;
-      console.error(`orbweaver: ${why}`);
-      void stop(1);
-    });
+    await serve(config, log, closers);
   } catch (error) {
-    console.error(`orbweaver: ${explain(error)}`);
-    await stop(1);
+    if (!closers.stopping.aborted) console.error(`orbweaver: ${explain(error)}`);
+    await closers.exit(closers.stopping.aborted ? 0 : 1);
   }
 }
 

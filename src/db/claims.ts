@@ -1,5 +1,5 @@
 import { type ClaimedRequest, STATE } from '../model/request.ts';
-import type { Sql, Tx } from './client.ts';
+import { inTransaction, type Sql, type Tx } from './client.ts';
 import { applyCrawlDeltas, type CrawlDelta, emptyDelta, lockCrawls, settleCrawls } from './crawl_counters.ts';
 import { applyQueueDeltas, QueueDeltas } from './host_queues.ts';
 import { fencedHosts } from './hosts.ts';
@@ -36,7 +36,7 @@ interface ClaimedRow extends Omit<ClaimedRequest, 'fence'> {
  * crawls' row locks, so that done + in progress never exceeds `maxPages` on any number of nodes (behaviour 24).
  */
 export async function claim(sql: Sql, nodeId: string, wants: readonly ClaimWant[]): Promise<ClaimResult> {
-  return sql.begin(async (tx) => {
+  return inTransaction(sql, async (tx) => {
     const crawlIds = [...new Set(wants.map((want) => want.crawlId))].sort();
     const [crawls, held] = await Promise.all([startCrawls(tx, crawlIds), fencedHosts(tx, nodeId, uniqueHosts(wants))]);
     const budgets = new Map(
@@ -64,7 +64,7 @@ export async function claim(sql: Sql, nodeId: string, wants: readonly ClaimWant[
       held,
       exhausted: new Set(crawls.filter((c) => (budgets.get(c.id) ?? 0) <= 0).map((c) => c.id)),
     };
-  }) as Promise<ClaimResult>;
+  });
 }
 
 function uniqueHosts(wants: readonly ClaimWant[]): { id: number; fence: number }[] {
@@ -156,7 +156,7 @@ async function countClaims(tx: Tx, wants: readonly ClaimWant[], rows: readonly C
 /** Hands back requests that were claimed and not begun; their attempt does not count. */
 export async function handBack(sql: Sql, requests: readonly ClaimedRequest[]): Promise<void> {
   if (requests.length === 0) return;
-  await sql.begin(async (tx) => {
+  await inTransaction(sql, async (tx) => {
     await lockCrawls(tx, [...new Set(requests.map((r) => r.crawlId))]);
     const rows = await tx<RequeuedRow[]>`
       update requests r set state = ${STATE.queued}, attempts = r.attempts - 1
@@ -177,15 +177,22 @@ interface RequeuedRow {
 
 /**
  * Puts everything that is fetching on these hosts back into the queue. For a new holder of the lease, before it claims
- * (the former one died), and for a node that lost the answer to a claim.
+ * (the former one died), and for a node that lost the answer to a claim. Hosts that this node does not hold under the
+ * given fence any more are left alone (invariant 3).
  *
  * @param crashed counts a crash for each; a request that crashed MAX_CRASHES times fails
  * @returns the crawls that had something in progress there
  */
-export async function recoverHosts(sql: Sql, hosts: readonly number[], crashed: boolean): Promise<string[]> {
-  return sql.begin(async (tx) => {
+export async function recoverHosts(
+  sql: Sql,
+  nodeId: string,
+  leases: readonly { id: number; fence: number }[],
+  crashed: boolean,
+): Promise<string[]> {
+  return inTransaction(sql, async (tx) => {
+    const hosts = [...(await fencedHosts(tx, nodeId, leases))];
     const crawls = await tx<{ id: string }[]>`
-      select distinct crawl_id as id from host_queues where host_id = any (${hosts as number[]}::bigint[]) and in_progress > 0`;
+      select distinct crawl_id as id from host_queues where host_id = any (${hosts}::bigint[]) and in_progress > 0`;
     if (crawls.length === 0) return [];
     const ids = crawls.map((c) => c.id);
     await lockCrawls(tx, ids);
@@ -195,12 +202,12 @@ export async function recoverHosts(sql: Sql, hosts: readonly number[], crashed: 
         state = case when r.crashes + ${add}::int >= ${MAX_CRASHES}::int then ${STATE.failed}::int else ${STATE.queued}::int end,
         reason = case when r.crashes + ${add}::int >= ${MAX_CRASHES}::int then 'crashed' end,
         finished_at = case when r.crashes + ${add}::int >= ${MAX_CRASHES}::int then now() end
-      where r.crawl_id = any (${ids}::uuid[]) and r.host_id = any (${hosts as number[]}::bigint[])
+      where r.crawl_id = any (${ids}::uuid[]) and r.host_id = any (${hosts}::bigint[])
         and r.state = ${STATE.fetching}
       returning r.crawl_id as "crawlId", r.host_id as "hostId", r.rank::text as rank, r.state`;
     await countRequeued(tx, rows);
     return ids;
-  }) as Promise<string[]>;
+  });
 }
 
 /** In progress → queued or failed, in the counters of the host queues and the crawls. */

@@ -5,6 +5,16 @@ const TYPES = {
   bigint: { to: 20, from: [20], serialize: (value: number | bigint) => value.toString(), parse: Number },
 };
 
+/** The arrays that statements here are given: smallint, int, text, bigint, float8, uuid. None is ever read. */
+const ARRAY_OIDS = [1005, 1007, 1009, 1016, 1022, 2951];
+const ARRAYS = { array: { to: 1009, from: ARRAY_OIDS, serialize: toArray, parse: (text: string) => text } };
+
+function toArray(values: unknown): unknown {
+  if (!Array.isArray(values)) return values;
+  const quoted = (value: unknown) => `"${String(value).replace(/["\\]/g, '\\$&')}"`;
+  return `{${values.map((value) => (value === null || value === undefined ? 'null' : quoted(value))).join(',')}}`;
+}
+
 export type Sql = postgres.Sql<{ bigint: number }>;
 export type Tx = postgres.TransactionSql<{ bigint: number }>;
 /** A pool or a transaction: what the functions of this folder take as their first argument. */
@@ -20,7 +30,9 @@ export type Db = Sql | Tx;
 export function openPool(url: string, max: number, name: string, statementTimeoutMs = 30_000): Sql {
   return postgres(url, {
     max,
-    types: TYPES,
+    types: { ...TYPES, ...ARRAYS },
+    // Its query has no owner: where the connection goes during it, its rejection is one that nobody can catch.
+    fetch_types: false,
     onnotice: () => {},
     connect_timeout: 10,
     backoff: (retries) => Math.min(2, 0.1 * 2 ** retries),
@@ -28,11 +40,37 @@ export function openPool(url: string, max: number, name: string, statementTimeou
   });
 }
 
+/** The connection is gone, or goes: a socket's error, the driver's own, or a FATAL of the server. */
+function isLostConnection(error: unknown): boolean {
+  const { code, severity } = error as { code?: string; severity?: string };
+  return /^(CONNECTION_|ECONN|EPIPE|ETIMEDOUT|EHOST|ENET)/.test(code ?? '') || /^(FATAL|PANIC)$/.test(severity ?? '');
+}
+
+/**
+ * Runs `work` in a transaction on a pool. The result is the callback's own; the driver's type would unwrap arrays.
+ *
+ * Where the connection is lost, the driver would still send its `rollback`, to a socket that is no more: an error that
+ * nobody can catch, which ends the process (postgres.js 3.4, issues 1154 and 1208). So the work then never ends for the
+ * driver, which rejects by itself when the connection closes.
+ */
+export async function inTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>): Promise<T> {
+  let result: T | undefined;
+  await sql.begin(async (tx) => {
+    try {
+      result = await work(tx);
+    } catch (error) {
+      if (isLostConnection(error)) await new Promise(() => {});
+      throw error;
+    }
+  });
+  return result as T;
+}
+
 /** True where the statement may succeed when it is run again: the connection went, the server restarts, a deadlock. */
 export function isTransient(error: unknown): boolean {
   const code = (error as { code?: string }).code ?? '';
   return (
     /^(08|53|57P|40001$|40P01$|55P03$|57014$)/.test(code) ||
-    /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ETIMEDOUT|EHOSTUNREACH)/.test(code)
+    /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_AGAIN)/.test(code)
   );
 }

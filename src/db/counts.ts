@@ -1,15 +1,15 @@
 import type { Db } from './client.ts';
 
 export interface CountRow {
-  kind: 'reason' | 'status' | 'drop' | 'field' | 'type' | 'fetch_ms';
+  kind: 'reason' | 'status' | 'drop' | 'field' | 'type' | 'flag' | 'fetch_ms';
   key: string;
   n: number;
 }
 
-/** All that is counted by a word in a crawl. Bounded: the words come from closed lists and from the definition. */
+/** All that is counted by a word in a crawl, but for zeros. Bounded: the words come from closed lists and from the definition. */
 export async function readCounts(db: Db, crawlId: string): Promise<CountRow[]> {
   return db<CountRow[]>`
-    select kind, key, n from crawl_counts where crawl_id = ${crawlId} order by kind, n desc, key limit 5000`;
+    select kind, key, n from crawl_counts where crawl_id = ${crawlId} and n <> 0 order by kind, n desc, key limit 5000`;
 }
 
 export interface HostRow {

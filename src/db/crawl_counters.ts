@@ -1,5 +1,5 @@
 import type { CrawlState, StopReason } from '../model/crawl.ts';
-import type { Sql, Tx } from './client.ts';
+import { inTransaction, type Sql, type Tx } from './client.ts';
 import { endCrawl } from './crawls.ts';
 
 /** What a transaction changes in one crawl's counters. */
@@ -143,7 +143,7 @@ export async function endOverdueCrawls(sql: Sql): Promise<string[]> {
     select id from crawls where state = 'running' and deadline_at <= now() order by id limit 100`;
   const ended: string[] = [];
   for (const { id } of rows) {
-    await sql.begin(async (tx) => {
+    await inTransaction(sql, async (tx) => {
       const due = await tx`
         select from crawls where id = ${id} and state = 'running' and deadline_at <= now() for update`;
       if (due.length === 0) return;

@@ -1,6 +1,6 @@
 import type { Crawl, CrawlState, StopReason } from '../model/crawl.ts';
 import type { Settings, Spider } from '../model/spider.ts';
-import type { Db, Sql, Tx } from './client.ts';
+import type { Db, Tx } from './client.ts';
 
 /** A row of `crawls`, as the driver gives it. */
 export interface CrawlRow {
@@ -92,7 +92,12 @@ export function toStats(row: CrawlRow): Crawl['stats'] {
   };
 }
 
-/** Inserts a crawl in state queued. Null where the id is there: an earlier try of the same insert was committed. */
+/**
+ * Inserts a crawl in state queued. Null where the id is there: an earlier try of the same insert was committed.
+ *
+ * JSON goes as text: the driver sends `sql.json` as jsonb, which sorts the keys, and an item's fields come in the order
+ * of the definition.
+ */
 export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | null> {
   const { settings } = crawl;
   const [row] = await db<CrawlRow[]>`
@@ -101,9 +106,10 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
       max_pages, max_items, max_errors, max_bytes, remaining_ms,
       discovered, queued, skipped, next_seq)
     values (
-      ${crawl.id}, ${crawl.definition.name ?? null}, ${db.json(crawl.definition as never)},
-      ${db.json(settings)}, ${db.json(crawl.startUrls)}, ${db.json(crawl.scopeHosts)}, ${db.json(crawl.labels)},
-      ${db.json(crawl.warnings)},
+      ${crawl.id}, ${crawl.definition.name ?? null}, ${JSON.stringify(crawl.definition)}::text::json,
+      ${JSON.stringify(settings)}::text::json, ${JSON.stringify(crawl.startUrls)}::text::json,
+      ${JSON.stringify(crawl.scopeHosts)}::text::json, ${db.json(crawl.labels)},
+      ${JSON.stringify(crawl.warnings)}::text::json,
       ${settings.maxPages}, ${settings.maxItems}, ${settings.maxErrors}, ${settings.maxBytes},
       ${settings.maxDurationSeconds === null ? null : settings.maxDurationSeconds * 1000},
       ${crawl.queued + crawl.skipped}, ${crawl.queued}, ${crawl.skipped}, ${crawl.queued + crawl.skipped})
@@ -240,7 +246,8 @@ export async function changeCrawl(
   const clock = changedClock(tx, crawl, settings.maxDurationSeconds);
   const [row] = await tx<CrawlRow[]>`
     update crawls set
-      settings = ${tx.json(settings)}, labels = ${tx.json(labels)}, settings_version = settings_version + 1,
+      settings = ${JSON.stringify(settings)}::text::json, labels = ${tx.json(labels)},
+      settings_version = settings_version + 1,
       max_pages = ${settings.maxPages}, max_items = ${settings.maxItems}, max_errors = ${settings.maxErrors},
       max_bytes = ${settings.maxBytes}, deadline_at = ${clock.deadline}, remaining_ms = ${clock.remaining}
     where id = ${crawl.id} returning *`;
@@ -268,13 +275,4 @@ export async function deleteCrawl(tx: Tx, id: string): Promise<void> {
   await tx`delete from host_queues where crawl_id = ${id}`;
   await tx`delete from crawl_counts where crawl_id = ${id}`;
   await tx`delete from crawls where id = ${id}`;
-}
-
-/** Runs `work` in a transaction on a pool. The result is the callback's own; the driver's type would unwrap arrays. */
-export async function inTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>): Promise<T> {
-  let result: T | undefined;
-  await sql.begin(async (tx) => {
-    result = await work(tx);
-  });
-  return result as T;
 }

@@ -26,6 +26,8 @@ export interface EmbeddedOptions {
   log?: (line: string) => void;
   /** Called once when the server ends although nobody called `stop`. Of an adopted server nothing more is known. */
   onExit?: (code: number | null, signal: NodeJS.Signals | null) => void;
+  /** Aborted: the start ends early, and rejects with nothing left running. Means nothing once it has started. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -34,14 +36,16 @@ export interface EmbeddedOptions {
  *
  * @throws EmbeddedServerError whose message is one line for the operator; nothing of this start is left running
  */
-export async function startEmbedded({ dataDir, log = () => {}, onExit }: EmbeddedOptions): Promise<EmbeddedServer> {
-  const dir = resolve(dataDir);
+export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedServer> {
+  const { log = () => {}, signal = new AbortController().signal } = options;
+  const dir = resolve(options.dataDir);
   let release: (() => Promise<void>) | null = null;
   try {
     await makeOpenDirectory(dir);
     release = await takeOwnership(dir);
+    signal.throwIfAborted();
     const cluster = await prepareCluster(dir, log);
-    return await serve(cluster, log, onExit, release);
+    return await serve(cluster, { ...options, log, signal }, release);
   } catch (error) {
     await release?.();
     if (error instanceof EmbeddedServerError) throw error;
@@ -56,14 +60,14 @@ export async function startEmbedded({ dataDir, log = () => {}, onExit }: Embedde
 
 async function serve(
   cluster: Cluster,
-  log: (line: string) => void,
-  onExit: EmbeddedOptions['onExit'],
+  { log, signal, onExit }: EmbeddedOptions & Required<Pick<EmbeddedOptions, 'log' | 'signal'>>,
   release: () => Promise<void>,
 ): Promise<EmbeddedServer> {
-  const adopted = await adopt(cluster);
+  const adopted = await adopt(cluster, signal);
   if (adopted !== null) log(`took over the database server that was still running (process ${adopted.pid})`);
-  const server = adopted ?? (await launch(cluster, log));
+  const server = adopted ?? (await launch(cluster, log, signal));
   try {
+    signal.throwIfAborted();
     await ensureDatabase(databaseUrl(cluster, server.port, 'postgres'));
   } catch (error) {
     await shutDown(server);

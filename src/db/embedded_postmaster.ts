@@ -57,9 +57,9 @@ export function isRunning({ pid, identity }: Postmaster): boolean {
 
 /**
  * The server that an earlier, killed process left running on this cluster, when it answers; one that does not is
- * stopped. Null: there is none, and a new one may start.
+ * stopped, and so is every one when the signal fires. Null: there is none, and a new one may start.
  */
-export async function adopt(cluster: Cluster): Promise<Postmaster | null> {
+export async function adopt(cluster: Cluster, signal: AbortSignal): Promise<Postmaster | null> {
   const found = await readPidFile(cluster.data);
   if (found === null) return null;
   if (!(found.pid > 0)) return removeEmptyPidFile(cluster.data);
@@ -70,7 +70,7 @@ export async function adopt(cluster: Cluster): Promise<Postmaster | null> {
     return null;
   }
   const server = { pid: found.pid, identity, port: found.port, child: null };
-  for (let tries = 0; tries < 600 && isRunning(server); tries++) {
+  for (let tries = 0; tries < 600 && isRunning(server) && !signal.aborted; tries++) {
     const now = await readPidFile(cluster.data);
     if (now?.status === 'ready' && (await answers(cluster, now.port))) return { ...server, port: now.port };
     await sleep(100);
@@ -83,15 +83,20 @@ export async function adopt(cluster: Cluster): Promise<Postmaster | null> {
  * Starts a server on a free port of 127.0.0.1 and waits until it takes connections, which after a crash is when it has
  * replayed its log. It has a process group of its own, so that Ctrl-C reaches the service alone, which then stops it.
  *
- * @throws EmbeddedServerError with the end of the server's log
+ * @throws EmbeddedServerError with the end of the server's log; the signal's reason, with the server stopped
  */
-export async function launch(cluster: Cluster, log: (line: string) => void): Promise<Postmaster> {
+export async function launch(cluster: Cluster, log: (line: string) => void, signal: AbortSignal): Promise<Postmaster> {
   for (let attempt = 0; ; attempt++) {
+    signal.throwIfAborted();
     const port = await freePort();
     const child = await spawnServer(cluster, port);
     const identity = processIdentity(child.pid!);
-    if (identity !== null && (await becomesReady(cluster, child, log)))
-      return { pid: child.pid!, identity, port, child };
+    if (identity !== null) {
+      const server = { pid: child.pid!, identity, port, child };
+      if (await becomesReady(cluster, child, log, signal)) return server;
+      if (signal.aborted) await shutDown(server);
+      signal.throwIfAborted();
+    }
     const reason = await logTail(cluster.log);
     // Either passes: someone was quicker to take the port, or children of a killed server have not noticed yet.
     const passing = /could not create any TCP|pre-existing shared memory block|lock file .* already exists/.test(
@@ -211,9 +216,15 @@ async function spawnServer(cluster: Cluster, port: number): Promise<ChildProcess
   }
 }
 
-/** False when it ended instead. Replaying the log after a crash may take minutes. */
-async function becomesReady({ data }: Cluster, child: ChildProcess, log: (line: string) => void): Promise<boolean> {
+/** False when it ended instead, or the signal fired. Replaying the log after a crash may take minutes. */
+async function becomesReady(
+  { data }: Cluster,
+  child: ChildProcess,
+  log: (line: string) => void,
+  signal: AbortSignal,
+): Promise<boolean> {
   for (let tries = 1; tries < 90_000; tries++) {
+    if (signal.aborted) return false;
     if (child.exitCode !== null || child.signalCode !== null) return false;
     const file = await readPidFile(data);
     if (file?.pid === child.pid && file?.status === 'ready') return true;

@@ -68,6 +68,11 @@ export async function releaseHosts(sql: Db, nodeId: string, hosts: readonly Rele
     where h.id = u.id and h.node_id = ${nodeId}`;
 }
 
+/** Gives back every lease of this node that is not on the list, so that it can be taken again, by whomever. */
+export async function releaseOthers(sql: Db, nodeId: string, kept: readonly number[]): Promise<void> {
+  await sql`update hosts set node_id = null where node_id = ${nodeId} and id <> all (${kept as number[]}::bigint[])`;
+}
+
 /**
  * The hosts of the list that this node still holds under the given fences, locked against a change of holder until the
  * transaction ends: invariant 3.

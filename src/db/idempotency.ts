@@ -19,13 +19,14 @@ export async function findAnswer(db: Db, principal: string, key: string): Promis
 }
 
 /**
- * Keeps an answer; false where the key is taken. Waits for a transaction that is about to take the same key, so that of
+ * Keeps an answer, its keys in their order (as text: jsonb would sort them); false where the key is taken. Waits for a transaction that is about to take the same key, so that of
  * two requests at once one starts a crawl and the other finds its answer.
  */
 export async function keepAnswer(tx: Tx, principal: string, key: string, answer: StoredAnswer): Promise<boolean> {
   const kept = await tx`
     insert into idempotency_keys (principal, key, body_hash, status, location, response)
-    values (${principal}, ${key}, ${answer.body_hash}, ${answer.status}, ${answer.location}, ${tx.json(answer.response as never)})
+    values (${principal}, ${key}, ${answer.body_hash}, ${answer.status}, ${answer.location},
+      ${JSON.stringify(answer.response)}::text::json)
     on conflict do nothing
     returning 1`;
   return kept.length === 1;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Sql, Tx } from './client.ts';
+import { inTransaction, type Sql, type Tx } from './client.ts';
 
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../migrations', import.meta.url));
 const OLDEST_SERVER = 15;
@@ -38,7 +38,7 @@ export async function migrate(sql: Sql, dir = MIGRATIONS_DIR): Promise<number> {
   const files = await readMigrations(dir);
   await refuseOldServer(sql);
   for (let round = 0; round <= files.length; round++) {
-    const version = await sql.begin((tx) => applyNext(tx, files));
+    const version = await inTransaction(sql, (tx) => applyNext(tx, files));
     if (version === files.length) return version;
   }
   throw new MigrationError('The migrations do not come to an end');

@@ -83,6 +83,7 @@ export class Engine {
       onFetched: (queue) => this.frontier.scheduler.ended(queue, Date.now()),
       onParsed: (run) => this.frontier.scheduler.freed(run),
       onBackOff: (queue, ms) => this.frontier.scheduler.block(queue.host, Date.now() + ms),
+      log,
     });
     this.#runs = new CrawlRuns(
       sql,
@@ -254,7 +255,8 @@ export class Engine {
   #committed(result: CommitResult, batch: readonly Outcome[]): void {
     const postponed = new Set(result.postponed);
     for (const outcome of batch)
-      if (!postponed.has(outcome)) this.frontier.settled(outcome.crawlId, outcome.hostId, outcome.readyAt);
+      if (!postponed.has(outcome))
+        this.frontier.settled(outcome.crawlId, outcome.hostId, outcome.fence, outcome.readyAt);
     this.frontier.loseHosts(result.lostHosts);
     this.#remember(result);
     for (const [id, state] of result.changed) {

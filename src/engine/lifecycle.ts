@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { isTransient, type Sql, type Tx } from '../db/client.ts';
+import { inTransaction, isTransient, type Sql, type Tx } from '../db/client.ts';
 import {
   type CrawlRow,
   deleteCrawl as deleteRows,
   endCrawl,
   findCrawl,
   insertCrawl,
-  inTransaction,
   lockCrawl,
   setPaused,
   setResumed,
@@ -28,6 +27,8 @@ import { type PlannedCrawl, planCrawl, wellFormed } from './crawl_input.ts';
 //     └── resume ─┴── resume ───┘ (at a limit)        cancel: any that has not ended ──► cancelled
 
 const TRIES = 4;
+/** Of a document's mistakes, so many are listed. */
+const MAX_PROBLEMS = 100;
 
 /** The answer to a start. */
 export interface Started {
@@ -91,7 +92,7 @@ export function refuse(problems: readonly Problem[]): void {
   if (problems.length === 0) return;
   const code = problems.every(({ pointer }) => pointer.startsWith('/spider')) ? 'invalid_spider' : 'invalid_request';
   const fields = problems.length === 1 ? 'One field is' : `${problems.length} fields are`;
-  throw new ApiError(code, `${fields} not valid; nothing was stored`, [...problems]);
+  throw new ApiError(code, `${fields} not valid; nothing was stored`, problems.slice(0, MAX_PROBLEMS));
 }
 
 /** A UUIDv7, so that a crawl's rows lie together in the indexes and new crawls at their end. */

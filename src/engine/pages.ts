@@ -1,3 +1,4 @@
+import { recycle } from '../downloader/body.ts';
 import { CookieJar } from '../downloader/cookies.ts';
 import type { Downloader } from '../downloader/downloader.ts';
 import { ROBOTS_MAX_BYTES, RobotsCache } from '../downloader/robots.ts';
@@ -6,6 +7,7 @@ import { delayOf, type HostQueue } from '../frontier/scheduler.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
+import { USER_AGENT } from '../model/spider.ts';
 import { ParseFailure, type ParserPool, ParserStopped } from '../parser/pool.ts';
 import { baseHeaders, retryAfterMs } from './headers.ts';
 import { backOff, done, ended, outcomeOf, retryOrFail, statusFailure } from './outcomes.ts';
@@ -25,6 +27,7 @@ export interface PagesOptions {
   onParsed: (run: CrawlRun) => void;
   /** No fetch from the queue's host for so many milliseconds. */
   onBackOff: (queue: HostQueue, ms: number) => void;
+  log: { error: (detail: object, message: string) => void };
 }
 
 /** What is kept per crawl beside its settings. */
@@ -44,7 +47,8 @@ export class Pages {
     this.#robots = new RobotsCache((url) =>
       options.downloader.fetch({
         url,
-        headers: { 'user-agent': 'Orbweaver/0.1', accept: 'text/plain,*/*;q=0.5' },
+        // One fetch serves every crawl, whatever their user agents; each is judged by its own name.
+        headers: { 'user-agent': USER_AGENT, accept: 'text/plain,*/*;q=0.5' },
         timeoutMs: ROBOTS_TIMEOUT_MS,
         maxBodyBytes: ROBOTS_MAX_BYTES,
         verifyTls: true,
@@ -70,22 +74,45 @@ export class Pages {
   async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
     const { run, host } = queue;
     if (!run.settings.robots) return requests;
-    const verdict = await this.#robots.get(host.origin);
-    if (verdict.kind === 'allow') return requests;
-    if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict.detail);
     try {
+      const verdict = await this.#robots.get(host.origin);
+      if (verdict.kind === 'allow') return requests;
+      if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict.detail);
       const urls = requests.map((request) => request.url);
       const answer = await this.#options.parser.robots({ text: verdict.text, urls, userAgent: run.settings.userAgent });
       host.crawlDelayMs = Math.min(MAX_CRAWL_DELAY_MS, (answer.crawlDelaySeconds ?? 0) * 1000);
       if (host.crawlDelayMs > 0) this.#options.onBackOff(queue, delayOf(host));
       return requests.filter((request, i) => answer.allowed[i] || this.#disallowed(request));
     } catch (error) {
-      return this.#robotsUnreachable(run, requests, `robots.txt could not be read: ${(error as Error).message}`);
+      return this.#robotsUnreachable(run, requests, `robots.txt could not be read: ${messageOf(error)}`);
     }
   }
 
-  /** Fetches and parses one request. Never rejects. */
+  /**
+   * Fetches and parses one request. Never rejects: what nobody has thought of is logged and ends the request as
+   * `parse_error`, so that no bug leaves a request in progress or a host slot taken.
+   */
   async run(request: ClaimedRequest, queue: HostQueue): Promise<void> {
+    const about = { crawl: request.crawlId, url: request.url };
+    let slotHeld = true;
+    const freeSlot = () => {
+      if (slotHeld) this.#options.onFetched(queue);
+      slotHeld = false;
+    };
+    const outcome = await this.#fetchAndParse(request, queue, freeSlot).catch((error: unknown) => {
+      this.#options.log.error({ err: error, ...about }, 'a request failed unexpectedly');
+      return outcomeOf(request, null, Date.now(), ended('failed', 'parse_error', messageOf(error)));
+    });
+    for (const handOn of [freeSlot, () => this.#options.onOutcome(outcome)])
+      try {
+        handOn();
+      } catch (error) {
+        this.#options.log.error({ err: error, ...about }, 'an outcome was handed on, and its taker failed');
+      }
+  }
+
+  /** @param freeSlot to be called when the download is over */
+  async #fetchAndParse(request: ClaimedRequest, queue: HostQueue, freeSlot: () => void): Promise<Outcome> {
     const { run } = queue;
     const { timeoutMs, maxBodyBytes, verifyTls } = run.settings;
     const session = this.#sessions.get(run.id);
@@ -100,18 +127,18 @@ export class Pages {
     });
     const now = Date.now();
     if (fetched.kind === 'failure') {
-      this.#options.onFetched(queue);
+      freeSlot();
       const ending = fetched.retryable
         ? retryOrFail(request, run.settings, now, fetched)
         : ended(fetched.reason === 'egress' ? 'skipped' : 'failed', fetched.reason, fetched.detail);
-      return this.#options.onOutcome(outcomeOf(request, fetched, now, ending));
+      return outcomeOf(request, fetched, now, ending);
     }
     const retryAfter = retryAfterMs(fetched.headers['retry-after'], now);
     const waitMs = backOff(queue.host, fetched.status, startedAt, now, retryAfter);
     if (waitMs > 0) this.#options.onBackOff(queue, waitMs);
-    this.#options.onFetched(queue);
+    freeSlot();
     session?.jar?.store(request.url, fetched.headers['set-cookie']);
-    this.#options.onOutcome(await this.#outcomeOf(request, run, fetched, now, waitMs));
+    return this.#outcomeOf(request, run, fetched, now, waitMs);
   }
 
   #headersFor(request: ClaimedRequest, session: Session | undefined, run: CrawlRun): Record<string, string> {
@@ -176,10 +203,11 @@ export class Pages {
         });
       const reason = error instanceof ParseFailure ? error.reason : 'parse_error';
       const state = reason === 'content_type' ? 'skipped' : 'failed';
-      return outcomeOf(request, fetched, now, ended(state, reason, (error as Error).message.slice(0, 500)));
+      return outcomeOf(request, fetched, now, ended(state, reason, messageOf(error)));
     } finally {
       run.parsing--;
       run.parsingBytes -= fetched.body.byteLength;
+      recycle(fetched.body);
       this.#options.onParsed(run);
     }
   }
@@ -221,6 +249,10 @@ export class Pages {
     }
     return [];
   }
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).slice(0, 500);
 }
 
 function first(header: string | string[] | undefined): string | null {

@@ -12,7 +12,7 @@ export interface CrawlRun extends StoredCrawl {
 }
 
 /** Pages of one crawl in the parser: enough to keep every thread busy, too few to take the room of other crawls. */
-const MAX_PARSING = 64;
+const MAX_PARSING = 32;
 const MAX_PARSING_BYTES = 16 * 1024 * 1024;
 
 /** Whether a crawl may begin another fetch: backpressure is per crawl, so that one with slow pages stops only itself. */

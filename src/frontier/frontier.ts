@@ -38,6 +38,8 @@ export class Frontier {
   readonly #retrying = new Set<HostQueue>();
   /** Claimed, not begun, and without a place any more: to be handed back at the next step. */
   readonly #strays: ClaimedRequest[] = [];
+  /** The database may say that this node holds leases that it does not know of: an answer was lost, or a lease. */
+  #unsure = false;
   readonly totals = { claims: 0, claimed: 0, ms: 0 };
 
   constructor(options: FrontierOptions) {
@@ -47,15 +49,7 @@ export class Frontier {
   /** Finds work: takes free leases, and sees which host queues of the held ones have something queued. */
   async survey(): Promise<void> {
     const { sql, leases, runs } = this.#options;
-    const taken = await leases.acquire(this.scheduler.hosts.size);
-    if (taken.length > 0) {
-      await recoverHosts(
-        sql,
-        taken.map((host) => host.id),
-        true,
-      );
-      for (const lease of taken) this.scheduler.addHost(lease, Date.now() + Math.max(0, lease.waitMs));
-    }
+    await this.#takeLeases();
     const active = await activeQueues(sql, leases.nodeId);
     await runs.refresh(new Map(active.map((queue) => [queue.crawlId, queue.settingsVersion])));
     this.#exhausted.clear();
@@ -63,11 +57,26 @@ export class Frontier {
     for (const { crawlId, hostId } of active) {
       const queue = this.#queue(crawlId, hostId);
       if (queue === null || queue.host.draining) continue;
-      if (queue.outstanding === 0 && queue.retryAt === Infinity) fresh.push(queue);
+      if (queue.outstanding <= 0 && queue.retryAt === Infinity) fresh.push(queue);
       this.#want(queue);
     }
     await this.#loadRetries(fresh);
     await this.#dropIdleCrawls(new Set(active.map((queue) => queue.crawlId)));
+  }
+
+  async #takeLeases(): Promise<void> {
+    const { sql, leases } = this.#options;
+    const wasUnsure = this.#unsure;
+    this.#unsure = false;
+    try {
+      if (wasUnsure) await leases.releaseAllBut(this.scheduler.hosts.keys());
+      const taken = await leases.acquire(this.scheduler.hosts.size);
+      if (taken.length > 0) await recoverHosts(sql, leases.nodeId, taken, true);
+      for (const lease of taken) this.scheduler.addHost(lease, Date.now() + Math.max(0, lease.waitMs));
+    } catch (error) {
+      this.#unsure = true;
+      throw error;
+    }
   }
 
   /** Claims what the windows have room for. @returns true where there may be more to claim at once */
@@ -106,11 +115,12 @@ export class Frontier {
   }
 
   /** A request of this host queue left the node: committed, refused, or handed back. */
-  settled(crawlId: string, hostId: number, retryAt: number | null): void {
+  settled(crawlId: string, hostId: number, fence: number, retryAt: number | null): void {
     this.#exhausted.delete(crawlId);
     const host = this.scheduler.hosts.get(hostId);
-    const queue = host?.queues.get(crawlId);
-    if (host === undefined) return;
+    // Fetched under an earlier lease of this node: the host counts only what is of this one.
+    if (host === undefined || host.fence !== fence) return;
+    const queue = host.queues.get(crawlId);
     host.outstanding--;
     if (queue === undefined) return;
     queue.outstanding--;
@@ -158,6 +168,7 @@ export class Frontier {
   /** Another node took these hosts. What is in flight there will be refused. */
   loseHosts(ids: Iterable<number>): void {
     for (const id of ids) {
+      this.#unsure = true;
       const host = this.scheduler.hosts.get(id);
       if (host === undefined) continue;
       for (const queue of host.queues.values()) this.#forget(queue);
@@ -194,8 +205,9 @@ export class Frontier {
     const hosts = [...this.scheduler.hosts.values()];
     for (const host of hosts) this.#drain(host);
     await this.#handBackStrays();
-    const left = hosts.filter((host) => host.outstanding > 0).map((host) => host.id);
-    if (left.length > 0) await recoverHosts(this.#options.sql, left, false);
+    const left = hosts.filter((host) => host.outstanding > 0 || host.suspect);
+    const { sql, leases } = this.#options;
+    if (left.length > 0) await recoverHosts(sql, leases.nodeId, left, false);
     await this.#release(hosts, now);
   }
 
@@ -224,7 +236,12 @@ export class Frontier {
       backoffLevel: host.backoffLevel,
     }));
     for (const host of hosts) this.scheduler.removeHost(host);
-    await this.#options.leases.release(released);
+    try {
+      await this.#options.leases.release(released);
+    } catch (error) {
+      this.#unsure = true;
+      throw error;
+    }
   }
 
   #queue(crawlId: string, hostId: number): HostQueue | null {
@@ -287,11 +304,7 @@ export class Frontier {
   async #recoverSuspects(): Promise<void> {
     const suspects = [...this.scheduler.hosts.values()].filter((host) => host.suspect && host.outstanding === 0);
     if (suspects.length === 0) return;
-    await recoverHosts(
-      this.#options.sql,
-      suspects.map((host) => host.id),
-      false,
-    );
+    await recoverHosts(this.#options.sql, this.#options.leases.nodeId, suspects, false);
     for (const host of suspects) {
       host.suspect = false;
       for (const queue of host.queues.values()) this.queued(queue.run.id, host.id);

@@ -8,6 +8,7 @@ import {
   type LeasedHost,
   type ReleasedHost,
   releaseHosts,
+  releaseOthers,
 } from '../db/hosts.ts';
 import {
   buryNodes,
@@ -88,6 +89,11 @@ export class Leases {
 
   async release(hosts: readonly ReleasedHost[]): Promise<void> {
     if (hosts.length > 0) await releaseHosts(this.#sql, this.nodeId, hosts);
+  }
+
+  /** Gives back what the database says this node holds and the node does not know of. */
+  async releaseAllBut(known: Iterable<number>): Promise<void> {
+    await releaseOthers(this.#sql, this.nodeId, [...known]);
   }
 
   held(): Promise<Map<number, number>> {

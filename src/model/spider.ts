@@ -153,6 +153,9 @@ export type Settings = {
   [K in keyof Required<SettingsInput>]: NonNullable<SettingsInput[K]> | Extract<SettingsInput[K], null>;
 };
 
+/** How the service calls itself. */
+export const USER_AGENT = 'Orbweaver/0.1';
+
 export const DEFAULT_SETTINGS: Settings = {
   concurrency: 32,
   concurrencyPerHost: 4,
@@ -170,7 +173,7 @@ export const DEFAULT_SETTINGS: Settings = {
   retryStatuses: [408, 429, 500, 502, 503, 504, 522, 524],
   retryDelayMs: 1000,
   maxRedirects: 20,
-  userAgent: 'Orbweaver/0.1',
+  userAgent: USER_AGENT,
   headers: {},
   acceptLanguage: 'en',
   cookies: true,

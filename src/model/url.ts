@@ -29,16 +29,39 @@ function normaliseEscapes(text: string): string {
  */
 function canonicalQuery(search: string, dropParams: readonly string[]): string {
   if (search.length <= 1) return '';
+  const rules = dropRules(dropParams);
   const parts = normaliseEscapes(search.slice(1))
     .split('&')
-    .filter((part) => part !== '' && !isDropped(part, dropParams));
+    .filter((part) => part !== '' && !isDropped(part, rules));
   return parts.length === 0 ? '' : `?${parts.sort().join('&')}`;
 }
 
-function isDropped(part: string, dropParams: readonly string[]): boolean {
+function isDropped(part: string, { names, prefixes, lengths }: DropRules): boolean {
   const end = part.indexOf('=');
   const name = end < 0 ? part : part.slice(0, end);
-  return dropParams.some((rule) => (rule.endsWith('*') ? name.startsWith(rule.slice(0, -1)) : name === rule));
+  return names.has(name) || lengths.some((length) => length <= name.length && prefixes.has(name.slice(0, length)));
+}
+
+/** A list of parameters, sorted out. Prefixes are found by their length, so that the work stays linear in the URL. */
+interface DropRules {
+  names: ReadonlySet<string>;
+  prefixes: ReadonlySet<string>;
+  /** Of the prefixes, each once. */
+  lengths: readonly number[];
+}
+
+/** By list: each link of a crawl is judged by the same one. */
+const sortedOut = new WeakMap<readonly string[], DropRules>();
+
+function dropRules(list: readonly string[]): DropRules {
+  let rules = sortedOut.get(list);
+  if (rules === undefined) {
+    const prefixes = new Set(list.filter((rule) => rule.endsWith('*')).map((rule) => rule.slice(0, -1)));
+    const lengths = [...new Set([...prefixes].map((prefix) => prefix.length))];
+    rules = { names: new Set(list.filter((rule) => !rule.endsWith('*'))), prefixes, lengths };
+    sortedOut.set(list, rules);
+  }
+  return rules;
 }
 
 /**

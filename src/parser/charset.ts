@@ -18,7 +18,7 @@ export function decodeHtml(body: SharedArrayBuffer, length: number, contentType:
 }
 
 /** The charset parameter of a Content-Type; null where there is none. */
-export function charsetOf(contentType: string | null): string | null {
+function charsetOf(contentType: string | null): string | null {
   return contentType === null ? null : (/charset\s*=\s*["']?\s*([^\s"';]+)/i.exec(contentType)?.[1] ?? null);
 }
 

@@ -7,9 +7,9 @@ import type { Element } from './dom.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
 
 /** Distinct links that one page may bring. */
-export const MAX_LINKS = 10_000;
-/** Targets a thread keeps over all plans, about 300 bytes each. */
-const MAX_CACHED = 50_000;
+const MAX_LINKS = 10_000;
+/** Targets a thread keeps over all plans, about 600 bytes each. */
+const MAX_CACHED = 20_000;
 /** Longer ones are judged anew each time. */
 const MAX_CACHED_HREF = 2000;
 const IGNORED = /^javascript:\s*(?:void\s*(?:\(\s*0?\s*\)|0)?)?\s*;?\s*$/i;
@@ -49,6 +49,15 @@ export class TargetCache {
       this.#size++;
     }
     return hrefs;
+  }
+
+  /** Drops what a plan has here. */
+  forget(plan: number): void {
+    for (const [key, hrefs] of this.#directories) {
+      if (!key.startsWith(`${plan} `)) continue;
+      this.#directories.delete(key);
+      this.#size -= hrefs.size + 1;
+    }
   }
 
   /** Counts an entry that was added to a directory. */

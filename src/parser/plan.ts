@@ -72,6 +72,11 @@ export class Plan {
     this.#parseTree = (input.settings.parser === 'html5' ? html5 : null) ?? parseFast;
   }
 
+  /** The crawl is over: forgets its links. */
+  close(): void {
+    this.#cache.forget(this.#number);
+  }
+
   /** Items and links of one page. `parseMs` is left 0 for the caller. */
   run(input: PageInput): ParsedPage {
     const { html, url, depth, status, fetchedAt } = input;

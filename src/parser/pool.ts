@@ -3,7 +3,7 @@ import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import type { FailureReason, JobMessage, PageJob, RobotsJob } from './protocol.ts';
 import { type Answer, FairQueues, type Job, JobQueue } from './queue.ts';
 import type { RobotsAnswer } from './robots.ts';
-import { ParserThread } from './thread.ts';
+import { type Lane, ParserThread } from './thread.ts';
 
 export type { PageJob, RobotsAnswer, RobotsJob };
 
@@ -31,6 +31,8 @@ export interface ParserPoolOptions {
 
 /** Bytes that may wait before `hasRoom` says no. How many pages of one crawl may wait is decided above. */
 const ROOM_BYTES = 256 * 1024 * 1024;
+/** A thread for slow crawls is kept for so long without work. */
+const SLOW_LANE_IDLE_MS = 10_000;
 const WATCH_MS = 20;
 /** After this long in one page a thread is demoted. */
 const BURN_MS = 100;
@@ -47,6 +49,10 @@ const RESTART_MS = 1000;
  * thread is replaced, and pages that waited in it go back to the front of their queues: bodies are shared memory, so
  * nothing is lost. A page that has run for 100 ms is demoted in the operating system, so that it costs the event loop, the
  * database and the other threads little.
+ *
+ * A crawl whose pages turn out to be slow gets threads of its own, opened when they are needed, of the lowest priority: it
+ * ends the threads that it is given, and a thread that was just replaced is several times slower until its code is
+ * compiled. Without that lane a crawl beside a burning one kept half of its speed.
  */
 export class ParserPool {
   readonly #options: ParserPoolOptions;
@@ -61,6 +67,7 @@ export class ParserPool {
   readonly #restarts = new Set<NodeJS.Timeout>();
   #state: 'new' | 'started' | 'stopped' = 'new';
   #watch: NodeJS.Timeout | null = null;
+  #retirement: NodeJS.Timeout | null = null;
   #started: { resolve: () => void; reject: (error: Error) => void } | null = null;
   #jobs = 0;
   #bytes = 0;
@@ -77,7 +84,7 @@ export class ParserPool {
     const ready = new Promise<void>((resolve, reject) => {
       this.#started = { resolve, reject };
     });
-    for (let i = 0; i < this.#options.threads; i++) this.#addThread();
+    for (let i = 0; i < this.#options.threads; i++) this.#addThread('quick');
     return ready;
   }
 
@@ -89,6 +96,7 @@ export class ParserPool {
     this.#restarts.clear();
     if (this.#watch !== null) clearInterval(this.#watch);
     this.#watch = null;
+    if (this.#retirement !== null) clearTimeout(this.#retirement);
     for (const job of this.#fair.drain()) this.#fail(job, new ParserStopped('the parser was stopped'));
     await Promise.all([...this.#threads].map((thread) => thread.terminate()));
   }
@@ -182,16 +190,35 @@ export class ParserPool {
 
   /** Hands jobs out until no thread can take one: to idle threads first, then behind quick pages. */
   #dispatch(): void {
+    const { threads } = this.#options;
     for (const thread of this.#threads) {
-      const queue = thread.isIdle ? this.#fair.next(this.#options.threads, () => true) : null;
+      const slow = thread.lane === 'slow';
+      const queue = thread.isIdle ? this.#fair.next(threads, (one) => one.isSlow === slow) : null;
       if (queue !== null) this.#send(thread, queue);
     }
     for (const thread of this.#threads)
       while (thread.canQueue && thread.held.length > 0) {
-        const queue = this.#fair.next(this.#options.threads, (one) => one.isQuick && one.nextIsSmall);
-        if (queue === null) return;
+        const queue = this.#fair.next(threads, (one) => one.isQuick && one.nextIsSmall);
+        if (queue === null) break;
         this.#send(thread, queue);
       }
+    this.#tendSlowLane();
+  }
+
+  /** Slow crawls get threads of their own while they need them. */
+  #tendSlowLane(): void {
+    const lane = [...this.#threads].filter((thread) => thread.lane === 'slow' && !thread.isRetiring);
+    if (this.#fair.slowWaits(this.#options.threads)) {
+      const isFree = lane.some((thread) => !thread.isReady || thread.isIdle);
+      if (!isFree && lane.length < this.#options.threads) this.#addThread('slow');
+    } else if (lane.length > 0) {
+      this.#retirement ??= setTimeout(() => this.#retireSlowLane(), SLOW_LANE_IDLE_MS).unref();
+    }
+  }
+
+  #retireSlowLane(): void {
+    this.#retirement = null;
+    for (const thread of this.#threads) if (thread.lane === 'slow' && thread.isIdle) void thread.terminate();
   }
 
   #send(thread: ParserThread, queue: JobQueue): void {
@@ -202,7 +229,7 @@ export class ParserPool {
   #answered(thread: ParserThread, job: Job, answer: Answer): void {
     const { queue } = job;
     queue.settle(job, answer.kind === 'page' ? answer.page.parseMs : answer.ms);
-    if (thread.isDemoted && !this.#killed.has(thread)) this.#recover(thread);
+    if (thread.isDemoted && thread.lane === 'quick' && !this.#killed.has(thread)) this.#recover(thread);
     this.#finish(job);
     if (answer.kind === 'failed') job.reject(new ParseFailure(answer.code, answer.message));
     else job.resolve(answer);
@@ -214,7 +241,7 @@ export class ParserPool {
   #recover(thread: ParserThread): void {
     if (thread.promote()) return;
     thread.isDemoted = false;
-    this.#addThread(thread);
+    this.#addThread('quick', thread);
   }
 
   #finish(job: Job): void {
@@ -258,9 +285,9 @@ export class ParserPool {
   }
 
   /** @param predecessor a thread that retires once this one is ready */
-  #addThread(predecessor: ParserThread | null = null): void {
+  #addThread(lane: Lane, predecessor: ParserThread | null = null): void {
     const data = { known: this.#options.known, plans: [...this.#plans.values()] };
-    const thread: ParserThread = new ParserThread(this.#options.memoryMb, data, {
+    const thread: ParserThread = new ParserThread(lane, this.#options.memoryMb, data, {
       ready: () => this.#ready(predecessor),
       answered: (from, job, answer) => this.#answered(from, job, answer),
       gone: (from, running, waiting, code, message) => this.#gone(from, running, waiting, code, message),
@@ -312,7 +339,8 @@ export class ParserPool {
 
   #replace(thread: ParserThread, code: string | null, message: string): void {
     if (thread.wasReady) {
-      if (this.#threads.size < this.#options.threads) this.#addThread();
+      const quick = this.#threads.values().filter(({ lane }) => lane === 'quick');
+      if (quick.toArray().length < this.#options.threads) this.#addThread('quick');
       return;
     }
     const error = new Error(`a parser thread could not start: ${code} ${message}`);
@@ -320,7 +348,7 @@ export class ParserPool {
     this.#options.log?.(error.message, {});
     const timer = setTimeout(() => {
       this.#restarts.delete(timer);
-      this.#addThread();
+      this.#addThread(thread.lane);
     }, RESTART_MS).unref();
     this.#restarts.add(timer);
   }
@@ -334,7 +362,7 @@ function failureOf(tooLong: string | undefined, code: string | null, message: st
 }
 
 function describe({ message, queue }: Job): object {
-  return message.kind === 'page' ? { crawlId: message.job.crawlId, url: message.job.url } : { job: queue.name };
+  return message.kind === 'page' ? { crawl: message.job.crawlId, url: message.job.url } : { job: queue.name };
 }
 
 function unexpected(answer: Answer): Error {

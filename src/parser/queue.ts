@@ -50,9 +50,14 @@ export class JobQueue {
     return this.#jobs.length - this.#head;
   }
 
-  /** It is new or slow: what it sends to a thread may hold that thread for long. */
+  /** What its pages cost is not known yet. */
+  get isNew(): boolean {
+    return this.#averageMs === null;
+  }
+
+  /** What it sends to a thread may hold that thread for long, and end it. */
   get isSlow(): boolean {
-    return this.#burning > 0 || this.#averageMs === null || this.#averageMs > SLOW_MS;
+    return this.#burning > 0 || (this.#averageMs !== null && this.#averageMs > SLOW_MS);
   }
 
   /** Its next job may be sent to a thread that is still busy, and others behind it. */
@@ -134,20 +139,29 @@ export class FairQueues {
   }
 
   /**
-   * The queue that is to be served next on a thread, of those that `fits` lets through; null where there is none. A slow
-   * or new queue gets at most `threads - 1` threads while others are active.
+   * The queue that is to be served next, of those that `fits` lets through; null where there is none. While other queues
+   * are active, a new queue gets one thread and a slow one all but one.
    */
   next(threads: number, fits: (queue: JobQueue) => boolean): JobQueue | null {
     this.#prune(performance.now() - RECENT_MS);
-    const shared = threads > 1 && this.#active.size > 1;
     let best: JobQueue | null = null;
     for (const queue of this.#active) {
       if (queue.waiting === 0 || (best !== null && queue.virtualMs >= best.virtualMs)) continue;
-      if (shared && queue.isSlow && queue.running >= threads - 1) continue;
-      if (fits(queue)) best = queue;
+      if (this.#mayRun(queue, threads) && fits(queue)) best = queue;
     }
     if (best !== null) this.#served = Math.max(this.#served, best.virtualMs);
     return best;
+  }
+
+  /** Whether a slow queue waits that may have another thread. */
+  slowWaits(threads: number): boolean {
+    return this.#active.values().some((queue) => queue.isSlow && queue.waiting > 0 && this.#mayRun(queue, threads));
+  }
+
+  #mayRun(queue: JobQueue, threads: number): boolean {
+    if (this.#active.size < 2) return queue.isSlow ? queue.running < threads : true;
+    if (queue.isNew) return queue.running === 0;
+    return !queue.isSlow || queue.running < Math.max(1, threads - 1);
   }
 
   /** Forgets a queue that is no longer in use. */

@@ -3,11 +3,11 @@ import { isTraversal, parse, type Selector as Token } from 'css-what';
 import { type Document, Element, type Node, textOf } from './dom.ts';
 
 /** What a selector may be: longer or deeper ones overflow the compiler's stack. */
-export const SELECTOR_LIMITS = { length: 1000, nesting: 8 } as const;
+const SELECTOR_LIMITS = { length: 1000, nesting: 8 } as const;
 const MAX_TEXT = 1_000_000;
 
 /** Why a selector is refused, in words for its author. */
-export class SelectorError extends Error {}
+class SelectorError extends Error {}
 
 /** Scrapy's endings, which people paste: `::text` and `::attr(href)`. */
 export type Ending = { text: true } | { attribute: string };

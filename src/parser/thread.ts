@@ -12,6 +12,9 @@ const MAX_HELD = 3;
 const YOUNG_MB = 16;
 const LOWEST_PRIORITY = 19;
 
+/** Which crawls a thread works for: those with quick (or unknown) pages, or those with slow ones. */
+export type Lane = 'quick' | 'slow';
+
 /** What a thread tells the pool. */
 export interface ThreadEvents {
   ready(thread: ParserThread): void;
@@ -44,7 +47,10 @@ export class ParserThread {
   #failure: { code: string; message: string } | null = null;
   readonly #gone: Promise<void>;
 
-  constructor(memoryMb: number, data: Omit<ThreadData, 'begun'>, events: ThreadEvents) {
+  readonly lane: Lane;
+
+  constructor(lane: Lane, memoryMb: number, data: Omit<ThreadData, 'begun'>, events: ThreadEvents) {
+    this.lane = lane;
     const workerData: ThreadData = { ...data, begun: new SharedArrayBuffer(4) };
     this.#begun = new Int32Array(workerData.begun);
     this.#events = events;
@@ -130,6 +136,7 @@ export class ParserThread {
       this.#tid = message.tid;
       this.isReady = true;
       this.wasReady = true;
+      if (this.lane === 'slow') this.demote();
       this.#events.ready(this);
       return;
     }

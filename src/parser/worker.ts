@@ -39,7 +39,7 @@ reply({ kind: 'ready', tid: threadId() });
 
 function handle(message: ToThread): void {
   if (message.kind === 'open') openPlan(message.plan);
-  else if (message.kind === 'close') plans.delete(message.crawlId);
+  else if (message.kind === 'close') closePlan(message.crawlId);
   else reply(answer(message));
 }
 
@@ -68,7 +68,14 @@ function answer(message: JobMessage): FromThread {
   }
 }
 
+function closePlan(crawlId: string): void {
+  const plan = plans.get(crawlId);
+  if (plan instanceof Plan) plan.close();
+  plans.delete(crawlId);
+}
+
 function openPlan(input: ParsePlanInput): void {
+  closePlan(input.crawlId);
   plans.set(input.crawlId, input);
   if (input.settings.parser === 'html5' && parseHtml5 === null)
     ({ parseHtml5 } = require('./html5.js') as typeof import('./html5.ts'));

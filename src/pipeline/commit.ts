@@ -1,4 +1,4 @@
-import type { Sql, Tx } from '../db/client.ts';
+import { inTransaction, type Sql, type Tx } from '../db/client.ts';
 import { applyCrawlDeltas, type CrawlDelta, emptyDelta, settleCrawls } from '../db/crawl_counters.ts';
 import type { Discovery } from '../db/discoveries.ts';
 import { applyQueueDeltas, QueueDeltas } from '../db/host_queues.ts';
@@ -48,7 +48,7 @@ export async function commitOutcomes(
   hostIds: ReadonlyMap<string, number>,
   notify: boolean,
 ): Promise<CommitResult> {
-  return sql.begin(async (tx) => {
+  return inTransaction(sql, async (tx) => {
     const hosts = [...new Map(outcomes.map((o) => [o.hostId, { id: o.hostId, fence: o.fence }])).values()];
     const [crawls, held] = await Promise.all([
       lockForCommit(tx, [...new Set(outcomes.map((o) => o.crawlId))]),
@@ -72,7 +72,7 @@ export async function commitOutcomes(
       touched,
       changed,
     };
-  }) as Promise<CommitResult>;
+  });
 }
 
 /**

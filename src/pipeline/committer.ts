@@ -6,12 +6,12 @@ import { type CommitResult, commitOutcomes } from './commit.ts';
 
 /** A batch is committed when it is this large … */
 const MAX_BATCH = 256;
-const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+const MAX_BATCH_BYTES = 1024 * 1024;
 /** … or its first outcome has waited this long. */
 const LINGER_MS = 15;
 /** Outcomes waiting for a commit, above which the node fetches no more. */
 const MAX_PENDING = 1024;
-const MAX_PENDING_BYTES = 64 * 1024 * 1024;
+const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 const MAX_CACHED_ORIGINS = 100_000;
 
 export interface CommitterOptions {
@@ -88,12 +88,22 @@ export class Committer {
   async #run(): Promise<void> {
     while (this.#pending.length > 0 && !this.#stopping.signal.aborted) {
       if (!this.#isFull()) await this.#linger();
-      const batch = this.#pending.slice(0, MAX_BATCH);
+      const batch = this.#nextBatch();
       await this.#commit(batch);
       // Only now do they leave the count, so that `hasRoom` sees a slow commit.
       this.#pending = this.#pending.slice(batch.length);
       for (const outcome of batch) this.#pendingBytes -= sizeOf(outcome);
     }
+  }
+
+  /** By size as well: sixteen pages of a thousand new links are as much work as 256 ordinary ones. */
+  #nextBatch(): Outcome[] {
+    let bytes = 0;
+    const end = this.#pending.findIndex((outcome, i) => {
+      bytes += sizeOf(outcome);
+      return i > 0 && (i >= MAX_BATCH || bytes > MAX_BATCH_BYTES);
+    });
+    return end < 0 ? this.#pending.slice() : this.#pending.slice(0, end);
   }
 
   #linger(): Promise<void> {

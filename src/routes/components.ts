@@ -122,6 +122,9 @@ const StatsSchema = Type.Object({
   byReason: counts,
   byStatus: counts,
   dropped: counts,
+  flags: Type.Record(text, integer, {
+    description: 'Pages that were cut to stay inside a limit: `depth`, `nodes`, `attributes`, `links`, `items`',
+  }),
   itemTypes: counts,
   fields: Type.Record(
     text,

@@ -19,7 +19,7 @@ import { type ChangeCrawl, CRAWL_STATES, type Crawl, type StartCrawl, StartCrawl
 import { errorResponses, ref } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
 import { invalid } from './schemas.ts';
-import { withoutProblems } from './validate.ts';
+import { MAX_PROBLEMS, withoutProblems } from './validate.ts';
 
 export const CrawlParams = Type.Object({ id: Type.String({ description: 'Id of the crawl' }) });
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -89,7 +89,7 @@ function startRoute(app: App, deps: RouteDeps): void {
 async function refuseBody(request: FastifyRequest, deps: RouteDeps): Promise<never> {
   const error: unknown = request.validationError;
   if (!(error instanceof ApiError) || request.validationError?.validationContext !== 'body') throw error;
-  if (error.problems.some(({ code }) => code === 'too_deep')) throw error;
+  if (error.problems.length >= MAX_PROBLEMS || error.problems.some(({ code }) => code === 'too_deep')) throw error;
   const rest = withoutProblems(request.body, error.problems);
   const more = Check(StartCrawlSchema, rest) ? await inputProblems(rest, deps.checkSpider) : [];
   const known = new Set(error.problems.map(({ pointer }) => pointer));
@@ -124,7 +124,10 @@ function listRoute(app: App, deps: RouteDeps): void {
         before: readCursor(cursor),
         limit: limit + 1,
       };
-      const rows = await listCrawls(deps.sql, filter);
+      const rows = await listCrawls(deps.sql, filter).catch((error: { code?: string }) => {
+        // A forged cursor may name a day that no calendar has: class 22, data exception.
+        throw filter.before !== undefined && error.code?.startsWith('22') ? badCursor() : error;
+      });
       const page = rows.slice(0, limit);
       const last = rows.length > limit ? page.at(-1) : undefined;
       return { crawls: page.map(toCrawl), next: last === undefined ? null : writeCursor(last.cursor_at, last.id) };
@@ -151,8 +154,12 @@ function readCursor(cursor: string | undefined): CrawlFilter['before'] {
     !/^\d{4,6}-\d\d-\d\d \d\d:\d\d:\d\d[\d.:+-]*$/.test(createdAt) ||
     Number.isNaN(Date.parse(createdAt.slice(0, 19)))
   )
-    throw invalid([{ pointer: '?cursor', code: 'bad_format', message: 'expected the `next` of the page before' }]);
+    throw badCursor();
   return { createdAt, id };
+}
+
+function badCursor(): ApiError {
+  return invalid([{ pointer: '?cursor', code: 'bad_format', message: 'expected the `next` of the page before' }]);
 }
 
 function oneCrawlRoutes(app: App, deps: RouteDeps): void {

@@ -46,7 +46,7 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
       const chunks = (signal: AbortSignal) => eventChunks(deps, id, signal);
       const farewell = ': broken off; connect again\n\n';
       const error = await sendStream(reply.raw, { headers, chunks, closing: deps.closing, farewell });
-      if (error !== null) request.log.warn({ err: error, crawlId: id }, 'an event stream was broken off');
+      if (error !== null) request.log.warn({ err: error, crawl: id }, 'an event stream was broken off');
       return reply;
     },
   );

@@ -149,7 +149,7 @@ async function sendItems(
     closing: deps.closing,
     farewell: format === 'sse' ? ': broken off; connect again to go on\n\n' : null,
   });
-  if (error !== null) request.log.warn({ err: error, crawlId: wanted.id }, 'an item stream was broken off');
+  if (error !== null) request.log.warn({ err: error, crawl: wanted.id }, 'an item stream was broken off');
 }
 
 async function* ndjsonChunks(batches: AsyncIterable<ItemBatch>, wanted: Wanted, deps: RouteDeps): Chunks {

@@ -63,7 +63,7 @@ function listRoute(app: App, deps: RouteDeps): void {
       const headers = { ...reply.getHeaders(), 'content-type': FORMATS.ndjson, 'cache-control': 'no-store' };
       const chunks = () => ledgerChunks(deps, crawl.id, filter, request.query.limit);
       const error = await sendStream(reply.raw, { headers, chunks, closing: deps.closing, farewell: null });
-      if (error !== null) request.log.warn({ err: error, crawlId: crawl.id }, 'a ledger stream was broken off');
+      if (error !== null) request.log.warn({ err: error, crawl: crawl.id }, 'a ledger stream was broken off');
       return reply;
     },
   );

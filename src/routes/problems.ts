@@ -21,6 +21,8 @@ function asApiError(error: FastifyError | Error): ApiError {
   if (known !== undefined) return new ApiError(known);
   if (error instanceof SyntaxError && 'statusCode' in error && error.statusCode === 400)
     return new ApiError('invalid_json', error.message);
+  // The static files of /docs refuse a path that climbs out of their folder.
+  if ('statusCode' in error && (error.statusCode === 403 || error.statusCode === 404)) return new ApiError('not_found');
   if (isTransient(error)) return new ApiError('database_unavailable');
   return new ApiError('internal', 'Something went wrong; the log has the details under the request id');
 }

@@ -6,7 +6,7 @@ const Checks = Type.Object({
   checks: Type.Record(Type.String(), Type.String()),
 });
 
-/** Liveness, readiness, what is measured, and the contract itself. */
+/** Liveness, readiness and what is measured: all that a node with `ROLE=worker` serves. */
 export function serviceRoutes(app: App, deps: RouteDeps): void {
   const tags = ['service'];
   const alive = Type.Object({ status: Type.Enum(['ok']) });
@@ -40,6 +40,10 @@ export function serviceRoutes(app: App, deps: RouteDeps): void {
     },
     async (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(await deps.metrics()),
   );
+}
+
+/** The contract itself. */
+export function contractRoutes(app: App): void {
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   app.get('/', { schema: { hide: true } }, async (_request, reply) => reply.redirect('/docs'));
 }

@@ -52,7 +52,7 @@ export function progressOf(
 
 function wordCounts(
   rows: readonly CountRow[],
-): Pick<Stats, 'byReason' | 'byStatus' | 'dropped' | 'itemTypes' | 'fields' | 'fetchMs'> {
+): Pick<Stats, 'byReason' | 'byStatus' | 'dropped' | 'flags' | 'itemTypes' | 'fields' | 'fetchMs'> {
   const ofKind = (kind: CountRow['kind']) =>
     Object.fromEntries(rows.filter((row) => row.kind === kind).map((row) => [row.key, row.n]));
   const itemTypes = ofKind('type');
@@ -60,6 +60,7 @@ function wordCounts(
     byReason: ofKind('reason'),
     byStatus: ofKind('status'),
     dropped: ofKind('drop'),
+    flags: ofKind('flag'),
     itemTypes,
     fields: fillRates(ofKind('field'), itemTypes),
     fetchMs: percentiles(rows.filter((row) => row.kind === 'fetch_ms')),

@@ -21,7 +21,8 @@ export interface Schema {
   maxProperties?: number;
 }
 
-const MAX_PROBLEMS = 100;
+/** No more are looked for: a megabyte of unknown fields, each compared with every known name, would hold the loop for seconds. */
+export const MAX_PROBLEMS = 100;
 /** Nesting of a body. Far above any real one, far below what overflows a stack. */
 const MAX_NESTING = 64;
 
@@ -32,7 +33,7 @@ const MAX_NESTING = 64;
  * @param at pointer of the value
  */
 export function explain(schema: Schema, value: unknown, at: string): Problem[] {
-  return [...problems(schema, value, at)].slice(0, MAX_PROBLEMS);
+  return [...problems(schema, value, at).take(MAX_PROBLEMS)];
 }
 
 function* problems(schema: Schema, value: unknown, at: string): Generator<Problem> {
@@ -119,7 +120,7 @@ function* objectProblems(schema: Schema, value: Record<string, unknown>, at: str
   const size = Object.keys(value).length;
   const { minProperties = 0, maxProperties = Infinity } = schema;
   if (size < minProperties) yield problem(at, 'too_short', value, `at least ${minProperties} of its fields`);
-  if (size > maxProperties) yield problem(at, 'too_long', value, `at most ${maxProperties} fields`);
+  if (size > maxProperties) return yield problem(at, 'too_long', value, `at most ${maxProperties} fields`);
   for (const [key, entry] of Object.entries(value)) {
     const inner = schemaOf(schema, key);
     if (inner === false) yield unknownField(schema, key, at);

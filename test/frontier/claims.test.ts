@@ -83,7 +83,8 @@ test('9: a request whose node dies again and again ends as failed, and so does i
     const { requests } = await claim(sql, node, [{ crawlId: id, hostId, fence, n: 1 }]);
     assert.equal(requests[0]!.attempts, i);
     await sql`update nodes set alive_until = now() - interval '1 second' where id = ${node}`;
-    await recoverHosts(sql, [hostId], true);
+    await recoverHosts(sql, randomUUID(), [{ id: hostId, fence: fence + 1 }], true);
+    await recoverHosts(sql, node, [{ id: hostId, fence }], true);
     await assertBooks(id);
   }
   const [row] = await sql`select state, reason, crashes from requests where crawl_id = ${id}`;

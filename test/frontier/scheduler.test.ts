@@ -117,7 +117,7 @@ test('40: a crawl whose pages pile up in the parser stops, and stops only itself
   const scheduler = new Scheduler();
   const [slow, other] = [run('slow'), run('other')];
   const [h1, h2] = [addHost(scheduler, 1), addHost(scheduler, 2)];
-  slow.parsing = 64;
+  slow.parsing = 32;
   scheduler.push(scheduler.queueOf(slow, h1), requests(slow, h1, 1));
   scheduler.push(scheduler.queueOf(other, h2), requests(other, h2, 1));
   assert.deepEqual(

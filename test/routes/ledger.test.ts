@@ -108,7 +108,9 @@ describe('GET /crawls/:id/requests/why', () => {
 it('GET /crawls/:id/stats counts, rates and estimates', async () => {
   const words = [
     ['reason', 'http_5xx', 1],
+    ['reason', 'redirected', 0],
     ['status', '200', 26],
+    ['flag', 'links', 2],
     ['drop', 'required: price', 3],
     ['type', 'book', 10],
     ['type', 'book.x', 4],
@@ -122,6 +124,8 @@ it('GET /crawls/:id/stats counts, rates and estimates', async () => {
     await api.sql`insert into crawl_counts (crawl_id, kind, key, n) values (${id}, ${kind}, ${key}, ${n})`;
   await api.sql`update crawls set started_at = now() - interval '10 s', ended_at = now(), done = 20, discovered = discovered + 20, items = 40 where id = ${id}`;
   const { json } = await api.call('GET', `/crawls/${id}/stats`);
+  assert.equal((json.byReason as Record<string, number>).redirected, undefined, 'zero counts are left out');
+  assert.deepEqual(json.flags, { links: 2 });
   assert.deepEqual(json.byStatus, { 200: 26 });
   assert.deepEqual(json.dropped, { 'required: price': 3 });
   assert.deepEqual(json.fields, {

@@ -110,3 +110,11 @@ export async function checkBooks(
     if (row.state === 'failed' || row.state === 'skipped') assert.ok(row.reason, `${row.url} says why`);
   return { crawl, items, ledger };
 }
+
+/** The value of a metric without labels. */
+export async function readMetric(base: string, name: string): Promise<number> {
+  const text = await (await fetch(`${base}/metrics`)).text();
+  const value = new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1];
+  assert.ok(value !== undefined, `${name} is measured`);
+  return Number(value);
+}

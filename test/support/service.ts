@@ -29,8 +29,8 @@ export async function startService(env: Record<string, string>): Promise<Service
   const url = await new Promise<string>((resolve, reject) => {
     child.stdout.on('data', (chunk: Buffer) => {
       output += chunk;
-      const match = /listens on (\S+)|(ROLE=worker)/.exec(output);
-      if (match) resolve(match[1] ?? '');
+      const match = /(?:listens|works) on (\S+)/.exec(output);
+      if (match) resolve(match[1]!);
     });
     child.once('exit', (code) => reject(new Error(`the service ended with ${code}:\n${output}`)));
   });
