@@ -212,12 +212,11 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
 function explain(error: unknown): string {
   if (error instanceof StartupError || error instanceof EmbeddedServerError || error instanceof MigrationError)
     return error.message;
-  const { code, message, port, stack } = error as NodeJS.ErrnoException & { port?: number };
+  const { code, message, port, stack, syscall, name } = error as NodeJS.ErrnoException & { port?: number };
   if (code === 'EADDRINUSE') return `port ${port} is taken: set PORT to another one, or to 0 for any free one`;
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return `HOST cannot be listened on: ${message}`;
-  if (code === '28P01' || code === '3D000' || code === '28000')
-    return `DATABASE_URL is refused by the server: ${message}`;
-  if (/^(ECONN|CONNECT|ETIMEDOUT|EHOST|CONNECTION)/.test(code ?? ''))
+  if (syscall === 'listen') return `HOST and PORT cannot be listened on: ${message}`;
+  if (name === 'PostgresError') return `DATABASE_URL is refused by the server: ${message}`;
+  if (/^(ECONN|CONNECT|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_)/.test(code ?? ''))
     return `DATABASE_URL does not answer: ${message || code}`;
   return stack ?? message;
 }

@@ -1,130 +1,185 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { readConfig } from '../dist/config.js';
-import { testDatabase } from './support/database.ts';
+import { type TestDatabase, testDatabase } from './support/database.ts';
 import { startService } from './support/service.ts';
 
 const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
-/** At SIGUSR2 the service gets a promise that nobody looks after. */
-const BUG = `import { isMainThread } from 'node:worker_threads';
-if (isMainThread) process.on('SIGUSR2', () => Promise.reject(new Error('a bug of the test')));`;
 
-describe('the end of the process, with an embedded database', () => {
-  let dataDir: string;
-  const children: ChildProcess[] = [];
-  before(async () => {
-    dataDir = await mkdtemp(join(tmpdir(), 'orbweaver end '));
-    await chmod(dataDir, 0o755); // started by root, the database runs as a user who must get there
-  });
-  afterEach(async () => {
-    for (const child of children.splice(0))
-      if (child.exitCode === null && child.signalCode === null) {
-        child.kill('SIGKILL');
-        await once(child, 'exit');
-      }
-  });
-  after(async () => {
-    const moved = await readFile(join(dataDir, 'postgres.location'), 'utf8').catch(() => '');
-    for (const dir of [dataDir, moved.split('\n')[0]])
-      if (dir) await rm(dir, { recursive: true, force: true, maxRetries: 5 });
-  });
-
-  function start(): { child: ChildProcess; output: () => string; listening: Promise<void> } {
-    const env = {
-      PORT: '0',
-      DATA_DIR: dataDir,
-      PARSER_THREADS: '2',
-      DATABASE_URL: '',
-      API_KEYS: '',
-      ROLE: '',
-      HOST: '',
-    };
-    const preload = `--import=data:text/javascript,${encodeURIComponent(BUG)}`;
-    const child = spawn(process.execPath, [preload, SERVER], { env: { ...process.env, ...env, LOG_LEVEL: 'info' } });
-    children.push(child);
-    let output = '';
-    const { promise, resolve } = Promise.withResolvers<void>();
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (chunk: Buffer) => {
-        output += chunk;
-        if (/listens on/.test(output)) resolve();
-      });
-    return { child, output: () => output, listening: promise };
-  }
-
-  /** No process works in the directory any more, and nobody owns it. */
-  async function assertNothingLeft(): Promise<void> {
-    const commands = execFileSync('ps', ['-A', '-ww', '-o', 'pid=,command='], { encoding: 'utf8' }).split('\n');
-    assert.deepEqual(
-      commands.filter((command) => command.includes(dataDir)),
-      [],
-    );
-    const owners = (await readdir(dataDir)).filter((name) => name.startsWith('owner.'));
-    assert.deepEqual(owners, []);
-  }
-
-  // The first ones meet the making of the cluster, the others the start of the server and of what comes after it.
-  for (const ms of [200, 600, 1200, 2000, 500, 800, 1000, 1500])
-    it(`SIGTERM ${ms} ms after the start leaves no database server`, async () => {
-      const { child, output } = start();
-      await sleep(ms);
-      child.kill('SIGTERM');
-      const [code, signal] = await once(child, 'exit');
-      assert.ok(code === 0 || signal === 'SIGTERM', `${code}: ${output()}`);
-      assert.doesNotMatch(output(), /orbweaver: /);
-      await assertNothingLeft();
-    });
-
-  it('a Ctrl-C that comes twice at once, as under npm, stops in order', async () => {
-    const { child, output, listening } = start();
-    await listening;
-    child.kill('SIGINT');
-    child.kill('SIGINT');
-    assert.deepEqual(await once(child, 'exit'), [0, null], output());
-    await assertNothingLeft();
-  });
-
-  it('an error that nobody caught is logged, and stops in order with code 1', async () => {
-    const { child, output, listening } = start();
-    await listening;
-    child.kill('SIGUSR2');
-    assert.deepEqual(await once(child, 'exit'), [1, null], output());
-    const fatal =
-      output()
-        .split('\n')
-        .find((line) => line.includes('"level":60')) ?? '';
-    assert.match(fatal, /a bug of the test/);
-    assert.match(fatal, /"stack":/);
-    await assertNothingLeft();
-  });
+let database: TestDatabase;
+let scratch: string;
+before(async () => {
+  database = await testDatabase();
+  scratch = await mkdtemp(join(tmpdir(), 'orbweaver-start-'));
+  await chmod(scratch, 0o755); // the database's user must get there, or the data would go elsewhere
+});
+after(async () => {
+  await database.drop();
+  await rm(scratch, { recursive: true });
 });
 
-it('a worker serves health, readiness and metrics alone, and the start is one line', async () => {
-  const database = await testDatabase();
-  const worker = await startService({ DATABASE_URL: database.url, ROLE: 'worker' });
+/** 44: the process ends with 1 and says why in one line on stderr, and on stdout that it listens it never said. */
+async function refuses(env: Record<string, string>, why: RegExp): Promise<void> {
+  const child = spawn(process.execPath, [SERVER], {
+    env: { ...process.env, DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'error', PARSER_THREADS: '1', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let said = '';
+  let complained = '';
+  child.stdout.on('data', (bytes) => {
+    said += bytes;
+  });
+  child.stderr.on('data', (bytes) => {
+    complained += bytes;
+  });
+  const timer = setTimeout(() => child.kill('SIGTERM'), 30_000); // one that starts after all
+  const [code] = await once(child, 'close');
+  clearTimeout(timer);
+  assert.match(complained, why);
+  assert.equal(complained.trimEnd().split('\n').length, 1, complained);
+  assert.match(complained, /^orbweaver: /);
+  assert.equal(code, 1);
+  assert.equal(said, '');
+}
+
+/** DATABASE_URL with something changed. */
+function databaseWith(change: Partial<URL>): { DATABASE_URL: string } {
+  const url = new URL(database.url);
+  Object.assign(url, change);
+  return { DATABASE_URL: url.href };
+}
+
+/** A port of 127.0.0.1 that is listened on while `work` runs. */
+async function withPort(work: (port: number) => Promise<void>): Promise<void> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
   try {
-    for (const path of ['/healthz', '/readyz', '/metrics'])
-      assert.equal((await fetch(worker.url + path)).status, 200, path);
-    for (const path of ['/crawls', '/docs/', '/openapi.json', '/'])
-      assert.equal((await fetch(worker.url + path)).status, 404, path);
-    assert.equal(worker.output(), `Orbweaver works on ${worker.url} (ROLE=worker)\n`);
+    await work((server.address() as AddressInfo).port);
   } finally {
-    await worker.stop();
-    await database.drop();
+    server.close();
   }
+}
+
+describe('44: a bad setting', () => {
+  const bad: [Record<string, string>, RegExp][] = [
+    [{ PORT: 'http' }, /PORT is "http"; expected a whole number from 0 to 65535/],
+    [{ PORT: '65536' }, /PORT is "65536"/],
+    [{ HOST: '0.0.0.0' }, /HOST is 0\.0\.0\.0, which others can reach, and API_KEYS is empty/],
+    [{ HOST: '192.0.2.1', API_KEYS: 'me:0123456789abcdef' }, /HOST/],
+    [{ DATABASE_URL: 'mysql://x' }, /DATABASE_URL is not a URL of the form postgres:/],
+    [{ ROLE: 'boss' }, /ROLE is "boss"; expected one of all, api, worker/],
+    [{ API_KEYS: 'me:short' }, /API_KEYS: each key is name:secret/],
+    [{ API_KEYS: 'me:0123456789abcdef:admin' }, /API_KEYS, scope of me is "admin"; expected one of read, write/],
+    [{ EGRESS_ALLOW: '10.0.0.0' }, /EGRESS_ALLOW has "10\.0\.0\.0"; expected CIDRs/],
+    [{ PARSER_THREADS: '0' }, /PARSER_THREADS is "0"; expected a whole number from 1 to 64/],
+    [{ PARSER_MEMORY_MB: '1e9' }, /PARSER_MEMORY_MB/],
+    [{ MAX_FETCHES: '-1' }, /MAX_FETCHES is "-1"/],
+    [{ LOG_LEVEL: 'loud' }, /LOG_LEVEL is "loud"; expected one of trace/],
+  ];
+  for (const [env, why] of bad) test(JSON.stringify(env), () => refuses(env, why));
 });
 
-it('an address that others can reach needs API_KEYS, whatever the role', () => {
-  for (const ROLE of ['all', 'api', 'worker']) {
-    assert.throws(() => readConfig({ ROLE, HOST: '0.0.0.0' }), /API_KEYS is empty/);
-    assert.equal(readConfig({ ROLE, HOST: '0.0.0.0', API_KEYS: `me:${'x'.repeat(16)}` }).role, ROLE);
-    assert.equal(readConfig({ ROLE, HOST: 'localhost' }).role, ROLE);
-  }
+describe('44: the port and the database', () => {
+  test('the port is taken; the node leaves nothing in the database', async () => {
+    await withPort((port) => refuses({ PORT: String(port) }, new RegExp(`port ${port} is taken: set PORT`)));
+    assert.deepEqual([...(await database.sql`select id from nodes`)], []);
+  });
+
+  test('nobody listens at DATABASE_URL', () =>
+    refuses(databaseWith({ port: '9' }), /DATABASE_URL does not answer: connect ECONNREFUSED 127\.0\.0\.1:9/));
+
+  test('who listens there is no PostgreSQL, and hangs up', async () => {
+    const server = createServer((socket) => socket.destroy());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    await refuses(databaseWith({ port: String(port) }), /DATABASE_URL does not answer/).finally(() => server.close());
+  });
+
+  test('the password is wrong', () =>
+    refuses(
+      databaseWith({ password: 'wrong' }),
+      /DATABASE_URL is refused by the server: password authentication failed/,
+    ));
+
+  test('the database does not exist', () =>
+    refuses(databaseWith({ pathname: '/nothing' }), /DATABASE_URL is refused .*database "nothing" does not exist/));
+
+  test('the user may not create tables', async () => {
+    const { sql } = database;
+    await sql`create role orbweaver_test_reader login password 'reader'`;
+    await sql`alter table schema_migrations rename to schema_migrations_hidden`;
+    try {
+      const reader = databaseWith({ username: 'orbweaver_test_reader', password: 'reader' });
+      await refuses(reader, /DATABASE_URL is refused by the server: permission denied/);
+    } finally {
+      await sql`alter table schema_migrations_hidden rename to schema_migrations`;
+      await sql`drop role orbweaver_test_reader`;
+    }
+  });
+
+  test('the database was written by a newer program', async () => {
+    const { sql } = database;
+    const [{ newest }] = (await sql`select max(version) as newest from schema_migrations`) as never as [
+      { newest: number },
+    ];
+    await sql`insert into schema_migrations (version, name, checksum) values (${newest + 1}, 'x', 'x')`;
+    try {
+      await refuses({}, new RegExp(`The database has version ${newest + 1}, this program knows ${newest}`));
+    } finally {
+      await sql`delete from schema_migrations where version > ${newest}`;
+    }
+  });
+});
+
+describe('44: DATA_DIR', () => {
+  const embedded = (dataDir: string) => ({ DATABASE_URL: '', DATA_DIR: dataDir });
+
+  test('it is a file', async () => {
+    const file = join(scratch, 'file');
+    await writeFile(file, '');
+    await refuses(embedded(file), /The embedded database cannot start in DATA_DIR .*file: EEXIST|not a directory/);
+  });
+
+  test('another service uses it, and is not disturbed', async () => {
+    const dataDir = join(scratch, 'in use');
+    const first = await startService(embedded(dataDir));
+    try {
+      await refuses(embedded(dataDir), new RegExp(`DATA_DIR .*in use is in use by process ${first.pid}`));
+      assert.equal((await fetch(`${first.url}/readyz`)).status, 200);
+    } finally {
+      await first.stop();
+    }
+  });
+
+  test('its disk is full', async (t) => {
+    const disk = join(scratch, 'disk');
+    await mkdir(disk, { mode: 0o755 });
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=20m,mode=755', 'none', disk], { stdio: 'ignore' });
+    } catch {
+      return t.skip('mounting needs rights that this process does not have');
+    }
+    try {
+      await refuses(
+        embedded(join(disk, 'data')),
+        /The embedded database could not be initialised .*(No space left|Check free disk space)/,
+      );
+      const left = await readdir(join(disk, 'data'));
+      assert.deepEqual(
+        left.filter((name) => name !== 'postgres.location'),
+        [],
+        'nothing half made is left',
+      );
+    } finally {
+      execFileSync('umount', [disk]);
+    }
+  });
 });

@@ -95,8 +95,8 @@ interface Verdict {
 
 /** Whether a crawl in this status ends (or has come to its pause), and how; null: it goes on. */
 function verdictOf(c: CrawlStatus): Verdict | null {
-  if (c.state === 'pausing') return c.inProgress === 0 ? { state: 'paused', stopReason: null } : null;
-  if (c.state !== 'running' && c.state !== 'queued') return null;
+  if (c.state !== 'running' && c.state !== 'queued' && c.state !== 'pausing') return null;
+  // While it is pausing as well: a crawl that paused with nothing left would never be looked at again.
   if (c.queued + c.inProgress === 0)
     return c.done === 0
       ? { state: 'failed', stopReason: 'start_urls_failed' }
@@ -105,6 +105,7 @@ function verdictOf(c: CrawlStatus): Verdict | null {
   if (c.maxPages !== null && c.done >= c.maxPages) return { state: 'finished', stopReason: 'max_pages' };
   if (c.maxErrors !== null && c.failed >= c.maxErrors) return { state: 'failed', stopReason: 'max_errors' };
   if (c.maxBytes !== null && c.bodyBytes >= c.maxBytes) return { state: 'finished', stopReason: 'max_bytes' };
+  if (c.state === 'pausing' && c.inProgress === 0) return { state: 'paused', stopReason: null };
   return null;
 }
 

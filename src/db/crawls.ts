@@ -2,7 +2,7 @@ import type { Crawl, CrawlState, StopReason } from '../model/crawl.ts';
 import type { Settings, Spider } from '../model/spider.ts';
 import type { Db, Tx } from './client.ts';
 
-/** A row of `crawls`, as the driver gives it. */
+/** A row of `crawls` without the definition, as the driver gives it. */
 export interface CrawlRow {
   id: string;
   created_at: Date;
@@ -15,7 +15,6 @@ export interface CrawlRow {
   stop_detail: string | null;
   spider_name: string | null;
   spider_version: number | null;
-  definition: Spider;
   settings: Settings;
   settings_version: number;
   start_urls: string[];
@@ -40,6 +39,44 @@ export interface CrawlRow {
   wire_bytes: number;
   next_seq: number;
 }
+
+/** All but the definition, which may be a megabyte and is for the engine alone. */
+const COLUMNS: readonly (keyof CrawlRow)[] = [
+  'id',
+  'created_at',
+  'started_at',
+  'ended_at',
+  'deadline_at',
+  'remaining_ms',
+  'state',
+  'stop_reason',
+  'stop_detail',
+  'spider_name',
+  'spider_version',
+  'settings',
+  'settings_version',
+  'start_urls',
+  'scope_hosts',
+  'labels',
+  'warnings',
+  'max_pages',
+  'max_items',
+  'max_errors',
+  'max_bytes',
+  'discovered',
+  'queued',
+  'in_progress',
+  'done',
+  'failed',
+  'skipped',
+  'retried',
+  'items',
+  'dropped',
+  'item_bytes',
+  'body_bytes',
+  'wire_bytes',
+  'next_seq',
+];
 
 /** What a new crawl's row is made of; the rest are the columns' defaults. */
 export interface NewCrawl {
@@ -114,18 +151,18 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
       ${settings.maxDurationSeconds === null ? null : settings.maxDurationSeconds * 1000},
       ${crawl.queued + crawl.skipped}, ${crawl.queued}, ${crawl.skipped}, ${crawl.queued + crawl.skipped})
     on conflict (id) do nothing
-    returning *`;
+    returning ${db(COLUMNS)}`;
   return row ?? null;
 }
 
 export async function findCrawl(db: Db, id: string): Promise<CrawlRow | null> {
-  const [row] = await db<CrawlRow[]>`select * from crawls where id = ${id}`;
+  const [row] = await db<CrawlRow[]>`select ${db(COLUMNS)} from crawls where id = ${id}`;
   return row ?? null;
 }
 
 /** The crawl's row, locked until the transaction ends. Every transaction that changes a crawl begins with this. */
 export async function lockCrawl(tx: Tx, id: string): Promise<CrawlRow | null> {
-  const [row] = await tx<CrawlRow[]>`select * from crawls where id = ${id} for update`;
+  const [row] = await tx<CrawlRow[]>`select ${tx(COLUMNS)} from crawls where id = ${id} for update`;
   return row ?? null;
 }
 
@@ -155,7 +192,7 @@ export interface CrawlFilter {
 export async function listCrawls(db: Db, filter: CrawlFilter): Promise<(CrawlRow & { cursor_at: string })[]> {
   const { state, spider, label, before } = filter;
   return db<(CrawlRow & { cursor_at: string })[]>`
-    select *, created_at::text as cursor_at from crawls
+    select ${db(COLUMNS)}, created_at::text as cursor_at from crawls
     where true
       ${state === undefined ? db`` : db`and state = ${state}`}
       ${spider === undefined ? db`` : db`and spider_name = ${spider}`}
@@ -171,7 +208,7 @@ export async function setPaused(tx: Tx, id: string): Promise<CrawlRow> {
     update crawls set
       state = case when in_progress > 0 then 'pausing' else 'paused' end,
       remaining_ms = ${remainingMs(tx)}, deadline_at = null
-    where id = ${id} returning *`;
+    where id = ${id} returning ${tx(COLUMNS)}`;
   return row!;
 }
 
@@ -183,7 +220,7 @@ export async function setResumed(tx: Tx, id: string): Promise<CrawlRow> {
       stop_reason = null, stop_detail = null, ended_at = null,
       deadline_at = case when started_at is null then null else clock_timestamp() + remaining_ms * interval '1 ms' end,
       remaining_ms = case when started_at is null then remaining_ms end
-    where id = ${id} returning *`;
+    where id = ${id} returning ${tx(COLUMNS)}`;
   return row!;
 }
 
@@ -212,7 +249,7 @@ export async function endCrawl(
     update crawls set
       state = ${state}, stop_reason = ${stopReason}, stop_detail = ${detail}, ended_at = clock_timestamp(),
       remaining_ms = ${remainingMs(tx)}, deadline_at = null
-    where id = ${crawlId} returning *`;
+    where id = ${crawlId} returning ${tx(COLUMNS)}`;
   return row!;
 }
 
@@ -250,7 +287,7 @@ export async function changeCrawl(
       settings_version = settings_version + 1,
       max_pages = ${settings.maxPages}, max_items = ${settings.maxItems}, max_errors = ${settings.maxErrors},
       max_bytes = ${settings.maxBytes}, deadline_at = ${clock.deadline}, remaining_ms = ${clock.remaining}
-    where id = ${crawl.id} returning *`;
+    where id = ${crawl.id} returning ${tx(COLUMNS)}`;
   return row!;
 }
 

@@ -44,11 +44,11 @@ export async function heldHosts(sql: Db, nodeId: string): Promise<Map<number, nu
   return new Map(rows.map((row) => [row.id, row.fence]));
 }
 
-/** How many hosts have queued work in crawls that run, whoever holds them. */
+/** How many hosts have work in crawls that run, whoever holds them. */
 export async function countActiveHosts(sql: Db): Promise<number> {
   const [row] = await sql<{ n: number }[]>`
     select count(distinct q.host_id)::int as n from host_queues q join crawls c on c.id = q.crawl_id
-    where q.queued > 0 and c.state in ('queued', 'running')`;
+    where (q.queued > 0 and c.state in ('queued', 'running')) or q.in_progress > 0`;
   return row?.n ?? 0;
 }
 

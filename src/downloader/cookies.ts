@@ -68,8 +68,7 @@ export class CookieJar {
     this.#store.idx = Object.create(null);
     this.#atMost = this.#putBack(cookies, KEPT_COOKIES);
     this.#perDomain.clear();
-    for (const [domain, paths] of Object.entries(this.#store.idx))
-      this.#perDomain.set(domain, cookiesIn(paths).length);
+    for (const [domain, paths] of Object.entries(this.#store.idx)) this.#perDomain.set(domain, cookiesIn(paths).length);
   }
 
   /** @returns how many there are now */

@@ -7,6 +7,7 @@ import {
   createInflateRaw,
   createZstdDecompress,
 } from 'node:zlib';
+import pLimit from 'p-limit';
 import { ByteSink } from './body.ts';
 import { FetchError } from './failure.ts';
 
@@ -38,6 +39,9 @@ export function codingsOf(header: string | string[] | undefined): string[] {
   return codings;
 }
 
+/** As many as the thread pool has threads: more would not be faster, and each holds a body while it grows. */
+const inTurn = pLimit(4);
+
 /**
  * Undoes the codings, last one first, in the thread pool.
  *
@@ -53,8 +57,11 @@ export async function decode(
 ): Promise<ByteSink> {
   let body = encoded;
   for (const coding of codings.toReversed()) {
-    const decoder = body.length === 0 ? null : DECODERS[coding]!(body.bytes);
-    if (decoder !== null) body = await run(decoder, body.bytes, limits, signal);
+    const encodedBody = body;
+    body = await inTurn(() => {
+      const decoder = encodedBody.length === 0 ? null : DECODERS[coding]!(encodedBody.bytes);
+      return decoder === null ? encodedBody : run(decoder, encodedBody.bytes, limits, signal);
+    });
   }
   return body;
 }

@@ -63,8 +63,6 @@ export class Leases {
     this.#liveness = await heartbeat(this.#sql, this.#me);
     // A second less than the database grants, for the checks between here and the wire.
     this.#validUntil = started + LEASE_MS - 1000;
-    const { workers } = this.#liveness;
-    this.#fairShare = workers <= 1 ? MAX_HOSTS : Math.ceil((await countActiveHosts(this.#sql)) / workers);
     return kept;
   }
 
@@ -83,6 +81,9 @@ export class Leases {
 
   /** Takes leases of hosts that have work and no holder, up to the fair share. */
   async acquire(held: number): Promise<LeasedHost[]> {
+    const { workers } = this.#liveness;
+    // Counted now, not at the heartbeat: a host that has just got work would wait until the next one.
+    this.#fairShare = workers <= 1 ? MAX_HOSTS : Math.ceil((await countActiveHosts(this.#sql)) / workers);
     const room = Math.min(1000, Math.min(MAX_HOSTS, this.#fairShare) - held);
     return room > 0 ? acquireHosts(this.#sql, this.nodeId, room) : [];
   }

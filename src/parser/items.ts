@@ -2,7 +2,7 @@ import type { ItemRow } from '../model/outcome.ts';
 import { type Data, hasValue, type ItemReader, type PageFacts } from './extract.ts';
 
 const MAX_ITEM_BYTES = 1024 * 1024;
-const MAX_PAGE_BYTES = 32 * 1024 * 1024;
+const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 
 /** The items of one page, serialised, with what was counted on the way. */
 export class ItemSink {

@@ -10,6 +10,8 @@ import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.
 const MAX_LINKS = 10_000;
 /** Targets a thread keeps over all plans, about 600 bytes each. */
 const MAX_CACHED = 20_000;
+/** A DNS name has at most so many characters (RFC 1035). */
+const MAX_HOST = 253;
 /** Longer ones are judged anew each time. */
 const MAX_CACHED_HREF = 2000;
 const IGNORED = /^javascript:\s*(?:void\s*(?:\(\s*0?\s*\)|0)?)?\s*;?\s*$/i;
@@ -112,6 +114,7 @@ export class LinkJudge {
       return this.#refused(parsed.href, fingerprint('GET', parsed.href, ''), 'scheme', scheme.slice(0, 100));
     }
     const { url, fp, origin, host } = canonicalize(parsed, this.#dropParams);
+    if (host.length > MAX_HOST) return this.#refused(url, fp, 'bad_url', `a host name of ${host.length} characters`);
     if (url.length > this.#maxUrlLength)
       return this.#refused(url, fp, 'url_too_long', `${url.length} characters, maxUrlLength ${this.#maxUrlLength}`);
     if (!this.#isInside(host)) return this.#refused(url, fp, 'offsite', 'scope.hosts');

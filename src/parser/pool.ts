@@ -36,6 +36,8 @@ const SLOW_LANE_IDLE_MS = 10_000;
 const WATCH_MS = 20;
 /** After this long in one page a thread is demoted. */
 const BURN_MS = 100;
+/** Times its CPU limit that a job may take by the clock. */
+const MAX_WALL = 5;
 const CHECK_LIMIT_MS = 2000;
 const ROBOTS_LIMIT_MS = 500;
 /** A thread that could not start is tried again after this. */
@@ -64,6 +66,8 @@ export class ParserPool {
   readonly #robots = new JobQueue('robots');
   /** Threads that are being ended, and why the page that they are at fails. */
   readonly #killed = new Map<ParserThread, string>();
+  /** The plans that each thread has. */
+  readonly #told = new WeakMap<ParserThread, Map<string, ParsePlanInput>>();
   readonly #restarts = new Set<NodeJS.Timeout>();
   #state: 'new' | 'started' | 'stopped' = 'new';
   #watch: NodeJS.Timeout | null = null;
@@ -104,8 +108,8 @@ export class ParserPool {
   /** Makes a crawl's plan known to all threads; again with the same crawl, it replaces the plan for later pages. */
   openCrawl(plan: ParsePlanInput): void {
     this.#plans.set(plan.crawlId, plan);
+    if (plan.settings.parser === 'html5') for (const thread of this.#threads) this.#tellPlan(thread, plan.crawlId);
     if (!this.#queues.has(plan.crawlId)) this.#queues.set(plan.crawlId, new JobQueue(plan.crawlId));
-    for (const thread of this.#threads) thread.tell({ kind: 'open', plan });
   }
 
   /** Forgets a crawl. Its waiting pages are rejected with `ParserStopped`; those in a thread are finished. */
@@ -116,7 +120,8 @@ export class ParserPool {
     this.#queues.delete(crawlId);
     for (const job of queue.drain()) this.#fail(job, new ParserStopped('the crawl was closed'));
     this.#fair.forget(queue);
-    for (const thread of this.#threads) thread.tell({ kind: 'close', crawlId });
+    for (const thread of this.#threads)
+      if (this.#told.get(thread)?.delete(crawlId)) thread.tell({ kind: 'close', crawlId });
   }
 
   /**
@@ -183,7 +188,7 @@ export class ParserPool {
     return new Promise((resolve, reject) => {
       this.#jobs++;
       this.#bytes += bytes;
-      this.#fair.push({ message, queue, bytes, limitMs, charged: 0, burns: false, resolve, reject });
+      this.#fair.push({ message, queue, bytes, limitMs, charged: 0, cpuFrom: null, burns: false, resolve, reject });
       this.#dispatch();
     });
   }
@@ -222,8 +227,26 @@ export class ParserPool {
   }
 
   #send(thread: ParserThread, queue: JobQueue): void {
-    thread.run(queue.take());
+    const job = queue.take();
+    if (job.message.kind === 'page') this.#tellPlan(thread, job.message.job.crawlId);
+    thread.run(job);
     this.#watch ??= setInterval(() => this.#look(), WATCH_MS).unref();
+  }
+
+  /** A thread is told a plan when it first needs it: a new thread that was told all would hold the loop, megabytes a crawl. */
+  #tellPlan(thread: ParserThread, crawlId: string): void {
+    const plan = this.#plans.get(crawlId);
+    const told = this.#told.get(thread) ?? new Map<string, ParsePlanInput>();
+    this.#told.set(thread, told);
+    if (plan === undefined || told.get(crawlId) === plan) return;
+    told.set(crawlId, plan);
+    thread.tell({ kind: 'open', plan });
+  }
+
+  /** parse5 is slow to load: a thread that may need it loads it before it is ready, and not in a page's time. */
+  #anyHtml5(): ParsePlanInput[] {
+    const plan = this.#plans.values().find(({ settings }) => settings.parser === 'html5');
+    return plan === undefined ? [] : [plan];
   }
 
   #answered(thread: ParserThread, job: Job, answer: Answer): void {
@@ -263,6 +286,7 @@ export class ParserPool {
       if (job === undefined || this.#killed.has(thread)) continue;
       busy = true;
       const elapsed = thread.elapsed(now);
+      if (elapsed > BURN_MS && job.cpuFrom === null) job.cpuFrom = (thread.cpuMs() ?? 0) - BURN_MS;
       if (elapsed > BURN_MS && !thread.isDemoted) {
         job.queue.burn(job);
         thread.demote();
@@ -274,11 +298,16 @@ export class ParserPool {
     this.#watch = null;
   }
 
-  /** The event loop itself may have been late: an answer that is already here is read before the thread is ended. */
+  /**
+   * The event loop itself may have been late: an answer that is already here is read before the thread is ended. The limit
+   * is CPU time, so that a page is not blamed for a busy machine; at MAX_WALL times the limit the thread is ended anyway.
+   */
   #suspect(thread: ParserThread, job: Job): void {
     setImmediate(() => {
-      if (thread.held[0] !== job || this.#killed.has(thread) || thread.elapsed(performance.now()) <= job.limitMs)
-        return;
+      const elapsed = thread.elapsed(performance.now());
+      if (thread.held[0] !== job || this.#killed.has(thread) || elapsed <= job.limitMs) return;
+      const cpuMs = thread.cpuMs();
+      if (cpuMs !== null && cpuMs - (job.cpuFrom ?? 0) <= job.limitMs && elapsed <= job.limitMs * MAX_WALL) return;
       this.#killed.set(thread, `it took longer than ${job.limitMs} ms`);
       void thread.terminate();
     });
@@ -286,7 +315,7 @@ export class ParserPool {
 
   /** @param predecessor a thread that retires once this one is ready */
   #addThread(lane: Lane, predecessor: ParserThread | null = null): void {
-    const data = { known: this.#options.known, plans: [...this.#plans.values()] };
+    const data = { known: this.#options.known, plans: this.#anyHtml5() };
     const thread: ParserThread = new ParserThread(lane, this.#options.memoryMb, data, {
       ready: () => this.#ready(predecessor),
       answered: (from, job, answer) => this.#answered(from, job, answer),

@@ -61,6 +61,6 @@ export interface ThreadData {
   known: SharedArrayBuffer;
   /** One Int32: how many jobs the thread has begun, so that the pool knows which one a dead thread was at. */
   begun: SharedArrayBuffer;
-  /** The plans that are open at that time. */
+  /** A plan whose parser is to be loaded before the thread is ready; the others follow with their first page. */
   plans: ParsePlanInput[];
 }

@@ -11,6 +11,8 @@ export interface Job {
   limitMs: number;
   /** What its queue was charged when it was sent; settled when it is done. */
   charged: number;
+  /** The thread's CPU time when the job began, in milliseconds; null until it has run for a while. */
+  cpuFrom: number | null;
   /** It has run for so long that its thread was demoted. */
   burns: boolean;
   resolve(answer: Answer): void;

@@ -17,6 +17,9 @@ import type { CrawlState } from '../model/crawl.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { type AppliedOutcome, collectDiscoveries, storeDiscoveries, storePageLinks } from './discoveries.ts';
 
+/** In all others nothing is in flight: what still comes is refused by its request's state. */
+const ACTIVE_STATES: readonly CrawlState[] = ['running', 'pausing'];
+
 /** What a commit did. */
 export interface CommitResult {
   /** Outcomes that are in the ledger now. */
@@ -62,6 +65,10 @@ export async function commitOutcomes(
       return depth === undefined ? [] : [{ outcome, depth }];
     });
     const { discoveries, changed } = await storeApplied(tx, applied, crawls, hostIds);
+    // With nothing of theirs applied, nobody has asked whether they are at their end.
+    const waiting = [...new Set(later.map((o) => o.crawlId))].filter((id) => !changed.has(id));
+    const statuses = await applyCrawlDeltas(tx, waiting.map(emptyDelta));
+    for (const [id, state] of await settleCrawls(tx, statuses)) changed.set(id, state);
     const touched = [...new Set(applied.map(({ outcome }) => outcome.crawlId))];
     if (notify && touched.length > 0) await notifyCrawls(tx, touched);
     return {
@@ -89,7 +96,8 @@ function splitAtMaxItems(
   for (const outcome of outcomes) {
     const n = outcome.page?.items.length ?? 0;
     const left = room.get(outcome.crawlId)!;
-    if (n > 0 && left <= 0) later.push(outcome);
+    const isActive = ACTIVE_STATES.includes(crawls.get(outcome.crawlId)!.state);
+    if (isActive && n > 0 && left <= 0) later.push(outcome);
     else now.push(outcome);
     room.set(outcome.crawlId, left - n);
   }

@@ -15,6 +15,9 @@ import type { Link, Outcome } from '../model/outcome.ts';
 import { rankOf } from '../model/rank.ts';
 import { STATE } from '../model/request.ts';
 
+/** What the ledger's column holds; a chain of pages that is longer goes on at this depth. */
+const MAX_DEPTH = 32_767;
+
 /** An outcome whose request took it, with the depth that the ledger has for it now. */
 export interface AppliedOutcome {
   outcome: Outcome;
@@ -42,7 +45,7 @@ export function collectDiscoveries(
   for (const { outcome, depth } of applied) {
     const crawl = crawls.get(outcome.crawlId)!;
     const hop = outcome.reason === 'redirected';
-    const at = hop ? depth : depth + 1;
+    const at = Math.min(MAX_DEPTH, hop ? depth : depth + 1);
     for (const link of outcome.page?.links ?? []) {
       const key = outcome.crawlId + link.fp;
       const reason = judge(link, at, crawl.maxDepth);

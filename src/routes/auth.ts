@@ -20,7 +20,7 @@ const OPEN = /^\/(?:|healthz|readyz|openapi\.json|docs(?:\/.*)?)$/;
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
 /**
- * Asks for `Authorization: Bearer <secret>`; GET needs the scope read, everything else write. Without keys all is open
+ * Asks for `Authorization: Bearer <secret>`; GET and HEAD need the scope read, everything else write. Without keys all is open
  * (the service then listens on loopback only). The time it takes tells nothing of a secret.
  */
 export function authenticator(keys: readonly Credential[]) {
@@ -33,7 +33,7 @@ export function authenticator(keys: readonly Credential[]) {
     const hash = digest(secret);
     const key = known.filter((candidate) => timingSafeEqual(candidate.hash, hash))[0];
     if (key === undefined) throw new ApiError('unauthorized', 'The API key is not known');
-    const scope = request.method === 'GET' ? 'read' : 'write';
+    const scope = request.method === 'GET' || request.method === 'HEAD' ? 'read' : 'write';
     if (!key.scopes.includes(scope)) throw new ApiError('forbidden', `The key ${key.name} lacks the scope ${scope}`);
     request.principal = key.name;
   };

@@ -143,10 +143,10 @@ test('35: a lease that could not be given back, or was given without an answer, 
 });
 
 test('40: a slow database slows the fetching; what waits for its commit stays bounded, and nothing is dropped', async () => {
-  await withSite(treeSite(1200, 40), async (site) => {
+  await withSite(treeSite(900, 40), async (site) => {
     const id = await start(site, { concurrency: 256, concurrencyPerHost: 256 });
     await waitForDone(id, 1);
-    proxy.latencyMs = 300;
+    proxy.latencyMs = 200;
     let most = 0;
     for (let done = false; !done; ) {
       most = Math.max(most, await readMetric(service.url, 'orbweaver_committer_pending'));
@@ -157,7 +157,7 @@ test('40: a slow database slows the fetching; what waits for its commit stays bo
     proxy.latencyMs = 0;
     // MAX_PENDING, and what was under way when it was reached.
     assert.ok(most <= 1024 + 256, `${most} outcomes waited`);
-    await checkWhole(id, site, 1200);
+    await checkWhole(id, site, 900);
   });
 });
 

@@ -39,7 +39,11 @@ async function withSites(n: number, handler: Handler, work: (sites: Site[]) => P
 
 async function start(sites: readonly Site[], settings: object): Promise<string> {
   const startUrls = sites.map((site) => `${site.url}/`);
-  const { id } = await postCrawl(nodes[0]!.url, { spider: TITLE_SPIDER, startUrls, settings: { ...FAST, ...settings } });
+  const { id } = await postCrawl(nodes[0]!.url, {
+    spider: TITLE_SPIDER,
+    startUrls,
+    settings: { ...FAST, ...settings },
+  });
   return id;
 }
 
@@ -117,7 +121,10 @@ test('45: a slow reader misses and repeats nothing while two nodes write', async
       body += piece;
       await sleep(15);
     }
-    const offsets = body.split('\n').filter(Boolean).map((line) => JSON.parse(line).offset);
+    const offsets = body
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line).offset);
     assert.deepEqual(offsets, [...Array(404).keys()]);
     assert.equal(hitsOf(sites), 404);
   });
@@ -143,16 +150,22 @@ test('39: a thousand followers of one crawl get every item, and the node’s mem
 });
 
 test('37: nodes that join a running crawl get their share of its hosts, and each page is still fetched once', async () => {
-  await withSites(12, treeSite(150), async (sites) => {
-    const id = await start(sites, { delayMs: 40, concurrencyPerHost: 4, concurrency: 64 });
-    await waitForDone(id, 100);
-    assert.deepEqual(await shares(), [6, 6]);
+  await withSites(8, treeSite(200), async (sites) => {
+    const id = await start(sites, { delayMs: 100, concurrencyPerHost: 4, concurrency: 64 });
+    await waitForDone(id, 50);
+    assert.deepEqual(await shares(), [4, 4]);
     await join(2);
-    for (const deadline = Date.now() + 20_000; (await shares()).join() !== '3,3,3,3'; await sleep(50))
+    for (const deadline = Date.now() + 15_000; (await shares()).join() !== '2,2,2,2'; await sleep(50))
       assert.ok(Date.now() < deadline, `the hosts are shared as ${await shares()}`);
+    const faster = {
+      method: 'PATCH',
+      headers: { 'content-type': 'application/json' },
+      body: '{"settings":{"delayMs":0}}',
+    };
+    assert.equal((await fetch(`${nodes[1]!.url}/crawls/${id}`, faster)).status, 200);
     await waitFor(nodes[3]!.url, id, ENDED);
-    assert.equal((await checkBooks(nodes[2]!.url, id)).items.length, 12 * 150);
-    assert.equal(hitsOf(sites), 12 * 150);
+    assert.equal((await checkBooks(nodes[2]!.url, id)).items.length, 8 * 200);
+    assert.equal(hitsOf(sites), 8 * 200);
   });
 });
 

@@ -4,7 +4,17 @@ import { FairQueues, type Job, JobQueue } from '../../dist/parser/queue.js';
 
 function job(queue: JobQueue): Job {
   const message = { kind: 'check', spider: {} } as const;
-  return { message, queue, bytes: 1, limitMs: 1, charged: 0, burns: false, resolve: () => {}, reject: () => {} };
+  return {
+    message,
+    queue,
+    bytes: 1,
+    limitMs: 1,
+    charged: 0,
+    cpuFrom: null,
+    burns: false,
+    resolve: () => {},
+    reject: () => {},
+  };
 }
 
 /** Serves one thread `rounds` times; each job of a queue costs what `cost` says. */

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { type TestApi, testApi } from '../routes/api.ts';
+
+interface FieldProblem {
+  pointer: string;
+  code: string;
+}
+
+/** What a client may send that means no good. Nothing is timed; what took seconds shows by what is no longer looked at. */
+describe('hostile clients', () => {
+  let api: TestApi;
+  before(async () => {
+    api = await testApi();
+  });
+  after(() => api?.stop());
+
+  const start = (body: object) => api.call('POST', '/crawls', { startUrls: ['https://books.example/'], ...body });
+  const problems = (json: Record<string, unknown>) => json.errors as FieldProblem[];
+
+  it('of a flood of unknown fields a hundred are named', async () => {
+    const flood = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`k${i}`, 1]));
+    const answer = await start({ settings: flood });
+    assert.equal(answer.status, 422);
+    assert.equal(problems(answer.json).length, 100);
+  });
+
+  it('of a flood of bad start URLs a hundred are named', async () => {
+    const answer = await start({ startUrls: Array.from({ length: 5000 }, (_, i) => `no url ${i}`) });
+    assert.equal(answer.status, 422);
+    assert.equal(problems(answer.json).length, 100);
+    assert.match(answer.text, /5000 fields are not valid/);
+  });
+
+  it('a host name that is too long is refused before punycode sees it', async () => {
+    const name = Array.from({ length: 2000 }, (_, i) => String.fromCodePoint(0x4e00 + 3 * i)).join('');
+    for (const url of [`http://${name}/`, `http:${name}`, `\thttp:/\n/${name}`, `http://a@${name}`]) {
+      const answer = await start({ startUrls: [url] });
+      assert.deepEqual([answer.status, problems(answer.json)[0]?.code], [422, 'bad_url'], url.slice(0, 20));
+      assert.match(answer.text, /longer than 253/);
+    }
+  });
+
+  it('headers for every request are few, and none that a server waits for', async () => {
+    const many = Object.fromEntries(Array.from({ length: 101 }, (_, i) => [`x-${i}`, '1']));
+    const found = await start({ settings: { headers: many } });
+    assert.deepEqual(
+      problems(found.json).map(({ pointer, code }) => [pointer, code]),
+      [['/settings/headers', 'too_long']],
+    );
+    const expect = await start({ settings: { headers: { Expect: '100-continue' } } });
+    assert.equal(problems(expect.json)[0]?.pointer, '/settings/headers/Expect');
+  });
+
+  it('a forged cursor is a 422, whatever time it names', async () => {
+    const id = await api.start();
+    const times = [
+      '2026-02-30 00:00:00+00',
+      '0000-01-01 00:00:00',
+      '2026-01-01 00:00:00+99:99',
+      '2026-01-01 00:00:00::',
+    ];
+    for (const time of times) {
+      const cursor = Buffer.from(`${time}|${id}`).toString('base64url');
+      const answer = await api.call('GET', `/crawls?cursor=${cursor}`);
+      assert.deepEqual([answer.status, problems(answer.json)?.[0]?.pointer], [422, '?cursor'], time);
+    }
+  });
+
+  it('a path that climbs out of the files of /docs is not found', async () => {
+    const answer = await api.call('GET', '/docs/static/%2e%2e/%2e%2e/package.json');
+    assert.deepEqual([answer.status, answer.json.type], [404, 'not_found']);
+  });
+
+  it('names of an object’s own are names like others', async () => {
+    const names = { constructor: 'a', toString: 'b', hasOwnProperty: 'c', valueOf: 'd' };
+    const answer = await start({ labels: names });
+    assert.equal(answer.status, 201, answer.text);
+    assert.deepEqual(answer.json.labels, names);
+    assert.equal((await api.call('POST', '/crawls', '{"labels":{"\\u005f_proto__":"x"}}')).status, 400);
+  });
+
+  it('half characters and NUL are stored as U+FFFD, and never as an error', async () => {
+    for (const text of ['\ud800', 'a\0b', '\\u0000', '\\\udc00']) {
+      const pages = [{ items: [{ fields: { [text]: { selector: 'a', default: { [text]: text } } } }] }];
+      const answer = await start({ labels: { [text]: text }, spider: { description: text, pages } });
+      assert.equal(answer.status, 201, answer.text);
+    }
+  });
+
+  it('parameters to drop are found by name and by prefix', async () => {
+    const settings = { dropParams: ['sid', 'utm_*', 'u*x', '*ref'] };
+    const startUrls = ['?sid=1', '?utm_a=1&sid', '?utm_', ''].map((query) => `https://books.example/${query}`);
+    const id = String((await start({ startUrls, settings })).json.id);
+    const { json } = await api.call('GET', `/crawls/${id}/requests`);
+    assert.deepEqual(
+      (json.requests as { url: string }[]).map(({ url }) => url),
+      ['https://books.example/'],
+    );
+    assert.equal((await start({ startUrls: ['https://b.example/?sidx&u*x&*ref'], settings })).status, 201);
+  });
+});
