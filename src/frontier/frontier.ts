@@ -66,6 +66,8 @@ export class Frontier {
 
   async #takeLeases(): Promise<void> {
     const { sql, leases } = this.#options;
+    // Else it would take its own hosts from itself, and refuse what it has in flight there.
+    if (!leases.valid) return;
     const wasUnsure = this.#unsure;
     this.#unsure = false;
     try {
