@@ -68,7 +68,22 @@ function allows(stats: Stats, user: DatabaseUser, bits: number): boolean {
 
 /** Makes a directory, and those above it, so that every user may enter it, whatever the umask; those there stay as they are. */
 export async function makeOpenDirectory(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true });
+  const first = await makeWithin(path, MKDIR_LIMIT_MS);
   if (first === undefined) return;
   for (let dir = path; dir.length >= first.length; dir = dirname(dir)) await chmod(dir, 0o755);
+}
+
+/** Below /proc and its like, Node's recursive mkdir never settles. */
+const MKDIR_LIMIT_MS = 10_000;
+
+async function makeWithin(path: string, limitMs: number): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${path} cannot be made`)), limitMs);
+  });
+  try {
+    return await Promise.race([mkdir(path, { recursive: true }), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -109,9 +109,10 @@ export class Engine {
       onCommitted: (result, batch) => this.#committed(result, batch),
       log,
     });
-    const report = (what: string) => (error: unknown) => {
-      const level = isTransient(error) ? 'warn' : 'error';
-      log[level]({ err: error }, `${what} failed; it is repeated`);
+    const report = (what: string) => (error: unknown, failures: number) => {
+      // At the first failure and then ever more rarely: an outage is one event, not one every two seconds.
+      if (Number.isInteger(Math.log2(failures)))
+        log[isTransient(error) ? 'warn' : 'error']({ err: error, failures }, `${what} failed; it is repeated`);
     };
     this.#work = new Loop(50, () => this.#step(), report('the work loop'));
     this.#beat = new Loop(BEAT_MS, () => this.#heartbeat(), report('the heartbeat'));

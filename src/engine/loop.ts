@@ -4,14 +4,14 @@
  */
 export class Loop {
   readonly #step: () => Promise<boolean>;
-  readonly #onError: (error: unknown) => void;
+  readonly #onError: (error: unknown, failures: number) => void;
   readonly #intervalMs: number;
   #woken = false;
   #resume: () => void = () => {};
   #stopped = false;
   #running: Promise<void> | null = null;
 
-  constructor(intervalMs: number, step: () => Promise<boolean>, onError: (error: unknown) => void) {
+  constructor(intervalMs: number, step: () => Promise<boolean>, onError: (error: unknown, failures: number) => void) {
     this.#intervalMs = intervalMs;
     this.#step = step;
     this.#onError = onError;
@@ -42,8 +42,7 @@ export class Loop {
         more = await this.#step();
         failures = 0;
       } catch (error) {
-        this.#onError(error);
-        failures++;
+        this.#onError(error, ++failures);
       }
       if (this.#stopped || more) continue;
       if (failures > 0) await this.#sleep(Math.min(2000, 50 * 2 ** failures), false);

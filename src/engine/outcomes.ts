@@ -29,7 +29,13 @@ export function outcomeOf(request: ClaimedRequest, fetched: FetchResult | null, 
     fetchMs: ms,
     fetchedAt: now,
     ...ending,
+    detail: ending.detail === null ? null : storable(ending.detail),
   };
+}
+
+/** A detail may quote a stranger's header: PostgreSQL takes neither NUL nor lone surrogates. */
+function storable(detail: string): string {
+  return detail.slice(0, 1000).toWellFormed().replaceAll('\0', '\ufffd');
 }
 
 export function done(page: ParsedPage): Ending {

@@ -136,7 +136,13 @@ export const SettingsSchema = Type.Object(
     robots: Type.Optional(Type.Boolean()),
     order: Type.Optional(Type.Enum(['breadth', 'depth', 'priority'])),
     parser: Type.Optional(Type.Enum(['fast', 'html5'], { description: 'fast: htmlparser2; html5: parse5' })),
-    parseTimeoutMs: Type.Optional(Type.Integer({ minimum: 50, maximum: 60_000 })),
+    parseTimeoutMs: Type.Optional(
+      Type.Integer({
+        minimum: 50,
+        maximum: 60_000,
+        description: 'CPU time for the parsing of one page; at five times that by the clock it ends in any case',
+      }),
+    ),
     maxUrlLength: Type.Optional(Type.Integer({ minimum: 50, maximum: 8000 })),
     dropParams: Type.Optional(
       Type.Array(Type.String({ minLength: 1, maxLength: 100 }), {

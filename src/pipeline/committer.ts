@@ -123,7 +123,7 @@ export class Committer {
         return await this.#commitOnce(batch);
       } catch (error) {
         if (isTransient(error)) {
-          this.#options.log.warn({ err: error, attempt }, 'commit failed; it is repeated');
+          if (attempt % 16 === 0) this.#options.log.warn({ err: error, attempt }, 'commit failed; it is repeated');
           await sleep(Math.min(2000, 20 * 2 ** attempt), undefined, { signal: this.#stopping.signal }).catch(() => {});
         } else return this.#divide(batch, error);
       }
