@@ -1,17 +1,23 @@
 import type { Db, Tx } from './client.ts';
 
+/** `head` of a host queue that has nothing but delayed requests. */
+const NO_RANK = '9223372036854775807';
+
 /** A host queue with work. */
 export interface ActiveQueue {
   crawlId: string;
   hostId: number;
   queued: number;
+  /** Not all of them are waiting for a retry. */
+  isReady: boolean;
   settingsVersion: number;
 }
 
 /** The host queues with queued requests, of running crawls, on the hosts that this node holds. */
 export async function activeQueues(sql: Db, nodeId: string): Promise<ActiveQueue[]> {
   return sql<ActiveQueue[]>`
-    select q.crawl_id as "crawlId", q.host_id as "hostId", q.queued, c.settings_version as "settingsVersion"
+    select q.crawl_id as "crawlId", q.host_id as "hostId", q.queued,
+           q.head < ${NO_RANK}::bigint as "isReady", c.settings_version as "settingsVersion"
     from hosts h join host_queues q on q.host_id = h.id join crawls c on c.id = q.crawl_id
     where h.node_id = ${nodeId} and q.queued > 0 and c.state in ('queued', 'running')`;
 }
@@ -70,8 +76,6 @@ export class QueueDeltas {
     );
   }
 }
-
-const NO_RANK = '9223372036854775807';
 
 /** Adds the deltas; makes the rows that are not there. The crawls' rows must be locked. */
 export async function applyQueueDeltas(tx: Tx, deltas: readonly QueueDelta[]): Promise<void> {

@@ -54,9 +54,11 @@ export class Frontier {
     await runs.refresh(new Map(active.map((queue) => [queue.crawlId, queue.settingsVersion])));
     this.#exhausted.clear();
     const fresh: HostQueue[] = [];
-    for (const { crawlId, hostId } of active) {
+    for (const { crawlId, hostId, isReady } of active) {
       const queue = this.#queue(crawlId, hostId);
       if (queue === null || queue.host.draining) continue;
+      // Also where this node found nothing the last time: another node's commit may have queued it.
+      if (isReady) queue.more = true;
       if (queue.outstanding <= 0 && queue.retryAt === Infinity) fresh.push(queue);
       this.#want(queue);
     }
