@@ -26,10 +26,10 @@ async function withSite(n: number, work: (site: Site) => Promise<void>): Promise
 
 /** Waits until so many pages are done; the progress that a kill must not lose. */
 async function waitForDone(service: Service, id: string, done: number): Promise<void> {
-  for (;;) {
+  for (const deadline = Date.now() + 60_000; ; await sleep(10)) {
     const crawl = await getCrawl(service.url, id);
     if (crawl.stats.done >= done || ENDED.includes(crawl.state)) return;
-    await sleep(10);
+    assert.ok(Date.now() < deadline, `stuck at ${JSON.stringify(crawl.stats)}`);
   }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { claim, handBack, MAX_CRASHES, recoverHosts } from '../../dist/db/claims.js';
+import { openPool } from '../../dist/db/client.js';
 import { acquireHosts } from '../../dist/db/hosts.js';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { booksOf, holdHost, seedCrawl } from '../support/rows.ts';
@@ -133,4 +134,23 @@ test('41: a claim reads no more of the ledger when 200,000 requests are finished
   assert.doesNotMatch(text, /Seq Scan on requests/);
   const blocks = JSON.parse(text)[0].Plan as { 'Shared Hit Blocks': number; 'Shared Read Blocks': number };
   assert.ok(blocks['Shared Hit Blocks'] + blocks['Shared Read Blocks'] < 300, `${text.slice(0, 2000)}`);
+});
+
+test('36: a node that is frozen inside a transaction holds its row locks for five seconds, not for ever', async () => {
+  const { sql, url } = database;
+  const { id, hostId } = await seedCrawl(sql, { queued: 3 });
+  const node = randomUUID();
+  const fence = await holdHost(sql, node, hostId);
+  const frozen = openPool(url, 1, 'frozen');
+  const locked = Promise.withResolvers<void>();
+  const never = frozen.begin(async (tx) => {
+    await tx`select from crawls where id = ${id} for update`;
+    locked.resolve();
+    await new Promise(() => {});
+  });
+  never.catch(() => {});
+  await locked.promise;
+  const { requests } = await claim(sql, node, [{ crawlId: id, hostId, fence, n: 3 }]);
+  assert.equal(requests.length, 3);
+  await frozen.end({ timeout: 1 });
 });
