@@ -1,3 +1,4 @@
+import type { Reason } from '../model/request.ts';
 import type { FetchedResponse, FetchResult } from '../model/response.ts';
 import { parseHttpUrl } from '../model/url.ts';
 
@@ -5,7 +6,8 @@ import { parseHttpUrl } from '../model/url.ts';
 export type RobotsVerdict =
   | { kind: 'rules'; text: string }
   | { kind: 'allow' }
-  | { kind: 'unreachable'; detail: string };
+  /** `reason` is the site's own where it cannot be reached at all, else `robots_unreachable`. */
+  | { kind: 'unreachable'; reason: Reason; detail: string };
 
 /** RFC 9309 asks for 500 KiB at least; what comes after it is not read. To be given to the fetch as its cutting cap. */
 export const ROBOTS_MAX_BYTES = 500 * 1024;
@@ -78,13 +80,22 @@ export class RobotsCache {
   }
 }
 
+/** With these there is no site to ask anything of. */
+const NO_SITE: ReadonlySet<Reason> = new Set(['egress', 'dns', 'connect', 'tls']);
+
+function unreachable(reason: Reason, detail: string): RobotsVerdict {
+  return { kind: 'unreachable', reason, detail: `robots.txt: ${detail}` };
+}
+
 async function fetchRobots(fetch: (url: string) => Promise<FetchResult>, first: string): Promise<RobotsVerdict> {
   let url = first;
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
     const result = await fetch(url).catch(() => null);
-    if (result === null) return { kind: 'unreachable', detail: 'robots.txt: the fetch failed' };
-    if (result.kind === 'failure')
-      return { kind: 'unreachable', detail: `robots.txt: ${result.reason}, ${result.detail}` };
+    if (result === null) return unreachable('robots_unreachable', 'the fetch failed');
+    if (result.kind === 'failure') {
+      const isSites = url === first && NO_SITE.has(result.reason);
+      return unreachable(isSites ? result.reason : 'robots_unreachable', `${result.reason}, ${result.detail}`);
+    }
     const target = redirectTarget(result, url);
     if (target === null) return verdictOf(result);
     url = target;
@@ -100,7 +111,7 @@ function redirectTarget({ status, headers }: FetchedResponse, base: string): str
 }
 
 function verdictOf({ status, body, bodyBytes }: FetchedResponse): RobotsVerdict {
-  if (status >= 500) return { kind: 'unreachable', detail: `robots.txt: status ${status}` };
+  if (status >= 500) return unreachable('robots_unreachable', `status ${status}`);
   if (status >= 300) return { kind: 'allow' };
   const bytes = Buffer.from(body, 0, Math.min(bodyBytes, ROBOTS_MAX_BYTES));
   const text = bytes.toString('utf8');

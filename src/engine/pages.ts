@@ -5,7 +5,7 @@ import { ROBOTS_MAX_BYTES, RobotsCache } from '../downloader/robots.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import { delayOf, type HostQueue } from '../frontier/scheduler.ts';
 import type { Outcome } from '../model/outcome.ts';
-import type { ClaimedRequest } from '../model/request.ts';
+import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { USER_AGENT } from '../model/spider.ts';
 import { ParseFailure, type ParserPool, ParserStopped } from '../parser/pool.ts';
@@ -77,14 +77,15 @@ export class Pages {
     try {
       const verdict = await this.#robots.get(host.origin);
       if (verdict.kind === 'allow') return requests;
-      if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict.detail);
+      if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict.reason, verdict.detail);
       const urls = requests.map((request) => request.url);
       const answer = await this.#options.parser.robots({ text: verdict.text, urls, userAgent: run.settings.userAgent });
       host.crawlDelayMs = Math.min(MAX_CRAWL_DELAY_MS, (answer.crawlDelaySeconds ?? 0) * 1000);
       if (host.crawlDelayMs > 0) this.#options.onBackOff(queue, delayOf(host));
       return requests.filter((request, i) => answer.allowed[i] || this.#disallowed(request));
     } catch (error) {
-      return this.#robotsUnreachable(run, requests, `robots.txt could not be read: ${messageOf(error)}`);
+      const detail = `robots.txt could not be read: ${messageOf(error)}`;
+      return this.#robotsUnreachable(run, requests, 'robots_unreachable', detail);
     }
   }
 
@@ -241,10 +242,18 @@ export class Pages {
     return false;
   }
 
-  #robotsUnreachable(run: CrawlRun, requests: readonly ClaimedRequest[], detail: string): ClaimedRequest[] {
+  #robotsUnreachable(
+    run: CrawlRun,
+    requests: readonly ClaimedRequest[],
+    reason: Reason,
+    detail: string,
+  ): ClaimedRequest[] {
     const now = Date.now();
     for (const request of requests) {
-      const ending = retryOrFail(request, run.settings, now, { reason: 'robots_unreachable', detail });
+      const ending =
+        reason === 'egress'
+          ? ended('skipped', reason, detail)
+          : retryOrFail(request, run.settings, now, { reason, detail });
       this.#options.onOutcome(outcomeOf(request, null, now, ending));
     }
     return [];

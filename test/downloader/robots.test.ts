@@ -48,10 +48,15 @@ describe('RobotsCache', () => {
       assert.deepEqual(await cache.get(`https://${status}.example`), { kind: 'allow' });
     for (const status of [500, 503]) {
       const verdict = await cache.get(`https://${status}.example`);
-      assert.deepEqual(verdict, { kind: 'unreachable', detail: `robots.txt: status ${status}` });
+      assert.deepEqual(verdict, {
+        kind: 'unreachable',
+        reason: 'robots_unreachable',
+        detail: `robots.txt: status ${status}`,
+      });
     }
     assert.deepEqual(await cache.get('https://dead.example'), {
       kind: 'unreachable',
+      reason: 'connect',
       detail: 'robots.txt: connect, refused',
     });
     const broken = new RobotsCache(() => Promise.reject(new Error('no')));

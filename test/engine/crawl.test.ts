@@ -281,6 +281,17 @@ test('a crawl whose start URLs all fail says why', async () => {
   assert.equal(ledger.find((row) => row.url === 'http://10.0.0.1/')?.reason, 'egress');
 });
 
+test('with robots.txt asked, too, an address that is refused and a host that is not there have their own reasons', async () => {
+  for (const [url, reason] of [
+    ['http://10.0.0.1/', 'egress'],
+    ['http://127.0.0.1:9999/', 'connect'],
+  ]) {
+    const { id } = await postCrawl(service.url, { startUrls: [url], settings: { retries: 0 } });
+    await waitFor(service.url, id, ENDED);
+    assert.equal((await checkBooks(service.url, id)).ledger[0]?.reason, reason);
+  }
+});
+
 test('43: thirty crawls at once share nothing', async () => {
   await withSite(treeSite(60), async (site) => {
     const crawls = await Promise.all(
