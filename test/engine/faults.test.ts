@@ -51,6 +51,14 @@ async function waitForDone(id: string, done: number): Promise<void> {
   }
 }
 
+/** Whether it is ready, and answers as many requests at once as the API has connections, and more. */
+async function answersAll(id: string): Promise<boolean> {
+  const paths = ['readyz', ...Array(20).fill(`crawls/${id}`)];
+  const answers = await Promise.all(paths.map((path) => fetch(`${service.url}/${path}`)));
+  await Promise.all(answers.map((answer) => answer.text()));
+  return answers.every((answer) => answer.status === 200);
+}
+
 /** The crawl's end, with each of `n` pages done once, and asked for once. */
 async function checkWhole(id: string, site: Site, n: number): Promise<void> {
   const ended = await waitFor(service.url, id, ENDED);
@@ -96,8 +104,9 @@ test('35: the database is gone for longer than the lease: the crawl waits, /read
     await sleep(1000);
     assert.equal(site.hits.length, hits, 'without a lease nothing is fetched');
     await proxy.restore();
-    // Until its pool has connected again, the API goes on to answer 503.
-    while ((await fetch(`${service.url}/readyz`)).status !== 200) await sleep(50);
+    // Until each connection of its pool has been made again, the API goes on to answer 503 now and then.
+    for (const deadline = Date.now() + 30_000; !(await answersAll(id)); await sleep(100))
+      assert.ok(Date.now() < deadline, 'the API still answers 503');
     await checkWhole(id, site, 800);
     const listeners = await database.sql`
       select 1 from pg_stat_activity where datname = current_database() and query ilike 'listen%'`;
