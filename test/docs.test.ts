@@ -6,7 +6,8 @@ import { Compile } from 'typebox/compile';
 import { SETTINGS_TABLE } from '../dist/config.js';
 import { KnownFingerprints } from '../dist/model/known.js';
 import { REASONS } from '../dist/model/request.js';
-import { DEFAULT_SETTINGS, type Settings, type Spider, SpiderSchema } from '../dist/model/spider.js';
+import { DEFAULT_SETTINGS, type Settings } from '../dist/model/settings.js';
+import { type Spider, SpiderSchema } from '../dist/model/spider.js';
 import { ParserPool } from '../dist/parser/pool.js';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -119,11 +120,24 @@ after(() => pool.stop());
 
 async function parse(crawlId: string, { spider, page }: Example) {
   const settings: Settings = { ...DEFAULT_SETTINGS, ...spider.settings };
-  pool.openCrawl({ crawlId, definition: spider, scopeHosts: spider.scope?.hosts ?? ['shop.example'], settings });
+  pool.openCrawl({
+    crawlId,
+    definition: spider,
+    params: {},
+    scopeHosts: spider.scope?.hosts ?? ['shop.example'],
+    settings,
+  });
   const bytes = Buffer.from(page!);
   const body = new SharedArrayBuffer(bytes.length);
   new Uint8Array(body).set(bytes);
-  const facts = { url: PAGE_URL, depth: 0, status: 200, contentType: 'text/html', fetchedAt: Date.UTC(2026, 10, 23) };
+  const facts = {
+    url: PAGE_URL,
+    depth: 0,
+    status: 200,
+    extra: null,
+    contentType: 'text/html',
+    fetchedAt: Date.UTC(2026, 10, 23),
+  };
   return pool.parse({ ...facts, crawlId, body, bodyBytes: bytes.length });
 }
 

@@ -1,5 +1,6 @@
 import type { CrawlState } from '../model/crawl.ts';
-import type { Settings, Spider } from '../model/spider.ts';
+import type { Settings } from '../model/settings.ts';
+import type { Params, Spider } from '../model/spider.ts';
 import type { Db } from './client.ts';
 
 /** What running a crawl needs of its row. */
@@ -10,11 +11,15 @@ export interface StoredCrawl {
   settings: Settings;
   definition: Spider;
   scopeHosts: string[];
+  params: Params;
+  /** Of the spider; null: none. */
+  spiderName: string | null;
 }
 
 export async function loadCrawls(sql: Db, ids: readonly string[]): Promise<StoredCrawl[]> {
   return sql<StoredCrawl[]>`
-    select id, state, settings_version as "settingsVersion", settings, definition, scope_hosts as "scopeHosts"
+    select id, state, settings_version as "settingsVersion", settings, definition, scope_hosts as "scopeHosts", params,
+           spider_name as "spiderName"
     from crawls where id = any (${ids as string[]}::uuid[])`;
 }
 

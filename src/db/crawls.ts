@@ -1,5 +1,6 @@
 import type { Crawl, CrawlState, StopReason } from '../model/crawl.ts';
-import type { Settings, Spider } from '../model/spider.ts';
+import type { Settings } from '../model/settings.ts';
+import type { Spider } from '../model/spider.ts';
 import type { Db, Tx } from './client.ts';
 
 /** A row of `crawls` without the definition, as the driver gives it. */

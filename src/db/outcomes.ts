@@ -1,7 +1,7 @@
 import type { CrawlState } from '../model/crawl.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { STATE } from '../model/request.ts';
-import type { Settings } from '../model/spider.ts';
+import type { Settings } from '../model/settings.ts';
 import type { Tx } from './client.ts';
 
 /** What a commit needs to know of a crawl, read under its row lock. */

@@ -1,8 +1,9 @@
 import type { NewCrawl } from '../db/crawls.ts';
 import type { StartRequest } from '../db/ledger.ts';
-import type { StartCrawl } from '../model/crawl.ts';
+import type { PlainStart } from '../model/crawl.ts';
 import { rankOf } from '../model/rank.ts';
-import { DEFAULT_SETTINGS, type Problem, type Scope, type Settings, type SettingsInput } from '../model/spider.ts';
+import { DEFAULT_SETTINGS, type Settings, type SettingsInput } from '../model/settings.ts';
+import type { Problem, Scope } from '../model/spider.ts';
 import { canonicalize, parseHttpUrl } from '../model/url.ts';
 
 /** A posted crawl, understood: what is to be stored, or what is wrong with it. */
@@ -26,7 +27,7 @@ const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
  * Checks what a schema cannot say (URLs, hosts, headers) and works the start out: effective settings, scope, the first
  * requests. Every problem is given at once. Pure.
  */
-export function planCrawl(input: StartCrawl): PlannedCrawl {
+export function planCrawl(input: PlainStart): PlannedCrawl {
   const definition = wellFormed(input.spider ?? {});
   const settings: Settings = { ...DEFAULT_SETTINGS, ...definition.settings, ...wellFormed(input.settings ?? {}) };
   const problems = [
@@ -92,9 +93,11 @@ interface StartUrl {
   parsed: URL;
 }
 
-function readStartUrls(input: StartCrawl, settings: Settings, problems: Problem[]) {
+function readStartUrls(input: PlainStart, settings: Settings, problems: Problem[]) {
   const at = input.startUrls === undefined ? '/spider/startUrls' : '/startUrls';
-  const given = input.startUrls ?? input.spider?.startUrls ?? [];
+  const given = (input.startUrls ?? input.spider?.startUrls ?? []).map((one) =>
+    typeof one === 'string' ? one : one.url,
+  );
   if (given.length === 0)
     problems.push({
       pointer: '/startUrls',

@@ -1,5 +1,5 @@
 import { ACCEPT_ENCODING } from '../downloader/decode.ts';
-import type { Settings } from '../model/spider.ts';
+import type { Settings } from '../model/settings.ts';
 
 /** The headers of every request of a crawl, but for cookies. The crawl's own `headers` win. */
 export function baseHeaders(settings: Settings): Record<string, string> {

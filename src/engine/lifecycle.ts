@@ -15,7 +15,14 @@ import {
 import { findAnswer, keepAnswer, type StoredAnswer } from '../db/idempotency.ts';
 import { addHosts, insertStartRequests } from '../db/ledger.ts';
 import { ApiError } from '../errors.ts';
-import { type ChangeCrawl, type Crawl, ENDED_STATES, RESUMABLE, type StartCrawl } from '../model/crawl.ts';
+import {
+  type ChangeCrawl,
+  type Crawl,
+  ENDED_STATES,
+  type PlainStart,
+  RESUMABLE,
+  type StartCrawl,
+} from '../model/crawl.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import { type PlannedCrawl, planCrawl, wellFormed } from './crawl_input.ts';
 
@@ -57,8 +64,9 @@ export async function startCrawl(sql: Sql, input: StartCrawl, options: StartOpti
     const kept = await retried(() => findAnswer(sql, idempotency.principal, idempotency.key));
     if (kept !== null) return replay(kept, idempotency.bodyHash);
   }
-  const plan = planCrawl(input);
-  const problems = [...plan.problems, ...(await spiderProblems(input.spider, options.checkSpider))];
+  const plain = resolveSpider(input);
+  const plan = planCrawl(plain);
+  const problems = [...plan.problems, ...(await spiderProblems(plain.spider, options.checkSpider))];
   refuse(problems);
   const id = newId();
   const origins = plan.requests.flatMap((request) => request.origin ?? []);
@@ -78,7 +86,17 @@ class KeyTaken extends Error {}
 
 /** Every problem that a posted crawl has beyond its schema. */
 export async function inputProblems(input: StartCrawl, checkSpider: StartOptions['checkSpider']): Promise<Problem[]> {
-  return [...planCrawl(input).problems, ...(await spiderProblems(input.spider, checkSpider))];
+  const plain = resolveSpider(input);
+  return [...planCrawl(plain).problems, ...(await spiderProblems(plain.spider, checkSpider))];
+}
+
+/** Looks up the spider where it is named. */
+function resolveSpider({ spider, ...rest }: StartCrawl): PlainStart {
+  if (typeof spider === 'string')
+    throw new ApiError('invalid_request', 'One field is not valid; nothing was stored', [
+      { pointer: '/spider', code: 'unknown_spider', message: `there is no spider ${spider}` },
+    ]);
+  return spider === undefined ? rest : { ...rest, spider };
 }
 
 async function spiderProblems(spider: Spider | undefined, check: StartOptions['checkSpider']): Promise<Problem[]> {

@@ -7,7 +7,7 @@ import { delayOf, type HostQueue } from '../frontier/scheduler.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
-import { USER_AGENT } from '../model/spider.ts';
+import { USER_AGENT } from '../model/settings.ts';
 import { ParseFailure, type ParserPool, ParserStopped } from '../parser/pool.ts';
 import { baseHeaders, retryAfterMs } from './headers.ts';
 import { backOff, done, ended, outcomeOf, retryOrFail, statusFailure } from './outcomes.ts';
@@ -185,6 +185,7 @@ export class Pages {
         url: request.url,
         depth: request.depth,
         status: fetched.status,
+        extra: request.extra,
         contentType: first(fetched.headers['content-type']),
         body: fetched.body,
         bodyBytes: fetched.bodyBytes,

@@ -22,12 +22,12 @@ export function hasRoom(run: CrawlRun): boolean {
 
 /** What a parser thread needs to know of the crawl. */
 export function parsePlanOf(run: CrawlRun): ParsePlanInput {
-  const { parser, maxDepth, maxUrlLength, dropParams, parseTimeoutMs } = run.settings;
   return {
     crawlId: run.id,
     definition: run.definition,
     scopeHosts: run.scopeHosts,
-    settings: { parser, maxDepth, maxUrlLength, dropParams, parseTimeoutMs },
+    params: run.params,
+    settings: run.settings,
   };
 }
 

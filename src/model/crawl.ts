@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
-import { SettingsSchema, SpiderSchema } from './spider.ts';
+import { SettingsSchema } from './settings.ts';
+import { type Spider, SpiderSchema, StartUrlsSchema } from './spider.ts';
 
 export const CRAWL_STATES = ['queued', 'running', 'pausing', 'paused', 'finished', 'cancelled', 'failed'] as const;
 export type CrawlState = (typeof CRAWL_STATES)[number];
@@ -25,16 +26,25 @@ const Labels = Type.Record(Type.String({ maxLength: 100 }), Type.String({ maxLen
 
 export const StartCrawlSchema = Type.Object(
   {
-    spider: Type.Optional(SpiderSchema),
-    startUrls: Type.Optional(
-      Type.Array(Type.String({ minLength: 1, maxLength: 8000 }), { minItems: 1, maxItems: 10_000 }),
+    spider: Type.Optional(
+      Type.Union([SpiderSchema, Type.String({ minLength: 1, maxLength: 120 })], {
+        description: 'A definition, or the name of a stored spider: `name` or `name@version`',
+      }),
     ),
+    startUrls: Type.Optional({ ...StartUrlsSchema, minItems: 1 }),
+    params: Type.Optional(Type.Record(Type.String(), Type.Unsafe<unknown>({}))),
     settings: Type.Optional(SettingsSchema),
     labels: Type.Optional(Labels),
   },
   { additionalProperties: false },
 );
 export type StartCrawl = Static<typeof StartCrawlSchema>;
+/** A start whose spider, if it was named, has been looked up. */
+export interface PlainStart extends Omit<StartCrawl, 'spider'> {
+  spider?: Spider;
+  /** Of a stored spider. */
+  version?: number;
+}
 
 /** What may change while a crawl is there: limits, speed, labels. */
 const CHANGEABLE_SETTINGS = [

@@ -1,4 +1,4 @@
-import type { Reason } from './request.ts';
+import type { Reason, RequestExtra } from './request.ts';
 
 /** One item, ready to be stored. */
 export interface ItemRow {
@@ -7,6 +7,17 @@ export interface ItemRow {
   data: string;
   /** Bytes of `data` in UTF-8. */
   size: number;
+  /** Of the pipeline's dedupe steps: an item whose key is taken is dropped by the commit. Absent: none. */
+  keys?: DedupeKey[];
+}
+
+/** A key that only one item may have. */
+export interface DedupeKey {
+  /** Number of the step in the pipeline. */
+  step: number;
+  scope: 'crawl' | 'spider';
+  /** 128 bits of SHA-256 over the key's values, as 32 hex digits. */
+  key: string;
 }
 
 /** A discovered request, ready to be stored: canonical, fingerprinted, judged. */
@@ -21,6 +32,14 @@ export interface Link {
   reason: Reason | null;
   /** The rule that decided, for a skipped link. */
   detail: string | null;
+  /** Absent: a plain GET. */
+  extra?: RequestExtra;
+}
+
+/** One line of a crawl's log. */
+export interface LogLine {
+  level: 'debug' | 'info' | 'warn' | 'error';
+  message: string;
 }
 
 /** What the parser makes of one response. Plain data: the event loop does no work per link but store it. */
@@ -38,6 +57,12 @@ export interface ParsedPage {
   flags: string[];
   /** Milliseconds of the worker's time. */
   parseMs: number;
+  /** CPU milliseconds by page entry (`page product`) or callback (`callback parse`). */
+  cpu?: Record<string, number>;
+  /** What the script logged. */
+  logs?: LogLine[];
+  /** What the script stored: key and JSON text; null deletes. Committed with the items. */
+  state?: Record<string, string | null>;
 }
 
 /** All that one request produced. It is committed whole or not at all. */
@@ -65,4 +90,6 @@ export interface Outcome {
   fetchedAt: number;
   /** Null unless `done`, or a redirect whose target is the one link. */
   page: ParsedPage | null;
+  /** Of a request that failed: what its script had logged. */
+  logs?: LogLine[];
 }

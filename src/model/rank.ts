@@ -1,4 +1,4 @@
-import type { Settings } from './spider.ts';
+import type { Settings } from './settings.ts';
 
 const SEQ_BITS = 36n;
 const DEPTH_BITS = 15n;

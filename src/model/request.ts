@@ -43,11 +43,31 @@ export const REASONS = [
   'parse_timeout',
   'parse_memory',
   'parse_error',
+  'script_error',
+  'pipeline_error',
   'crashed',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
 export const ReasonSchema = Type.Enum([...REASONS], { description: 'Why the request failed or was skipped' });
+
+/** What a request is besides a plain GET of its URL, as `requests.extra` stores it. Absent parts are the usual ones. */
+export interface RequestExtra {
+  /** Upper case; absent: GET. */
+  method?: string;
+  /** Names in lower case. Sent besides the crawl's own; not sent on to another origin by a redirect. */
+  headers?: Record<string, string>;
+  /** Counts in the fingerprint. */
+  body?: string;
+  /** Absent: a page for the spider. `robots`: its `Sitemap:` lines are wanted. */
+  kind?: 'sitemap' | 'robots';
+  /** Sitemap indexes on the way here. */
+  sitemapDepth?: number;
+  /** The page entry, or the script's callback, that the response is given to. */
+  page?: string;
+  /** What the page that found it passed on: `{ "meta": "passed:name" }`, a script's `response.meta`. */
+  pass?: Record<string, unknown>;
+}
 
 /** A request as the frontier hands it to the engine: claimed, in state fetching, its attempt already counted. */
 export interface ClaimedRequest {
@@ -67,4 +87,6 @@ export interface ClaimedRequest {
   crashes: number;
   /** Hops of the redirect chain that led here. */
   redirects: number;
+  /** Null: a plain GET. */
+  extra: RequestExtra | null;
 }

@@ -1,4 +1,7 @@
 import { type Static, Type } from 'typebox';
+import { FieldsSchema } from './field.ts';
+import { type Settings, SettingsSchema } from './settings.ts';
+import { StepSchema } from './step.ts';
 
 /** A path glob (`/catalogue/*`), a glob over the whole URL, or `{"regex": "…"}` in RE2 syntax. */
 const PatternSchema = Type.Union(
@@ -11,55 +14,56 @@ const PatternSchema = Type.Union(
 export type Pattern = string | { regex: string };
 const Patterns = Type.Array(PatternSchema, { maxItems: 200 });
 
-/** Named transforms: what `as` may say. */
-export const TRANSFORMS = [
-  'text',
-  'trim',
-  'number',
-  'integer',
-  'boolean',
-  'url',
-  'html',
-  'lowercase',
-  'uppercase',
-] as const;
-export type Transform = (typeof TRANSFORMS)[number];
-/** What `meta` may say. */
-export const META_FIELDS = ['url', 'status', 'depth', 'fetchedAt'] as const;
-
-/** One field, in the dialect of cheerio's `extract`: a selector, a list of one field, or an object. */
-export type Field = string | readonly [Field] | FieldObject;
-export interface FieldObject {
-  selector?: string;
-  /** An attribute's name, or nested fields. Absent: the text. */
-  value?: string | { [name: string]: Field };
-  as?: Transform;
-  /** RE2; the first group, or the whole match. */
-  match?: string;
-  default?: unknown;
-  meta?: (typeof META_FIELDS)[number];
-}
-export type Fields = { [name: string]: Field };
-
-/** Documents `Field` for OpenAPI; the recursion is checked by the parser's `check`, which gives better messages. */
-const FieldsSchema = Type.Unsafe<Fields>({
-  type: 'object',
-  minProperties: 1,
-  maxProperties: 200,
-  additionalProperties: {},
-  description:
-    'Each field is a CSS selector (its text), a list of one field (all matches), or ' +
-    '`{ selector, value, as, match, default }`, where `value` is an attribute or nested fields. ' +
-    `\`as\` is one of ${TRANSFORMS.join(', ')}; \`{ "meta": … }\` is one of ${META_FIELDS.join(', ')}.`,
-});
-
-const Name = Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$' });
+/** Names of spiders, page entries and item types. */
+export const NAME_PATTERN = '^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$';
+const Name = Type.String({ pattern: NAME_PATTERN });
 const Selector = Type.String({ minLength: 1, maxLength: 1000 });
+const Url = Type.String({ minLength: 1, maxLength: 8000 });
+const Priority = Type.Integer({ minimum: -1000, maximum: 1000 });
+const Json = Type.Unsafe<unknown>({});
+const Headers = Type.Record(Type.String({ maxLength: 200 }), Type.String({ maxLength: 8000 }));
+
+/** What a request is besides its URL; at most one of `form`, `json` and `body`, which make it a POST. */
+const requestParts = {
+  method: Type.Optional(Type.Enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])),
+  headers: Type.Optional(Headers),
+  form: Type.Optional(
+    Type.Record(Type.String(), Type.String({ maxLength: 100_000 }), { description: 'Sent as a form' }),
+  ),
+  json: Type.Optional(Json),
+  body: Type.Optional(Type.String({ maxLength: 100_000 })),
+};
+
+const StartUrlSchema = Type.Union(
+  [
+    Url,
+    Type.Object(
+      {
+        url: Url,
+        ...requestParts,
+        priority: Type.Optional(Priority),
+        page: Type.Optional(Name),
+        pass: Type.Optional(Type.Record(Type.String(), Json)),
+      },
+      { additionalProperties: false },
+    ),
+  ],
+  { description: 'A URL, or a request: `{ url, method, headers, form | json | body, priority }`' },
+);
+/** A start URL, as it is given. */
+export type StartUrl = Static<typeof StartUrlSchema>;
+export const StartUrlsSchema = Type.Array(StartUrlSchema, { maxItems: 10_000 });
+
+const EachSchema = Type.Union([
+  Selector,
+  Type.Object({ xpath: Selector }, { additionalProperties: false }),
+  Type.Object({ json: Selector }, { additionalProperties: false }),
+]);
 
 const ItemRuleSchema = Type.Object(
   {
     type: Type.Optional(Name),
-    each: Type.Optional(Selector),
+    each: Type.Optional(EachSchema),
     fields: FieldsSchema,
     required: Type.Optional(Type.Array(Type.String(), { maxItems: 200 })),
     key: Type.Optional(Type.Array(Type.String(), { maxItems: 20 })),
@@ -70,13 +74,29 @@ export type ItemRule = Static<typeof ItemRuleSchema>;
 
 const FollowRuleSchema = Type.Object(
   {
-    selector: Selector,
+    selector: Type.Optional(Selector),
+    xpath: Type.Optional(Selector),
+    json: Type.Optional(Selector),
+    form: Type.Optional(Selector),
+    value: Type.Optional(Type.String({ minLength: 1, maxLength: 100, description: 'Attribute; default: href' })),
+    match: Type.Optional(Type.String({ minLength: 1, maxLength: 1000, description: 'RE2 over what was read' })),
+    url: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 4000, description: 'Template; `{value}` is what was read' }),
+    ),
+    values: Type.Optional(
+      Type.Record(Type.String(), Type.String({ maxLength: 10_000 }), { description: 'Fields of the form to fill in' }),
+    ),
+    request: Type.Optional(Type.Object(requestParts, { additionalProperties: false })),
+    page: Type.Optional(
+      Type.String({ ...Name, description: 'The page entry that the target is given to, whatever its URL' }),
+    ),
+    pass: Type.Optional(FieldsSchema),
     allow: Type.Optional(Patterns),
     deny: Type.Optional(Patterns),
-    priority: Type.Optional(Type.Integer({ minimum: -1000, maximum: 1000 })),
+    priority: Type.Optional(Priority),
     maxDepth: Type.Optional(Type.Integer({ minimum: 0, maximum: 30000 })),
   },
-  { additionalProperties: false },
+  { additionalProperties: false, description: 'Exactly one of `selector`, `xpath`, `json` and `form`' },
 );
 export type FollowRule = Static<typeof FollowRuleSchema>;
 
@@ -95,6 +115,12 @@ const ScopeSchema = Type.Object(
   {
     hosts: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 253 }), { minItems: 1, maxItems: 10000 })),
     subdomains: Type.Optional(Type.Boolean()),
+    calls: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 253 }), {
+        maxItems: 1000,
+        description: 'Hosts that a script may `ctx.fetch` besides those in scope; links to them are not followed',
+      }),
+    ),
     allow: Type.Optional(Patterns),
     deny: Type.Optional(Patterns),
   },
@@ -102,116 +128,73 @@ const ScopeSchema = Type.Object(
 );
 export type Scope = Static<typeof ScopeSchema>;
 
-const limit = (description: string, minimum = 1) =>
-  Type.Optional(Type.Union([Type.Integer({ minimum, maximum: 1e12 }), Type.Null()], { description }));
-
-/** Settings as a client gives them; all optional. Defaults: `DEFAULT_SETTINGS`. */
-export const SettingsSchema = Type.Object(
+/** A page with what the spider is expected to make of it: `POST /spiders/:name/check` shows the differences. */
+const SampleSchema = Type.Object(
   {
-    concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Fetches at once, per node' })),
-    concurrencyPerHost: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
-    delayMs: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 3_600_000, description: 'Between fetches of one host' }),
-    ),
-    randomizeDelay: Type.Optional(Type.Boolean({ description: 'Each delay is 0.5 to 1.5 of delayMs' })),
-    maxPages: limit('Pages done; exact'),
-    maxItems: limit('Items; exact'),
-    maxDepth: Type.Optional(Type.Union([Type.Integer({ minimum: 0, maximum: 30000 }), Type.Null()])),
-    maxDurationSeconds: limit('Running time, pauses not counted'),
-    maxErrors: limit('Failed requests'),
-    maxBytes: limit('Body bytes, decoded'),
-    timeoutMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 600_000, description: 'For a whole fetch' })),
-    maxBodyBytes: Type.Optional(Type.Integer({ minimum: 1024, maximum: 268_435_456, description: 'Decoded' })),
-    retries: Type.Optional(Type.Integer({ minimum: 0, maximum: 20 })),
-    retryStatuses: Type.Optional(Type.Array(Type.Integer({ minimum: 400, maximum: 599 }), { maxItems: 200 })),
-    retryDelayMs: Type.Optional(Type.Integer({ minimum: 1, maximum: 3_600_000, description: 'Doubles at each retry' })),
-    maxRedirects: Type.Optional(Type.Integer({ minimum: 0, maximum: 50 })),
-    userAgent: Type.Optional(Type.String({ minLength: 1, maxLength: 500, pattern: '^[\\x20-\\x7e]+$' })),
-    headers: Type.Optional(
-      Type.Record(Type.String(), Type.String({ maxLength: 8000 }), { description: 'Sent with each request' }),
-    ),
-    acceptLanguage: Type.Optional(Type.String({ minLength: 1, maxLength: 200, pattern: '^[\\x20-\\x7e]+$' })),
-    cookies: Type.Optional(Type.Boolean()),
-    verifyTls: Type.Optional(Type.Boolean()),
-    robots: Type.Optional(Type.Boolean()),
-    order: Type.Optional(Type.Enum(['breadth', 'depth', 'priority'])),
-    parser: Type.Optional(Type.Enum(['fast', 'html5'], { description: 'fast: htmlparser2; html5: parse5' })),
-    parseTimeoutMs: Type.Optional(
-      Type.Integer({
-        minimum: 50,
-        maximum: 60_000,
-        description: 'CPU time for the parsing of one page; at five times that by the clock it ends in any case',
-      }),
-    ),
-    maxUrlLength: Type.Optional(Type.Integer({ minimum: 50, maximum: 8000 })),
-    dropParams: Type.Optional(
-      Type.Array(Type.String({ minLength: 1, maxLength: 100 }), {
-        maxItems: 200,
-        description: 'Query parameters that do not count; a trailing * is a prefix',
-      }),
-    ),
+    url: Url,
+    html: Type.Optional(Type.String({ maxLength: 500_000, description: 'The page; absent: it is fetched' })),
+    params: Type.Optional(Type.Record(Type.String(), Json)),
+    items: Type.Optional(Type.Array(Json, { maxItems: 100, description: 'Data of the items, all of them, in order' })),
+    contains: Type.Optional(Type.Array(Json, { maxItems: 100, description: 'Parts of items that must be there' })),
+    links: Type.Optional(Type.Array(Url, { maxItems: 1000, description: 'Links that must be kept' })),
+    minItems: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000 })),
   },
   { additionalProperties: false },
 );
-export type SettingsInput = Static<typeof SettingsSchema>;
-/** Effective settings: every one present; null where a limit is not set. */
-export type Settings = {
-  [K in keyof Required<SettingsInput>]: NonNullable<SettingsInput[K]> | Extract<SettingsInput[K], null>;
-};
+export type Sample = Static<typeof SampleSchema>;
 
-/** How the service calls itself. */
-export const USER_AGENT = 'Orbweaver/0.1';
-
-export const DEFAULT_SETTINGS: Settings = {
-  concurrency: 32,
-  concurrencyPerHost: 4,
-  delayMs: 0,
-  randomizeDelay: true,
-  maxPages: null,
-  maxItems: null,
-  maxDepth: null,
-  maxDurationSeconds: null,
-  maxErrors: null,
-  maxBytes: null,
-  timeoutMs: 30_000,
-  maxBodyBytes: 10 * 1024 * 1024,
-  retries: 2,
-  retryStatuses: [408, 429, 500, 502, 503, 504, 522, 524],
-  retryDelayMs: 1000,
-  maxRedirects: 20,
-  userAgent: USER_AGENT,
-  headers: {},
-  acceptLanguage: 'en',
-  cookies: true,
-  verifyTls: true,
-  robots: true,
-  order: 'breadth',
-  parser: 'fast',
-  parseTimeoutMs: 2000,
-  maxUrlLength: 2083,
-  dropParams: ['utm_*', 'gclid', 'fbclid', 'msclkid', 'mc_cid', 'mc_eid', 'yclid', '_ga', '_gl'],
-};
+/** Bytes of a script. */
+export const MAX_SCRIPT = 256 * 1024;
 
 export const SpiderSchema = Type.Object(
   {
     name: Type.Optional(Name),
     description: Type.Optional(Type.String({ maxLength: 10_000 })),
-    startUrls: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 8000 }), { maxItems: 10_000 })),
+    params: Type.Optional(
+      Type.Unsafe<Record<string, unknown>>({
+        type: 'object',
+        additionalProperties: {},
+        description: 'JSON Schema (2020-12) of the crawl’s params',
+      }),
+    ),
+    startUrls: Type.Optional(StartUrlsSchema),
+    sitemaps: Type.Optional(
+      Type.Array(Url, {
+        maxItems: 1000,
+        description: 'Sitemaps or sitemap indexes; `auto`: those that robots.txt names',
+      }),
+    ),
     scope: Type.Optional(ScopeSchema),
     pages: Type.Optional(Type.Array(PageRuleSchema, { minItems: 1, maxItems: 50 })),
+    script: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_SCRIPT, description: 'Instead of `pages`' })),
+    pipeline: Type.Optional(Type.Array(StepSchema, { maxItems: 50 })),
+    samples: Type.Optional(Type.Array(SampleSchema, { maxItems: 50 })),
     settings: Type.Optional(SettingsSchema),
   },
   { additionalProperties: false },
 );
 export type Spider = Static<typeof SpiderSchema>;
+/** Parameters of a crawl, as the spider's `params` describes them. */
+export type Params = Record<string, unknown>;
 
 /** What a parser thread needs to run a spider on a page; made once per crawl and settings version. */
 export interface ParsePlanInput {
   crawlId: string;
   definition: Spider;
+  params: Params;
   /** Host names inside the scope, lower case, punycode. */
   scopeHosts: string[];
-  settings: Pick<Settings, 'parser' | 'maxDepth' | 'maxUrlLength' | 'dropParams' | 'parseTimeoutMs'>;
+  settings: Pick<
+    Settings,
+    | 'parser'
+    | 'maxDepth'
+    | 'maxUrlLength'
+    | 'dropParams'
+    | 'parseTimeoutMs'
+    | 'callbackTimeoutMs'
+    | 'scriptMemoryMb'
+    | 'maxRedirects'
+  >;
 }
 
 /** One mistake in a posted document. */

@@ -1,14 +1,6 @@
 import { RE2JS } from 're2js';
-import {
-  type FollowRule,
-  type ItemRule,
-  META_FIELDS,
-  type PageRule,
-  type Pattern,
-  type Problem,
-  type Spider,
-  TRANSFORMS,
-} from '../model/spider.ts';
+import { META_FIELDS, TRANSFORMS } from '../model/field.ts';
+import type { FollowRule, ItemRule, PageRule, Pattern, Problem, Spider } from '../model/spider.ts';
 import { compilePattern } from './patterns.ts';
 import { Selector } from './selector.ts';
 

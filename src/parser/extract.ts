@@ -1,5 +1,6 @@
 import { RE2JS } from 're2js';
-import type { Field, FieldObject, Fields, ItemRule } from '../model/spider.ts';
+import type { Field, FieldObject, Fields } from '../model/field.ts';
+import type { ItemRule } from '../model/spider.ts';
 import { type Document, type Element, htmlOf, textOf } from './dom.ts';
 import { type Ending, Selector } from './selector.ts';
 import { collapse, transform } from './transforms.ts';
@@ -53,7 +54,7 @@ export class ItemReader {
   /** @param fallbackType the item's type where the rule names none */
   constructor(rule: ItemRule, fallbackType: string) {
     this.type = rule.type ?? fallbackType;
-    this.#each = rule.each === undefined ? null : new Selector(rule.each, false);
+    this.#each = typeof rule.each === 'string' ? new Selector(rule.each, false) : null;
     this.#fields = compileFields(rule.fields, this.#each !== null);
     this.#required = rule.required ?? [];
   }
@@ -98,7 +99,7 @@ function compileObject(field: FieldObject, scoped: boolean): CompiledField {
   const finish = (value: unknown) => (hasValue(value) || field.default === undefined ? value : field.default);
   const { meta } = field;
   if (meta !== undefined) {
-    const one: Read = (page) => finish(page[meta]);
+    const one: Read = (page) => finish(page[meta as 'url']);
     return { one, many: (page, scope) => [one(page, scope)] };
   }
   const selector = field.selector === undefined ? null : new Selector(field.selector, scoped);

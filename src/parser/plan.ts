@@ -139,7 +139,7 @@ function compilePages(pages: readonly PageRule[]): CompiledPage[] {
     match: match === undefined ? null : match.map(compilePattern),
     items: items.map((rule) => new ItemReader(rule, name ?? 'item')),
     follow: follow.map((rule, place) => ({
-      selector: new Selector(rule.selector, false),
+      selector: new Selector(rule.selector ?? '*', false),
       rule: compileRule(rule, number++, `pages[${page}].follow[${place}]`),
     })),
   }));

@@ -1,4 +1,5 @@
 import type { ParsedPage } from '../model/outcome.ts';
+import type { RequestExtra } from '../model/request.ts';
 import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import type { RobotsAnswer } from './robots.ts';
 
@@ -24,7 +25,13 @@ export type FromThread =
   | { kind: 'failed'; code: FailureReason; message: string; ms: number };
 
 /** Why a page cannot be parsed: the ledger's reason. */
-export type FailureReason = 'parse_timeout' | 'parse_memory' | 'parse_error' | 'content_type';
+export type FailureReason =
+  | 'parse_timeout'
+  | 'parse_memory'
+  | 'parse_error'
+  | 'content_type'
+  | 'script_error'
+  | 'pipeline_error';
 
 /** One fetched page, to be parsed by its crawl's plan. */
 export interface PageJob {
@@ -34,6 +41,10 @@ export interface PageJob {
   depth: number;
   status: number;
   contentType: string | null;
+  /** Names in lower case. Absent where the plan does not ask for headers. */
+  headers?: Record<string, string | string[] | undefined>;
+  /** Of the request; null: a plain GET. */
+  extra: RequestExtra | null;
   /** Decoded body; `bodyBytes` of it are in use. It must not change until the answer. */
   body: SharedArrayBuffer;
   bodyBytes: number;

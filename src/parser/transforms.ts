@@ -1,4 +1,4 @@
-import type { Transform } from '../model/spider.ts';
+import type { Transform } from '../model/field.ts';
 
 /** What a transform may need besides the text. */
 export interface TransformContext {
@@ -28,6 +28,8 @@ export function transform(as: Transform, text: string, context: TransformContext
   switch (as) {
     case 'text':
     case 'html':
+    case 'date':
+    case 'markdown':
       return text;
     case 'trim':
       return text.trim();

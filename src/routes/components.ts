@@ -8,7 +8,8 @@ import {
   StartCrawlSchema,
 } from '../model/crawl.ts';
 import { REQUEST_STATES, ReasonSchema } from '../model/request.ts';
-import { SettingsSchema, SpiderSchema } from '../model/spider.ts';
+import { SettingsSchema } from '../model/settings.ts';
+import { SpiderSchema } from '../model/spider.ts';
 
 const orNull = <T extends TSchema>(schema: T, description?: string) =>
   Type.Union([schema, Type.Null()], description === undefined ? {} : { description });

@@ -29,6 +29,8 @@ const REASON_SENTENCES: Record<Reason, string> = {
   robots_unreachable: 'robots.txt of its host could not be fetched',
   parse_timeout: 'parsing it took longer than parseTimeoutMs',
   parse_memory: 'parsing it took more memory than a parser thread has',
+  script_error: 'the script failed on the page',
+  pipeline_error: 'a step of the pipeline failed',
   parse_error: 'it could not be parsed',
   crashed: 'each node that took it died over it',
 };

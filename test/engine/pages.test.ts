@@ -5,7 +5,7 @@ import { Pages } from '../../dist/engine/pages.js';
 import type { HostQueue } from '../../dist/frontier/scheduler.js';
 import type { Outcome } from '../../dist/model/outcome.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
-import { DEFAULT_SETTINGS } from '../../dist/model/spider.js';
+import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
 import type { ParserPool } from '../../dist/parser/pool.js';
 
 const request = { crawlId: 'c', url: 'https://a.example/', attempts: 1 } as ClaimedRequest;

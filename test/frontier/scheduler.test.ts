@@ -4,7 +4,7 @@ import type { CrawlRun } from '../../dist/frontier/crawl_run.js';
 import { type HostSlot, Scheduler } from '../../dist/frontier/scheduler.js';
 import { TimeHeap } from '../../dist/frontier/time_heap.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
-import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/spider.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/settings.js';
 
 function run(id: string, settings: Partial<Settings> = {}): CrawlRun {
   return {
@@ -13,6 +13,8 @@ function run(id: string, settings: Partial<Settings> = {}): CrawlRun {
     settingsVersion: 1,
     settings: { ...DEFAULT_SETTINGS, randomizeDelay: false, ...settings },
     definition: {},
+    params: {},
+    spiderName: null,
     scopeHosts: [],
     inFlight: 0,
     parsing: 0,
@@ -34,6 +36,7 @@ function requests(crawl: CrawlRun, host: HostSlot, n: number): ClaimedRequest[] 
     attempts: 1,
     crashes: 0,
     redirects: 0,
+    extra: null,
   }));
 }
 

@@ -1,6 +1,7 @@
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { ParsedPage } from '../../dist/model/outcome.js';
-import { DEFAULT_SETTINGS, type ParsePlanInput, type Spider } from '../../dist/model/spider.js';
+import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
+import type { ParsePlanInput, Spider } from '../../dist/model/spider.js';
 import { parseHtml5 } from '../../dist/parser/html5.js';
 import { TargetCache } from '../../dist/parser/links.js';
 import { Plan } from '../../dist/parser/plan.js';
@@ -13,7 +14,7 @@ export function planInput(
   settings: Partial<ParsePlanInput['settings']> = {},
   crawlId = CRAWL,
 ): ParsePlanInput {
-  return { crawlId, definition, scopeHosts: ['site.test'], settings: { ...DEFAULT_SETTINGS, ...settings } };
+  return { crawlId, definition, params: {}, scopeHosts: ['site.test'], settings: { ...DEFAULT_SETTINGS, ...settings } };
 }
 
 export interface RunOptions {

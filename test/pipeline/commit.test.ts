@@ -5,7 +5,7 @@ import { claim } from '../../dist/db/claims.js';
 import { hostIds } from '../../dist/db/hosts.js';
 import type { Link, Outcome, ParsedPage } from '../../dist/model/outcome.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
-import type { Settings } from '../../dist/model/spider.js';
+import type { Settings } from '../../dist/model/settings.js';
 import { commitOutcomes } from '../../dist/pipeline/commit.js';
 import { Committer } from '../../dist/pipeline/committer.js';
 import { type TestDatabase, testDatabase } from '../support/database.ts';

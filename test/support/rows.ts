@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Sql } from '../../dist/db/client.js';
 import { rankOf } from '../../dist/model/rank.js';
-import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/spider.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/settings.js';
 import { fingerprint } from '../../dist/model/url.js';
 
 export interface SeededCrawl {

@@ -1,0 +1,49 @@
+-- Stored spiders, requests that are more than a GET, what scripts keep and say, and the keys of deduplicated items.
+
+-- method, headers, body, page or callback, passed values; null for a plain GET. See RequestExtra in src/model/request.ts.
+alter table requests add column extra json;
+
+-- Lines that were logged so far; no more than a bound are kept.
+alter table crawls add column log_lines bigint not null default 0;
+
+-- The newest version of each stored spider. Each PUT adds a row to spider_versions, which are never changed: a crawl keeps
+-- the version that it was started with.
+create table spiders (
+  name       text primary key,
+  version    integer not null,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now()
+);
+create table spider_versions (
+  name       text not null references spiders on delete cascade,
+  version    integer not null,
+  created_at timestamptz not null default now(),
+  definition json not null,
+  primary key (name, version)
+);
+
+-- Keys that only one item may have. space is the crawl's id, or for a whole spider a UUID made from its name.
+create table item_keys (
+  space uuid not null,
+  step  smallint not null,
+  key   uuid not null,
+  primary key (space, step, key)
+);
+
+-- What scripts keep over pages and restarts.
+create table crawl_state (
+  crawl_id uuid not null,
+  key      text not null,
+  value    json not null,
+  primary key (crawl_id, key)
+);
+
+create table crawl_logs (
+  crawl_id uuid not null,
+  n        bigint not null,
+  at       timestamptz not null,
+  level    text not null,
+  url      text not null,
+  message  text not null,
+  primary key (crawl_id, n)
+);
