@@ -1,3 +1,4 @@
+import { nearest } from '../model/nearest.ts';
 import type { Problem } from '../model/spider.ts';
 
 /** The keywords of JSON Schema that this API's schemas use. */
@@ -137,23 +138,9 @@ function schemaOf(schema: Schema, key: string): Schema | boolean {
 
 function unknownField(schema: Schema, key: string, at: string): Problem {
   const names = Object.keys(schema.properties ?? {});
-  const near = names
-    .map((name) => ({ name, distance: editDistance(key.toLowerCase().slice(0, 50), name.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)[0];
-  const close = near !== undefined && near.distance <= Math.max(2, Math.floor(key.length / 3));
-  const hint = close ? `did you mean \`${near.name}\`?` : `known fields: ${names.join(', ')}`;
+  const near = nearest(key, names);
+  const hint = near === null ? `known fields: ${names.join(', ')}` : `did you mean \`${near}\`?`;
   return { pointer: child(at, key), code: 'unknown_field', message: `there is no field \`${shorten(key)}\`; ${hint}` };
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length]!;
 }
 
 function problem(pointer: string, code: string, found: unknown, expected: string): Problem {

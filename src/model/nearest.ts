@@ -1,0 +1,31 @@
+/** Compared as far as this: a megabyte of a name, against each known one, would hold the loop for seconds. */
+const COMPARED = 50;
+
+/**
+ * The known word that was probably meant; null where none is near.
+ *
+ * @param words at most a thousand
+ */
+export function nearest(word: string, words: Iterable<string>): string | null {
+  const from = word.toLowerCase().slice(0, COMPARED);
+  let best: string | null = null;
+  let least = Math.max(2, Math.floor(from.length / 3)) + 1;
+  for (const known of words) {
+    const distance = editDistance(from, known.toLowerCase().slice(0, COMPARED));
+    if (distance >= least) continue;
+    best = known;
+    least = distance;
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length]!;
+}

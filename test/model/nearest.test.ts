@@ -1,0 +1,13 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { nearest } from '../../dist/model/nearest.js';
+
+test('the word that was probably meant, or none', () => {
+  const words = ['maxPages', 'maxItems', 'delayMs', 'books'];
+  assert.equal(nearest('maxPges', words), 'maxPages');
+  assert.equal(nearest('MAXITEM', words), 'maxItems');
+  assert.equal(nearest('boks', words), 'books');
+  assert.equal(nearest('sitemaps', words), null);
+  assert.equal(nearest('x'.repeat(1_000_000), words), null);
+  assert.equal(nearest('books', []), null);
+});
