@@ -1,4 +1,4 @@
-import { Agent } from 'undici';
+import { Agent, type Dispatcher } from 'undici';
 import type { FetchResult } from '../model/response.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import type { EgressGuard } from './egress.ts';
@@ -8,8 +8,12 @@ import { FetchError } from './failure.ts';
 export interface FetchOptions {
   /** Absolute. Userinfo and fragment are not sent. */
   url: string;
+  /** Upper case; absent: GET. */
+  method?: string | undefined;
   /** Sent as they are; without Accept-Encoding a server sends plain bodies (see `ACCEPT_ENCODING`). */
   headers: Record<string, string>;
+  /** Sent as UTF-8 with its length; its Content-Type is one of `headers`. Absent: none. GET and HEAD have none. */
+  body?: string | undefined;
   /** From the call to the last decoded byte: queueing, DNS, connecting, TLS, headers, body, decoding. */
   timeoutMs: number;
   /** Of the body on the wire, and of each decoding stage. */
@@ -48,7 +52,10 @@ export class Downloader {
   }
 
   /**
-   * GETs one URL; redirects come back as responses. Never rejects: failures have a reason of the ledger's list.
+   * Sends one request; redirects come back as responses. Never rejects: failures have a reason of the ledger's list.
+   *
+   * A failure says `retryable` whatever the method. So a POST whose connection broke, or whose time was over, after it was
+   * sent may reach the server twice: at least once is what crawling is, and the ledger cannot know what the server did.
    *
    * @param signal gives the fetch up; it then ends as `reset`
    */
@@ -58,14 +65,15 @@ export class Downloader {
     if (this.#closing.signal.aborted) return refused(new FetchError('reset', 'the downloader was closed'));
     if (signal?.aborted) return refused(new FetchError('reset', 'the fetch was given up'));
     const { timeoutMs, maxBodyBytes, cutAtCap = false } = options;
-    const limits: Limits = { timeoutMs, maxBodyBytes, cutAtCap };
+    const limits: Limits = { timeoutMs, maxBodyBytes, cutAtCap, bodiless: options.method === 'HEAD' };
     return new Promise((resolve) => {
       const exchange = new Exchange(limits, this.#meter, resolve, signal);
       const request = {
         origin: url.origin,
         path: url.pathname + url.search,
-        method: 'GET' as const,
+        method: (options.method ?? 'GET') as Dispatcher.HttpMethod,
         headers: options.headers,
+        body: options.body ?? null,
       };
       this.#agent(options.verifyTls).dispatch(request, exchange);
     });

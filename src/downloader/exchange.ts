@@ -16,6 +16,8 @@ export interface Limits {
   timeoutMs: number;
   maxBodyBytes: number;
   cutAtCap: boolean;
+  /** The answer has no body, whatever length it declares: that of a HEAD. */
+  bodiless: boolean;
 }
 
 type Headers = Record<string, string | string[] | undefined>;
@@ -78,7 +80,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#headers = headersOf(controller, headers);
     try {
       this.#codings = codingsOf(headers['content-encoding']);
-      this.#sink = this.#sinkFor(status === 204 || status === 304 ? null : declaredLength(headers));
+      const isEmpty = this.#limits.bodiless || status === 204 || status === 304;
+      this.#sink = this.#sinkFor(isEmpty ? null : declaredLength(headers));
     } catch (error) {
       this.fail(error as FetchError);
     }

@@ -1,8 +1,10 @@
 import type { NewCrawl } from '../db/crawls.ts';
 import type { StartRequest } from '../db/ledger.ts';
 import type { PlainStart } from '../model/crawl.ts';
+import { storedJson } from '../model/extra.ts';
+import { headerProblems } from '../model/headers.ts';
 import { rankOf } from '../model/rank.ts';
-import { DEFAULT_SETTINGS, type Settings, type SettingsInput } from '../model/settings.ts';
+import { DEFAULT_SETTINGS, type Settings } from '../model/settings.ts';
 import type { Problem, Scope } from '../model/spider.ts';
 import { canonicalize, parseHttpUrl } from '../model/url.ts';
 
@@ -13,15 +15,7 @@ export interface PlannedCrawl {
   problems: Problem[];
 }
 
-/** Hosts, bodies of header names: what the fetcher itself sets, or what would let a header carry another. */
-const FORBIDDEN_HEADER =
-  /^(host|connection|transfer-encoding|content-length|expect|keep-alive|te|trailer|upgrade|proxy-.*)$/i;
-/** They go with every request. */
-const MAX_HEADERS = 100;
 const LONG_HOST = 'its host name is longer than 253 characters';
-const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** Printable ASCII, tab, and Latin-1: no CR, LF or NUL. */
-const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /**
  * Checks what a schema cannot say (URLs, hosts, headers) and works the start out: effective settings, scope, the first
@@ -31,8 +25,8 @@ export function planCrawl(input: PlainStart): PlannedCrawl {
   const definition = wellFormed(input.spider ?? {});
   const settings: Settings = { ...DEFAULT_SETTINGS, ...definition.settings, ...wellFormed(input.settings ?? {}) };
   const problems = [
-    ...headerProblems(definition.settings, '/spider/settings/headers'),
-    ...headerProblems(input.settings, '/settings/headers'),
+    ...headerProblems(definition.settings?.headers, '/spider/settings/headers'),
+    ...headerProblems(input.settings?.headers, '/settings/headers'),
   ];
   const hosts = scopeHosts(definition.scope, problems);
   const { urls, startUrls } = readStartUrls(input, settings, problems);
@@ -47,33 +41,7 @@ export function planCrawl(input: PlainStart): PlannedCrawl {
 
 /** PostgreSQL's text holds neither NUL nor half a surrogate pair: each becomes U+FFFD, in keys as well. */
 export function wellFormed<T>(value: T): T {
-  return JSON.parse(JSON.stringify(value).replace(/\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})/g, replaceEscape)) as T;
-}
-
-/** An escape after an odd number of backslashes is text, not an escape; only a real one is replaced. */
-function replaceEscape(found: string, at: number, json: string): string {
-  let before = 0;
-  while (json[at - 1 - before] === '\\') before += 1;
-  return before % 2 === 0 ? '\ufffd' : found;
-}
-
-function headerProblems(settings: SettingsInput | undefined, at: string): Problem[] {
-  const entries = Object.entries(settings?.headers ?? {});
-  if (entries.length > MAX_HEADERS)
-    return [
-      { pointer: at, code: 'too_long', message: `found ${entries.length} headers; expected at most ${MAX_HEADERS}` },
-    ];
-  return entries.flatMap(([name, value]) => {
-    const pointer = `${at}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-    if (!HEADER_NAME.test(name)) return [{ pointer, code: 'bad_header', message: 'this is not a header name' }];
-    if (FORBIDDEN_HEADER.test(name))
-      return [{ pointer, code: 'bad_header', message: `\`${name}\` is set by the fetcher and cannot be given` }];
-    if (!HEADER_VALUE.test(value))
-      return [
-        { pointer, code: 'bad_header', message: 'a header value holds no CR, LF, NUL or characters beyond Latin-1' },
-      ];
-    return [];
-  });
+  return JSON.parse(storedJson(value)) as T;
 }
 
 /** The hosts of an explicit scope, as URLs have them; null where the scope names none. */
