@@ -11,8 +11,7 @@ alter table crawls add column log_lines bigint not null default 0;
 create table spiders (
   name       text primary key,
   version    integer not null,
-  created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
+  created_at timestamptz not null default now()
 );
 create table spider_versions (
   name       text not null references spiders on delete cascade,

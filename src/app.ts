@@ -13,6 +13,7 @@ import { ledgerRoutes } from './routes/ledger.ts';
 import { type KnownRoute, notFound, pathExpression, sendProblem } from './routes/problems.ts';
 import { compileSchema } from './routes/schemas.ts';
 import { contractRoutes, serviceRoutes } from './routes/service.ts';
+import { spiderRoutes } from './routes/spiders.ts';
 import { statsRoutes } from './routes/stats.ts';
 import { ItemReader } from './stream/reader.ts';
 
@@ -60,7 +61,15 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   if (deps.config.role !== 'worker') {
     await app.register(swagger, openapiOptions(deps.config.apiKeys.length > 0));
     await app.register(swaggerUi, { routePrefix: '/docs' });
-    for (const routes of [crawlRoutes, itemRoutes, ledgerRoutes, statsRoutes, eventRoutes, contractRoutes])
+    for (const routes of [
+      crawlRoutes,
+      itemRoutes,
+      ledgerRoutes,
+      statsRoutes,
+      eventRoutes,
+      spiderRoutes,
+      contractRoutes,
+    ])
       routes(app, routeDeps);
   }
   serviceRoutes(app, routeDeps);

@@ -24,10 +24,25 @@ export const ERRORS = {
     title: 'There is no such crawl',
     consequence: 'check the id; it may have been deleted',
   },
+  spider_not_found: {
+    status: 404,
+    title: 'There is no such spider or version',
+    consequence: 'check the name and the version; GET /spiders lists them',
+  },
   request_not_found: { status: 404, title: 'The crawl has never discovered this URL', consequence: 'check the URL' },
   method_not_allowed: { status: 405, title: 'Method not allowed', consequence: 'see /docs' },
   not_acceptable: { status: 406, title: 'No such format', consequence: 'ask for one of the listed formats' },
   wrong_state: { status: 409, title: 'The crawl is in the wrong state for this', consequence: 'nothing was changed' },
+  spider_exists: {
+    status: 409,
+    title: 'There is a spider of this name',
+    consequence: 'nothing was stored; PUT /spiders/<name> adds a version',
+  },
+  version_conflict: {
+    status: 409,
+    title: 'The spider has another version by now',
+    consequence: 'nothing was stored; read the newest version and change that',
+  },
   idempotency_mismatch: {
     status: 422,
     title: 'The Idempotency-Key was used with another body',
@@ -65,6 +80,17 @@ export class ApiError extends Error {
     this.code = code;
     this.problems = problems;
   }
+}
+
+/** Of a document's mistakes, so many are listed. */
+const MAX_PROBLEMS = 100;
+
+/** @throws ApiError `invalid_request`, or `invalid_spider` where all of it is the spider's, when there is a problem */
+export function refuse(problems: readonly Problem[], spiderAt = '/spider'): void {
+  if (problems.length === 0) return;
+  const code = problems.every(({ pointer }) => pointer.startsWith(spiderAt)) ? 'invalid_spider' : 'invalid_request';
+  const fields = problems.length === 1 ? 'One field is' : `${problems.length} fields are`;
+  throw new ApiError(code, `${fields} not valid; nothing was stored`, problems.slice(0, MAX_PROBLEMS));
 }
 
 /** Why the process cannot start, as one line for the operator: what is wrong and how to mend it. */

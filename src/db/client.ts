@@ -16,6 +16,7 @@ function toArray(values: unknown): unknown {
 }
 
 const IDLE_IN_TRANSACTION_MS = 5000;
+const TRIES = 4;
 
 export type Sql = postgres.Sql<{ bigint: number }>;
 export type Tx = postgres.TransactionSql<{ bigint: number }>;
@@ -89,4 +90,16 @@ export function isTransient(error: unknown): boolean {
     /^(08|53|57P|40001$|40P01$|55P03$|57014$)/.test(code) ||
     /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_AGAIN)/.test(code)
   );
+}
+
+/** Tries again after a lost connection, a restart or a deadlock, for about a second. @param work is told its attempt, from 1 */
+export async function retried<T>(work: (attempt: number) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work(attempt);
+    } catch (error) {
+      if (attempt >= TRIES || !isTransient(error)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** attempt));
+    }
+  }
 }

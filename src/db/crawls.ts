@@ -83,6 +83,8 @@ const COLUMNS: readonly (keyof CrawlRow)[] = [
 export interface NewCrawl {
   id: string;
   definition: Spider;
+  /** Of a stored spider; null: the definition was posted with the crawl. */
+  version: number | null;
   settings: Settings;
   startUrls: string[];
   scopeHosts: string[];
@@ -140,11 +142,11 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
   const { settings } = crawl;
   const [row] = await db<CrawlRow[]>`
     insert into crawls (
-      id, spider_name, definition, settings, start_urls, scope_hosts, labels, warnings,
+      id, spider_name, spider_version, definition, settings, start_urls, scope_hosts, labels, warnings,
       max_pages, max_items, max_errors, max_bytes, remaining_ms,
       discovered, queued, skipped, next_seq)
     values (
-      ${crawl.id}, ${crawl.definition.name ?? null}, ${JSON.stringify(crawl.definition)}::text::json,
+      ${crawl.id}, ${crawl.definition.name ?? null}, ${crawl.version}, ${JSON.stringify(crawl.definition)}::text::json,
       ${JSON.stringify(settings)}::text::json, ${JSON.stringify(crawl.startUrls)}::text::json,
       ${JSON.stringify(crawl.scopeHosts)}::text::json, ${db.json(crawl.labels)},
       ${JSON.stringify(crawl.warnings)}::text::json,

@@ -35,7 +35,18 @@ export function planCrawl(input: PlainStart): PlannedCrawl {
   const skipped = requests.filter((request) => request.reason !== null).length;
   const labels = wellFormed(input.labels ?? {});
   const queued = requests.length - skipped;
-  const crawl = { definition, settings, startUrls, scopeHosts: inScope.hosts, labels, warnings, queued, skipped };
+  const version = input.version ?? null;
+  const crawl = {
+    definition,
+    version,
+    settings,
+    startUrls,
+    scopeHosts: inScope.hosts,
+    labels,
+    warnings,
+    queued,
+    skipped,
+  };
   return { crawl, requests, problems };
 }
 

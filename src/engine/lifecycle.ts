@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { inTransaction, isTransient, type Sql, type Tx } from '../db/client.ts';
+import { inTransaction, retried, type Sql, type Tx } from '../db/client.ts';
 import {
   type CrawlRow,
   deleteCrawl as deleteRows,
@@ -14,7 +14,7 @@ import {
 } from '../db/crawls.ts';
 import { findAnswer, keepAnswer, type StoredAnswer } from '../db/idempotency.ts';
 import { addHosts, insertStartRequests } from '../db/ledger.ts';
-import { ApiError } from '../errors.ts';
+import { ApiError, refuse } from '../errors.ts';
 import {
   type ChangeCrawl,
   type Crawl,
@@ -23,8 +23,9 @@ import {
   RESUMABLE,
   type StartCrawl,
 } from '../model/crawl.ts';
-import type { Problem, Spider } from '../model/spider.ts';
+import type { Problem } from '../model/spider.ts';
 import { type PlannedCrawl, planCrawl, wellFormed } from './crawl_input.ts';
+import { type CheckSpider, lookUpSpider } from './spiders.ts';
 
 // What starts, stops and changes a crawl. Each transition is one transaction that begins with the crawl's row lock, and
 // doing it twice is doing it once, so that it may be tried again when the connection is lost, its COMMIT included.
@@ -32,10 +33,6 @@ import { type PlannedCrawl, planCrawl, wellFormed } from './crawl_input.ts';
 //   queued ──► running ──► finished | failed          pause: queued, running ──► pausing (fetches under way) ──► paused
 //     ▲           ▲             │                     resume: pausing, paused ──► running (queued if it never ran)
 //     └── resume ─┴── resume ───┘ (at a limit)        cancel: any that has not ended ──► cancelled
-
-const TRIES = 4;
-/** Of a document's mistakes, so many are listed. */
-const MAX_PROBLEMS = 100;
 
 /** The answer to a start. */
 export interface Started {
@@ -49,8 +46,7 @@ export interface Started {
 export interface StartOptions {
   /** The key, whose it is, and the hash of the body that it stands for. */
   idempotency?: { principal: string; key: string; bodyHash: string } | undefined;
-  /** Checks what a spider's schema cannot say; pointers start at the spider. */
-  checkSpider: (spider: Spider) => Promise<Problem[]>;
+  checkSpider: CheckSpider;
 }
 
 /**
@@ -64,9 +60,7 @@ export async function startCrawl(sql: Sql, input: StartCrawl, options: StartOpti
     const kept = await retried(() => findAnswer(sql, idempotency.principal, idempotency.key));
     if (kept !== null) return replay(kept, idempotency.bodyHash);
   }
-  const plain = resolveSpider(input);
-  const plan = planCrawl(plain);
-  const problems = [...plan.problems, ...(await spiderProblems(plain.spider, options.checkSpider))];
+  const { plan, problems } = await readInput(sql, input, options.checkSpider);
   refuse(problems);
   const id = newId();
   const origins = plan.requests.flatMap((request) => request.origin ?? []);
@@ -85,32 +79,44 @@ export async function startCrawl(sql: Sql, input: StartCrawl, options: StartOpti
 class KeyTaken extends Error {}
 
 /** Every problem that a posted crawl has beyond its schema. */
-export async function inputProblems(input: StartCrawl, checkSpider: StartOptions['checkSpider']): Promise<Problem[]> {
-  const plain = resolveSpider(input);
-  return [...planCrawl(plain).problems, ...(await spiderProblems(plain.spider, checkSpider))];
+export async function inputProblems(sql: Sql, input: StartCrawl, check: CheckSpider): Promise<Problem[]> {
+  return (await readInput(sql, input, check)).problems;
 }
 
-/** Looks up the spider where it is named. */
-function resolveSpider({ spider, ...rest }: StartCrawl): PlainStart {
-  if (typeof spider === 'string')
-    throw new ApiError('invalid_request', 'One field is not valid; nothing was stored', [
-      { pointer: '/spider', code: 'unknown_spider', message: `there is no spider ${spider}` },
-    ]);
-  return spider === undefined ? rest : { ...rest, spider };
+/** Looks the spider up where it is named, and finds every problem of the whole. */
+async function readInput(
+  sql: Sql,
+  input: StartCrawl,
+  check: CheckSpider,
+): Promise<{ plan: PlannedCrawl; problems: Problem[] }> {
+  const { plain, unknown } = await resolveSpider(sql, input);
+  const plan = planCrawl(plain);
+  if (unknown !== null) {
+    // What the spider would have brought is not missed as well.
+    const others = plan.problems.filter(({ code }) => code !== 'required');
+    return { plan, problems: [{ pointer: '/spider', code: 'unknown_spider', message: unknown }, ...others] };
+  }
+  const checked = plain.spider === undefined ? [] : await check(plain.spider);
+  const problems = [...plan.problems, ...checked.map((one) => ({ ...one, pointer: `/spider${one.pointer}` }))];
+  return { plan, problems: typeof input.spider === 'string' ? problems.map((one) => named(one, plain)) : problems };
 }
 
-async function spiderProblems(spider: Spider | undefined, check: StartOptions['checkSpider']): Promise<Problem[]> {
-  if (spider === undefined) return [];
-  const problems = await check(spider);
-  return problems.map((problem) => ({ ...problem, pointer: `/spider${problem.pointer}` }));
+async function resolveSpider(
+  sql: Sql,
+  { spider, ...rest }: StartCrawl,
+): Promise<{ plain: PlainStart; unknown: string | null }> {
+  if (spider === undefined) return { plain: rest, unknown: null };
+  if (typeof spider !== 'string') return { plain: { ...rest, spider }, unknown: null };
+  const found = await lookUpSpider(sql, spider);
+  if ('unknown' in found) return { plain: rest, unknown: found.unknown };
+  return { plain: { ...rest, spider: found.definition, version: found.version }, unknown: null };
 }
 
-/** @throws ApiError when there is a problem */
-export function refuse(problems: readonly Problem[]): void {
-  if (problems.length === 0) return;
-  const code = problems.every(({ pointer }) => pointer.startsWith('/spider')) ? 'invalid_spider' : 'invalid_request';
-  const fields = problems.length === 1 ? 'One field is' : `${problems.length} fields are`;
-  throw new ApiError(code, `${fields} not valid; nothing was stored`, problems.slice(0, MAX_PROBLEMS));
+/** The body of a crawl that names its spider has nothing below `/spider` that a pointer could lead to. */
+function named(problem: Problem, { spider, version }: PlainStart): Problem {
+  const inside = /^\/spider(\/.*)$/s.exec(problem.pointer)?.[1];
+  if (inside === undefined) return problem;
+  return { ...problem, pointer: '/spider', message: `in ${spider?.name}@${version}, ${inside}: ${problem.message}` };
 }
 
 /** A UUIDv7, so that a crawl's rows lie together in the indexes and new crawls at their end. */
@@ -240,16 +246,4 @@ function notFound(id: string): ApiError {
 function wrongState(row: CrawlRow, why: string): ApiError {
   const reason = row.stop_reason === null ? '' : ` (${row.stop_reason})`;
   return new ApiError('wrong_state', `The crawl is ${row.state}${reason}: ${why}`);
-}
-
-/** Tries again after a lost connection, a restart or a deadlock, for about a second. */
-async function retried<T>(work: (attempt: number) => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work(attempt);
-    } catch (error) {
-      if (attempt >= TRIES || !isTransient(error)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** attempt));
-    }
-  }
 }

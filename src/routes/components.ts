@@ -9,7 +9,7 @@ import {
 } from '../model/crawl.ts';
 import { REQUEST_STATES, ReasonSchema } from '../model/request.ts';
 import { SettingsSchema } from '../model/settings.ts';
-import { SpiderSchema } from '../model/spider.ts';
+import { type Spider, SpiderSchema } from '../model/spider.ts';
 
 const orNull = <T extends TSchema>(schema: T, description?: string) =>
   Type.Union([schema, Type.Null()], description === undefined ? {} : { description });
@@ -150,24 +150,35 @@ const StatsSchema = Type.Object({
 });
 export type Stats = Static<typeof StatsSchema>;
 
+const summary = {
+  name: text,
+  version: Type.Integer({ minimum: 1 }),
+  description: orNull(text),
+  createdAt: time,
+  updatedAt: Type.String({ format: 'date-time', description: 'When the version was stored' }),
+};
+const SpiderSummarySchema = Type.Object(summary);
+export type SpiderSummary = Static<typeof SpiderSummarySchema>;
+const StoredSpiderSchema = Type.Object({ ...summary, definition: Type.Unsafe<Spider>({ $ref: 'Spider#' }) });
+export type StoredSpider = Static<typeof StoredSpiderSchema>;
+
+const bookSpider: Spider = {
+  name: 'books',
+  pages: [
+    {
+      items: [
+        { type: 'book', each: 'article.product', fields: { title: 'h3', price: { selector: '.price', as: 'number' } } },
+      ],
+      follow: [{ selector: 'a.next' }],
+    },
+  ],
+};
+
 const startExamples = [
   { startUrls: ['https://books.example/'] },
+  { spider: 'books@3', startUrls: ['https://books.example/'] },
   {
-    spider: {
-      name: 'books',
-      pages: [
-        {
-          items: [
-            {
-              type: 'book',
-              each: 'article.product',
-              fields: { title: 'h3', price: { selector: '.price', as: 'number' } },
-            },
-          ],
-          follow: [{ selector: 'a.next' }],
-        },
-      ],
-    },
+    spider: bookSpider,
     startUrls: ['https://books.example/'],
     settings: { maxPages: 1000, delayMs: 250 },
     labels: { team: 'research' },
@@ -177,7 +188,9 @@ const startExamples = [
 /** Every shared schema by its name in the OpenAPI document. */
 export const COMPONENTS: Readonly<Record<string, TSchema>> = {
   Problem: ProblemSchema,
-  Spider: SpiderSchema,
+  Spider: { ...SpiderSchema, examples: [bookSpider] },
+  SpiderSummary: SpiderSummarySchema,
+  StoredSpider: StoredSpiderSchema,
   Settings: SettingsSchema,
   StartCrawl: { ...StartCrawlSchema, examples: startExamples },
   ChangeCrawl: { ...ChangeCrawlSchema, examples: [{ settings: { maxPages: 2000 } }] },

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { Check } from 'typebox/value';
 import { type CrawlFilter, findCrawl, listCrawls, toCrawl } from '../db/crawls.ts';
 import {
   cancelCrawl,
@@ -9,17 +8,17 @@ import {
   deleteCrawl,
   inputProblems,
   pauseCrawl,
-  refuse,
   resumeCrawl,
   type StartOptions,
   startCrawl,
 } from '../engine/lifecycle.ts';
 import { ApiError } from '../errors.ts';
 import { type ChangeCrawl, CRAWL_STATES, type Crawl, type StartCrawl, StartCrawlSchema } from '../model/crawl.ts';
+import type { Spider } from '../model/spider.ts';
 import { errorResponses, ref } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
+import { type Beyond, refuseBody } from './mistakes.ts';
 import { invalid } from './schemas.ts';
-import { MAX_PROBLEMS, withoutProblems } from './validate.ts';
 
 export const CrawlParams = Type.Object({ id: Type.String({ description: 'Id of the crawl' }) });
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -61,6 +60,11 @@ export function crawlRoutes(app: App, deps: RouteDeps): void {
 }
 
 function startRoute(app: App, deps: RouteDeps): void {
+  const beyond: Beyond<StartCrawl> = {
+    ofRest: (rest) => inputProblems(deps.sql, rest, async () => []),
+    ofSpider: (spider) => deps.checkSpider(spider as Spider),
+    spiderAt: '/spider',
+  };
   app.post(
     '/crawls',
     {
@@ -75,7 +79,7 @@ function startRoute(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      if (request.validationError !== undefined) await refuseBody(request, deps);
+      if (request.validationError !== undefined) await refuseBody(request, StartCrawlSchema, beyond);
       const options = { checkSpider: deps.checkSpider, idempotency: idempotencyOf(request) };
       const started = await startCrawl(deps.sql, request.body, options);
       if (started.replayed) reply.header('idempotent-replayed', 'true');
@@ -83,18 +87,6 @@ function startRoute(app: App, deps: RouteDeps): void {
       return reply.code(started.status).header('location', started.location).send(started.crawl);
     },
   );
-}
-
-/** Adds to what the schema found what is wrong with the rest of the body, so that all mistakes come at once. */
-async function refuseBody(request: FastifyRequest, deps: RouteDeps): Promise<never> {
-  const error: unknown = request.validationError;
-  if (!(error instanceof ApiError) || request.validationError?.validationContext !== 'body') throw error;
-  if (error.problems.length >= MAX_PROBLEMS || error.problems.some(({ code }) => code === 'too_deep')) throw error;
-  const rest = withoutProblems(request.body, error.problems);
-  const more = Check(StartCrawlSchema, rest) ? await inputProblems(rest, deps.checkSpider) : [];
-  const known = new Set(error.problems.map(({ pointer }) => pointer));
-  refuse([...error.problems, ...more.filter(({ pointer }) => !known.has(pointer))]);
-  throw error;
 }
 
 function idempotencyOf(request: FastifyRequest): StartOptions['idempotency'] {

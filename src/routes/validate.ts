@@ -174,20 +174,3 @@ export function tooDeep(body: unknown): boolean {
   }
   return false;
 }
-
-/** The value without the members that have problems, so that the rest can still be checked. Members of lists stay. */
-export function withoutProblems<T>(value: T, found: readonly Problem[]): T {
-  const rest = structuredClone(value);
-  for (const { pointer } of found) {
-    const path = pointer
-      .split('/')
-      .slice(1)
-      .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
-    const last = path.pop();
-    let at: unknown = rest;
-    for (const part of path) at = typeof at === 'object' && at !== null ? Reflect.get(at, part) : undefined;
-    if (last !== undefined && typeof at === 'object' && at !== null && !Array.isArray(at))
-      Reflect.deleteProperty(at, last);
-  }
-  return rest;
-}
