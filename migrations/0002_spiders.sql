@@ -2,6 +2,8 @@
 
 -- method, headers, body, page or callback, passed values; null for a plain GET. See RequestExtra in src/model/request.ts.
 alter table requests add column extra json;
+-- By URL, whatever the method; plain GETs are found by their fingerprint.
+create index requests_extra on requests (crawl_id, md5(url)) where extra is not null;
 
 -- Lines that were logged so far; no more than a bound are kept.
 alter table crawls add column log_lines bigint not null default 0;

@@ -1,3 +1,4 @@
+import { readExtra } from '../model/extra.ts';
 import { type ClaimedRequest, STATE } from '../model/request.ts';
 import { inTransaction, type Sql, type Tx } from './client.ts';
 import { applyCrawlDeltas, type CrawlDelta, emptyDelta, lockCrawls, settleCrawls } from './crawl_counters.ts';
@@ -26,7 +27,8 @@ export interface ClaimResult {
   exhausted: Set<string>;
 }
 
-interface ClaimedRow extends Omit<ClaimedRequest, 'fence'> {
+interface ClaimedRow extends Omit<ClaimedRequest, 'fence' | 'extra'> {
+  extra: string | null;
   rank: string;
   was_delayed: boolean;
 }
@@ -58,6 +60,7 @@ export async function claim(sql: Sql, nodeId: string, wants: readonly ClaimWant[
     return {
       requests: rows.map(({ rank: _rank, was_delayed: _delayed, ...row }) => ({
         ...row,
+        extra: readExtra(row.extra),
         fence: fences.get(row.hostId)!,
       })),
       running: new Map(crawls.map((c) => [c.id, c.settings_version])),
@@ -117,7 +120,7 @@ async function claimRows(tx: Tx, wants: readonly ClaimWant[]): Promise<ClaimedRo
     update requests r set state = ${STATE.fetching}, attempts = r.attempts + 1, ready_at = null, reason = null
     from picked p where r.crawl_id = p.crawl_id and r.fp = p.fp
     returning r.crawl_id as "crawlId", replace(r.fp::text, '-', '') as fp, r.seq, r.host_id as "hostId", r.url, r.depth,
-              r.priority, r.attempts, r.crashes, r.redirects, r.rank::text as rank, p.was_delayed`;
+              r.priority, r.attempts, r.crashes, r.redirects, r.extra::text as extra, r.rank::text as rank, p.was_delayed`;
   return rows.sort((a, b) => a.rank.length - b.rank.length || (a.rank < b.rank ? -1 : 1));
 }
 

@@ -9,8 +9,11 @@ export interface StartRequest {
   origin: string | null;
   seq: number;
   rank: bigint;
+  priority: number;
   reason: Reason | null;
   detail: string | null;
+  /** JSON text of its `RequestExtra`; null: a plain GET. */
+  extra: string | null;
 }
 
 /** Makes origins known. Commits on its own: an origin without requests harms nobody. */
@@ -22,16 +25,17 @@ export async function addHosts(db: Db, origins: readonly string[]): Promise<void
 /** The first requests of a new crawl with their host queues and counts. Their origins are known (`addHosts`). */
 export async function insertStartRequests(tx: Tx, crawlId: string, rows: readonly StartRequest[]): Promise<void> {
   await tx`
-    insert into requests (crawl_id, fp, seq, rank, host_id, depth, state, url, reason, detail, finished_at)
-    select ${crawlId}, n.fp, n.seq, n.rank, h.id, 0,
+    insert into requests (crawl_id, fp, seq, rank, host_id, depth, priority, extra, state, url, reason, detail, finished_at)
+    select ${crawlId}, n.fp, n.seq, n.rank, h.id, 0, n.priority, n.extra::json,
       case when n.reason is null then ${STATE.queued}::int else ${STATE.skipped}::int end,
       n.url, n.reason, n.detail, case when n.reason is null then null else now() end
     from unnest(
       ${rows.map((row) => row.fp)}::uuid[], ${rows.map((row) => row.seq)}::bigint[],
       ${rows.map((row) => row.rank.toString())}::bigint[], ${rows.map((row) => row.url)}::text[],
       ${rows.map((row) => row.origin)}::text[], ${rows.map((row) => row.reason)}::text[],
-      ${rows.map((row) => row.detail)}::text[]
-    ) as n (fp, seq, rank, url, origin, reason, detail)
+      ${rows.map((row) => row.detail)}::text[], ${rows.map((row) => row.priority)}::int[],
+      ${rows.map((row) => row.extra)}::text[]
+    ) as n (fp, seq, rank, url, origin, reason, detail, priority, extra)
     left join hosts h on h.origin = n.origin
     order by n.fp`;
   await tx`

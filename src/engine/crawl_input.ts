@@ -139,6 +139,8 @@ function startRequests(urls: readonly StartUrl[], scope: { hosts: string[]; subd
       origin: inside ? origin : null,
       seq: requests.size,
       rank: rankOf(settings.order, 0, 0, requests.size),
+      priority: 0,
+      extra: null,
       reason: inside ? null : 'offsite',
       detail: inside ? null : `the host ${host} is not in spider.scope.hosts`,
     });

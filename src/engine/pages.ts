@@ -72,8 +72,14 @@ export class Pages {
    * @returns those that may be fetched; the others have their outcome
    */
   async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
+    if (!queue.run.settings.robots) return requests;
+    // RFC 9309, 2.2.2: robots.txt itself may always be fetched.
+    const [exempt, asked] = partition(requests, ({ extra }) => extra?.kind === 'robots');
+    return asked.length === 0 ? exempt : [...exempt, ...(await this.#askRobots(queue, asked))];
+  }
+
+  async #askRobots(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
     const { run, host } = queue;
-    if (!run.settings.robots) return requests;
     try {
       const verdict = await this.#robots.get(host.origin);
       if (verdict.kind === 'allow') return requests;
@@ -121,7 +127,9 @@ export class Pages {
     const startedAt = Date.now();
     const fetched = await this.#options.downloader.fetch({
       url: request.url,
+      method: request.extra?.method,
       headers,
+      body: request.extra?.body,
       timeoutMs,
       maxBodyBytes,
       verifyTls,
@@ -142,10 +150,13 @@ export class Pages {
     return this.#outcomeOf(request, run, fetched, now, waitMs);
   }
 
+  /** The request's own headers win over the jar's cookies, and those over the crawl's headers. */
   #headersFor(request: ClaimedRequest, session: Session | undefined, run: CrawlRun): Record<string, string> {
     const headers = session?.headers ?? baseHeaders(run.settings);
     const cookie = session?.jar?.header(request.url);
-    return cookie === undefined ? headers : { ...headers, cookie };
+    const own = request.extra?.headers;
+    if (cookie === undefined && own === undefined) return headers;
+    return { ...headers, ...(cookie === undefined ? {} : { cookie }), ...own };
   }
 
   async #outcomeOf(
@@ -263,6 +274,10 @@ export class Pages {
 
 function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, 500);
+}
+
+function partition<T>(list: readonly T[], test: (entry: T) => boolean): [T[], T[]] {
+  return [list.filter(test), list.filter((entry) => !test(entry))];
 }
 
 function first(header: string | string[] | undefined): string | null {

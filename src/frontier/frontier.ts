@@ -12,6 +12,7 @@ const MAX_WANTS = 128;
 const MAX_CLAIM = 1024;
 /** Claimed and not begun: the bound on what a node takes out of the ledger. */
 const MAX_WINDOWED = 20_000;
+const MAX_WINDOWED_BYTES = 64 * 1024 * 1024;
 const MAX_WINDOW = 256;
 /** A lease without work is given back after this. */
 const IDLE_MS = 2000;
@@ -278,7 +279,8 @@ export class Frontier {
   #pickHungry(): HostQueue[] {
     const picked: HostQueue[] = [];
     let rows = 0;
-    if (this.scheduler.windowed >= MAX_WINDOWED) return picked;
+    const { windowed, windowedBytes } = this.scheduler;
+    if (windowed >= MAX_WINDOWED || windowedBytes >= MAX_WINDOWED_BYTES) return picked;
     for (const queue of this.#hungry) {
       if (picked.length >= MAX_WANTS || rows >= MAX_CLAIM) break;
       this.#hungry.delete(queue);

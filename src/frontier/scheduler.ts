@@ -1,3 +1,4 @@
+import { extraSize } from '../model/extra.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import { type CrawlRun, hasRoom } from './crawl_run.ts';
 import { TimeHeap } from './time_heap.ts';
@@ -68,6 +69,8 @@ export class Scheduler {
   readonly #waiting = new TimeHeap<HostSlot>();
   /** Claimed and not begun, over all host queues. */
   windowed = 0;
+  /** About the bytes that they hold beside their URLs: bodies, passed values. */
+  windowedBytes = 0;
   inFlight = 0;
 
   addHost(lease: { id: number; origin: string; fence: number; backoffLevel: number }, nextAt: number): HostSlot {
@@ -108,7 +111,7 @@ export class Scheduler {
   removeQueue(queue: HostQueue): ClaimedRequest[] {
     queue.host.queues.delete(queue.run.id);
     const rows = queue.rows.splice(0);
-    this.windowed -= rows.length;
+    this.#count(rows, -1);
     return rows;
   }
 
@@ -126,7 +129,7 @@ export class Scheduler {
   /** Puts claimed requests into the window. */
   push(queue: HostQueue, rows: readonly ClaimedRequest[]): void {
     queue.rows.push(...rows);
-    this.windowed += rows.length;
+    this.#count(rows, 1);
     if (queue.place === 'nowhere' && queue.rows.length > 0) this.#makeReady(queue);
   }
 
@@ -176,10 +179,15 @@ export class Scheduler {
     return this.#waiting.nextAt;
   }
 
+  #count(rows: readonly ClaimedRequest[], sign: 1 | -1): void {
+    this.windowed += sign * rows.length;
+    for (const { extra } of rows) if (extra !== null) this.windowedBytes += sign * extraSize(extra);
+  }
+
   #begin(queue: HostQueue, now: number): ClaimedRequest {
     const { host, run } = queue;
     const request = queue.rows.shift()!;
-    this.windowed--;
+    this.#count([request], -1);
     if (queue.rows.length > 0) {
       queue.place = 'ready';
       this.#lanes.get(run.id)!.ready.push(queue);

@@ -1,11 +1,13 @@
 import type { RequestExtra } from './request.ts';
 import { fingerprint } from './url.ts';
 
-/** Bytes of `extraText`: no request keeps more beside its URL. */
-export const MAX_EXTRA_BYTES = 256 * 1024;
+/** Characters of `extraText`: no request keeps more beside its URL. */
+export const MAX_EXTRA = 256 * 1024;
 
 /** By object: the text is wanted for its size first, and then to be stored. */
 const texts = new WeakMap<RequestExtra, string>();
+/** Of those that came from the ledger; their text is not kept. */
+const sizes = new WeakMap<RequestExtra, number>();
 
 /** The extra as the ledger stores it: JSON that PostgreSQL holds. Null: there is nothing in it, the request is a plain GET. */
 export function extraText(extra: RequestExtra | null | undefined): string | null {
@@ -16,6 +18,20 @@ export function extraText(extra: RequestExtra | null | undefined): string | null
     texts.set(extra, text);
   }
   return text === '{}' ? null : text;
+}
+
+/** An extra from the ledger. @param text of `extraText` */
+export function readExtra(text: string | null): RequestExtra | null {
+  if (text === null) return null;
+  const extra = JSON.parse(text) as RequestExtra;
+  sizes.set(extra, text.length);
+  return extra;
+}
+
+/** Its characters as text; 0 where there is none. */
+export function extraSize(extra: RequestExtra | null | undefined): number {
+  if (extra === null || extra === undefined) return 0;
+  return sizes.get(extra) ?? extraText(extra)?.length ?? 0;
 }
 
 /** The fingerprint of a request: method and body count, headers and what is passed on do not. @param url canonical */

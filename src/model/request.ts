@@ -21,6 +21,7 @@ export const REASONS = [
   'scheme',
   'url_too_long',
   'bad_url',
+  'request_too_large',
   'egress',
   'redirected',
   'redirect_duplicate',

@@ -5,8 +5,9 @@ import { parseHttpUrl } from '../model/url.ts';
 import { type Document, textOf } from './dom.ts';
 import { type Data, ItemReader, type PageFacts } from './extract.ts';
 import { ItemSink } from './items.ts';
-import { type CompiledRule, compileRule, LinkJudge, linkOf, PageLinks, type TargetCache } from './links.ts';
+import { type CompiledRule, compileRule, LinkJudge, PageLinks, type TargetCache } from './links.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
+import { type Redirected, redirectLink } from './redirect.ts';
 import { Selector } from './selector.ts';
 import { parseFast } from './tree.ts';
 
@@ -105,11 +106,11 @@ export class Plan {
   }
 
   /** What a redirect brings: its target as the page's one link, judged by the scope; none where it is not a URL. */
-  redirect(location: string, url: string): ParsedPage {
-    const target = this.#judge.target(location.trim(), url);
-    const links = target === null ? [] : [linkOf(target)];
-    const worthy = this.#input.settings.maxDepth !== null && target?.reason === null;
-    return { items: [], links, linkedFps: worthy ? [target.fp] : [], dropped: {}, fills: {}, flags: [], parseMs: 0 };
+  redirect(location: string, from: Redirected): ParsedPage {
+    const target = this.#judge.target(location.trim(), from.url);
+    const links = target === null ? [] : [redirectLink(target, from)];
+    const worthy = this.#input.settings.maxDepth === null ? [] : links.filter(({ reason }) => reason === null);
+    return { items: [], links, linkedFps: worthy.map(({ fp }) => fp), dropped: {}, fills: {}, flags: [], parseMs: 0 };
   }
 
   #links(pages: CompiledPage[], document: Document, { url, depth }: PageInput, base: string): PageLinks {

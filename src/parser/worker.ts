@@ -8,6 +8,7 @@ import { decodeHtml } from './charset.ts';
 import { checkSpider } from './check.ts';
 import { isHtml } from './content.ts';
 import type { Document } from './dom.ts';
+import { boundExtras } from './extras.ts';
 import { TargetCache } from './links.ts';
 import { Plan } from './plan.ts';
 import type { FailureReason, FromThread, JobMessage, PageJob, ThreadData, ToThread } from './protocol.ts';
@@ -51,6 +52,7 @@ function answer(message: JobMessage): FromThread {
     switch (message.kind) {
       case 'page': {
         const page = parse(message.job);
+        boundExtras(page);
         page.parseMs = ms();
         return { kind: 'page', page };
       }
@@ -84,7 +86,7 @@ function openPlan(input: ParsePlanInput): void {
 function parse(job: PageJob): ParsedPage {
   const { body, bodyBytes, contentType, url, depth, status, fetchedAt, redirectTo } = job;
   const plan = planOf(job.crawlId);
-  if (redirectTo !== undefined) return plan.redirect(redirectTo, url);
+  if (redirectTo !== undefined) return plan.redirect(redirectTo, job);
   if (!isHtml(body, bodyBytes, contentType))
     throw new Refusal('content_type', contentType ?? 'no Content-Type, and not HTML');
   return plan.run({ html: decodeHtml(body, bodyBytes, contentType), url, depth, status, fetchedAt });

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isTransient, type Sql } from '../db/client.ts';
 import { hostIds } from '../db/hosts.ts';
+import { extraSize } from '../model/extra.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { type CommitResult, commitOutcomes } from './commit.ts';
 
@@ -173,6 +174,6 @@ function sizeOf(outcome: Outcome): number {
   if (outcome.page === null) return 500;
   let bytes = 500;
   for (const item of outcome.page.items) bytes += item.size + 100;
-  for (const link of outcome.page.links) bytes += link.url.length + 200;
+  for (const link of outcome.page.links) bytes += link.url.length + 200 + extraSize(link.extra);
   return bytes + outcome.page.linkedFps.length * 40;
 }

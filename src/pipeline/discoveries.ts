@@ -11,6 +11,7 @@ import {
 } from '../db/discoveries.ts';
 import type { QueueDeltas } from '../db/host_queues.ts';
 import type { CountDeltas, LockedCrawl } from '../db/outcomes.ts';
+import { extraText, MAX_EXTRA } from '../model/extra.ts';
 import type { Link, Outcome } from '../model/outcome.ts';
 import { rankOf } from '../model/rank.ts';
 import { STATE } from '../model/request.ts';
@@ -48,7 +49,7 @@ export function collectDiscoveries(
     const at = Math.min(MAX_DEPTH, hop ? depth : depth + 1);
     for (const link of outcome.page?.links ?? []) {
       const key = outcome.crawlId + link.fp;
-      const reason = judge(link, at, crawl.maxDepth);
+      const { reason, detail, extra } = judge(link, at, crawl.maxDepth);
       const known = found.get(key);
       if (known !== undefined && (known.reason === null || reason !== null) && known.depth <= at) continue;
       const delta = tally.crawls.get(crawl.id)!;
@@ -65,7 +66,8 @@ export function collectDiscoveries(
         redirects: hop ? outcome.redirects + 1 : 0,
         url: link.url,
         reason,
-        detail: reason === null ? null : link.detail,
+        detail,
+        extra,
       });
     }
   }
@@ -77,11 +79,18 @@ export function collectDiscoveries(
 
 /**
  * The parser judged the link by the depth at which the page was claimed; if the page has come nearer since, a link that
- * was too deep for the crawl may not be so any more. (A rule's own `maxDepth` names itself in `detail`.)
+ * was too deep for the crawl may not be so any more. (A rule's own `maxDepth` names itself in `detail`.) A skipped link
+ * keeps its extra: it may yet be queued, by a page that comes nearer.
  */
-function judge(link: Link, depth: number, maxDepth: number | null): Link['reason'] {
+function judge(link: Link, depth: number, maxDepth: number | null): Pick<Discovery, 'reason' | 'detail' | 'extra'> {
+  const extra = extraText(link.extra);
+  if (extra !== null && extra.length > MAX_EXTRA) {
+    const detail = `method, headers, body and passed values take ${extra.length} characters; at most ${MAX_EXTRA} are kept`;
+    return { reason: 'request_too_large', detail, extra: null };
+  }
   const tooDeepForCrawl = link.reason === 'depth' && link.detail?.startsWith('maxDepth ') === true;
-  return tooDeepForCrawl && maxDepth !== null && depth <= maxDepth ? null : link.reason;
+  const isNear = tooDeepForCrawl && maxDepth !== null && depth <= maxDepth;
+  return isNear ? { reason: null, detail: null, extra } : { reason: link.reason, detail: link.detail, extra };
 }
 
 /** Stores the discoveries and what they change in older rows. @returns the fingerprints that were new, by crawl id + fp */
@@ -95,7 +104,7 @@ export async function storeDiscoveries(
   const nearer = queueable.map((d) => crawls.get(d.crawlId)!.maxDepth !== null);
   // Sent in this order on one connection: `reconsider` must not see the rows of this insert.
   const [changed, inserted] = await Promise.all([
-    reconsider(tx, queueable, nearer),
+    reconsider(tx, queueable, nearer, 'bring'),
     insertDiscoveries(tx, discoveries),
   ]);
   const isNew = countInserted(discoveries, inserted, tally);
@@ -138,13 +147,14 @@ async function comeNearer(
     const behind = (await fartherLinks(tx, pages)).map((row) => {
       const crawl = crawls.get(row.crawlId)!;
       const rank = rankOf(crawl.order, row.priority, row.depth, row.seq);
-      return { ...row, rank, hostId: null, reason: null, detail: null };
+      return { ...row, rank, hostId: null, reason: null, detail: null, extra: null };
     });
     const reachable = behind.filter((row) => row.depth <= (crawls.get(row.crawlId)!.maxDepth ?? Infinity));
     changed = await reconsider(
       tx,
       reachable,
       reachable.map(() => true),
+      'keep',
     );
   }
 }

@@ -10,6 +10,7 @@ const REASON_SENTENCES: Record<Reason, string> = {
   scheme: 'its scheme is neither http nor https',
   url_too_long: 'it is longer than maxUrlLength',
   bad_url: 'it is not a valid URL',
+  request_too_large: 'its headers, body and passed values are too large to be kept',
   egress: 'the egress guard does not let its address through',
   redirected: 'it redirects; the target is a request of its own',
   redirect_duplicate: 'it redirects to a URL that the crawl had already',

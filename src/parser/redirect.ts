@@ -1,0 +1,45 @@
+import { requestFp } from '../model/extra.ts';
+import type { Link } from '../model/outcome.ts';
+import type { RequestExtra } from '../model/request.ts';
+import { linkOf, type Target } from './links.ts';
+
+/** What a redirect came from. */
+export interface Redirected {
+  /** Canonical URL. */
+  url: string;
+  status: number;
+  extra: RequestExtra | null;
+}
+
+/** A redirect's target as a link that goes on with the request. A sitemap's is held to the scope's hosts alone. */
+export function redirectLink(target: Target, from: Redirected): Link {
+  const link = linkOf(from.extra?.kind !== undefined && target.reason === 'denied' ? allowed(target) : target);
+  const extra = redirectedExtra(from, target.url);
+  return extra === null ? link : { ...link, fp: requestFp(target.url, extra), extra };
+}
+
+function allowed(target: Target): Target {
+  return { ...target, reason: null, detail: null };
+}
+
+/**
+ * What is sent to the target, as the Fetch standard has it: 301 and 302 turn POST into GET, 303 turns everything but GET and
+ * HEAD into GET, and a request that turns loses its body. Another origin gets no headers but the kept body's type: they may
+ * be secrets. Kind, page and passed values go on.
+ */
+function redirectedExtra({ url, status, extra }: Redirected, target: string): RequestExtra | null {
+  if (extra === null) return null;
+  const { method = 'GET', headers = {}, body, ...rest } = extra;
+  const turns = status === 303 ? method !== 'GET' && method !== 'HEAD' : status <= 302 && method === 'POST';
+  const isSameOrigin = URL.parse(url)?.origin === URL.parse(target)?.origin;
+  const kept = Object.entries(headers).filter(([name]) =>
+    isSameOrigin ? !(turns && name.startsWith('content-')) : !turns && body !== undefined && name === 'content-type',
+  );
+  const sent: RequestExtra = {
+    ...(turns || method === 'GET' ? {} : { method }),
+    ...(kept.length === 0 ? {} : { headers: Object.fromEntries(kept) }),
+    ...(turns || body === undefined ? {} : { body }),
+    ...rest,
+  };
+  return Object.keys(sent).length === 0 ? null : sent;
+}
