@@ -47,6 +47,18 @@ export const SETTINGS_TABLE = {
     cidrs,
     'CIDRs that may be fetched besides public addresses',
   ),
+  enrichEgressAllow: setting<readonly string[]>(
+    'ENRICH_EGRESS_ALLOW',
+    [],
+    cidrs,
+    'CIDRs that enrich steps may call besides public addresses',
+  ),
+  connections: setting<ReadonlyMap<string, string>>(
+    'CONNECTIONS',
+    new Map(),
+    connections,
+    'name=postgres://…, comma-separated: databases that lookups may read',
+  ),
   parserThreads: setting('PARSER_THREADS', Math.max(2, availableParallelism()), integer(1, 64), 'parser threads'),
   parserMemoryMb: setting(
     'PARSER_MEMORY_MB',
@@ -109,6 +121,23 @@ function apiKeys(value: string, variable: string): ApiKey[] {
     const known = scopes.map((scope) => oneOf('read', 'write')(scope, `${variable}, scope of ${name}`));
     return { name, secret, scopes: known.length > 0 ? known : (['read', 'write'] as const) };
   });
+}
+
+/** Never quotes a value: it holds passwords. */
+function connections(value: string, variable: string): Map<string, string> {
+  const known = new Map<string, string>();
+  for (const [i, entry] of value.split(',').entries()) {
+    const [, name, url] = /^\s*([A-Za-z_][\w-]{0,99})=(\S+)\s*$/.exec(entry) ?? [];
+    if (name === undefined || url === undefined)
+      throw new StartupError(
+        `${variable}: entry ${i + 1} is not name=postgres://user:password@host:port/database (a comma in it is %2C)`,
+      );
+    if (!/^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''))
+      throw new StartupError(`${variable}: ${name} is not a postgres:// URL; only PostgreSQL can be looked up`);
+    if (known.has(name)) throw new StartupError(`${variable}: ${name} is there twice`);
+    known.set(name, url);
+  }
+  return known;
 }
 
 /** True for names and literals that only this machine can reach. */

@@ -5,6 +5,7 @@ import { buildApp } from './app.ts';
 import { type Config, readConfig } from './config.ts';
 import { openPool, type Sql } from './db/client.ts';
 import { EmbeddedServerError, startEmbedded } from './db/embedded.ts';
+import { Lookups } from './db/lookups.ts';
 import { MigrationError, migrate } from './db/migrate.ts';
 import { Downloader } from './downloader/downloader.ts';
 import { EgressGuard } from './downloader/egress.ts';
@@ -177,6 +178,8 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   closers.stopping.throwIfAborted();
   const { parser, downloader, engine, wakeups } = await startEngine(config, engineSql, closers, log);
   closers.stopping.throwIfAborted();
+  const lookups = new Lookups(config.connections);
+  closers.add('the lookups', () => lookups.close());
   const metrics = new Metrics({ engine, downloader, parser, streams: () => wakeups.size });
   closers.add('the metrics', () => metrics.stop());
   const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, wakeups, engine));
@@ -187,7 +190,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     config,
     log,
     wakeups,
-    checkSpider: (spider) => parser.check(spider),
+    checkSpider: async (spider) => (await Promise.all([parser.check(spider), lookups.check(spider)])).flat(),
     onCrawlChanged: (id) => {
       engine.wake();
       wakeups.publish([id]);

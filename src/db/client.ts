@@ -49,6 +49,24 @@ export function openPool(url: string, max: number, name: string, statementTimeou
   });
 }
 
+/**
+ * Opens a pool on a database that is not ours: nothing is prepared, since a pooler may stand before it, and connections
+ * that are not used are closed.
+ */
+export function openGuestPool(url: string, max: number, name: string): Sql {
+  return postgres(url, {
+    max,
+    types: { ...TYPES, ...ARRAYS },
+    fetch_types: false,
+    prepare: false,
+    onnotice: () => {},
+    connect_timeout: 5,
+    idle_timeout: 60,
+    backoff: (retries) => Math.min(2, 0.1 * 2 ** retries),
+    connection: { application_name: name, idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS },
+  });
+}
+
 /** The connection is gone, or goes: a socket's error, the driver's own, or a FATAL of the server. */
 function isLostConnection(error: unknown): boolean {
   const { code, severity } = error as { code?: string; severity?: string };

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readConfig } from '../dist/config.js';
+
+test('connections are read by name', () => {
+  const { connections } = readConfig({ CONNECTIONS: 'shop=postgres://a:b%2Cc@h/d, stock-2=postgresql://h/e' });
+  assert.deepEqual(
+    [...connections],
+    [
+      ['shop', 'postgres://a:b%2Cc@h/d'],
+      ['stock-2', 'postgresql://h/e'],
+    ],
+  );
+  assert.equal(readConfig({}).connections.size, 0);
+});
+
+for (const [text, message] of [
+  ['postgres://u:secret@h/d', /entry 1 is not name=postgres/],
+  ['a=postgres://u:secret@h/d,', /entry 2 is not/],
+  ['a=postgres://u:sec,ret@h/d', /a is not a postgres/],
+  ['a=mysql://u:secret@h/d', /a is not a postgres:\/\/ URL; only PostgreSQL/],
+  ['a=postgres://h/d,a=postgres://h/e', /a is there twice/],
+  ['2a=postgres://h/d', /entry 1/],
+] as const)
+  test(`CONNECTIONS is refused without telling a password: ${message}`, () =>
+    assert.throws(
+      () => readConfig({ CONNECTIONS: text }),
+      (error: Error) => message.test(error.message) && !/secret|sec,ret/.test(error.message),
+    ));
+
+test('the calls of steps have an egress policy of their own', () => {
+  assert.deepEqual(readConfig({ ENRICH_EGRESS_ALLOW: '10.0.0.0/8' }).enrichEgressAllow, ['10.0.0.0/8']);
+  assert.throws(() => readConfig({ ENRICH_EGRESS_ALLOW: 'localhost' }), /ENRICH_EGRESS_ALLOW has "localhost"/);
+});
