@@ -48,3 +48,8 @@ create table crawl_logs (
   message  text not null,
   primary key (crawl_id, n)
 );
+
+-- A node whose scripts call an origin that another node holds waits for the lease, and says so: a holder that has no pages
+-- of it hands it on.
+alter table hosts add column wanted_by uuid, add column wanted_until timestamptz;
+create index hosts_wanted on hosts (node_id) where wanted_by is not null;

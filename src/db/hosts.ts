@@ -31,11 +31,52 @@ export async function acquireHosts(sql: Db, nodeId: string, limit: number): Prom
           select q.host_id from host_queues q join crawls c on c.id = q.crawl_id
           where (q.queued > 0 or q.in_progress > 0) and (c.state in ('queued', 'running') or q.in_progress > 0))
         and not exists (select from nodes n where n.id = h.node_id and n.alive_until > now())
+        and (h.wanted_by is null or h.wanted_by = ${nodeId} or h.wanted_until < now())
       order by h.id limit ${limit} for update of h skip locked
     )
     update hosts h set node_id = ${nodeId}, fence = h.fence + 1 from free where h.id = free.id
     returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel",
               (extract(epoch from h.next_at - now()) * 1000)::float8 as "waitMs"`;
+}
+
+/** A mark that a host is wanted counts for so long; whoever still waits renews it. */
+const WANTED_MS = 2000;
+
+/**
+ * Takes the leases of these origins that have no living holder and are wanted by no other node; makes origins that are not
+ * known. The others are marked as wanted by this node, where no other node has marked them first.
+ */
+export async function acquireOrigins(sql: Db, nodeId: string, origins: readonly string[]): Promise<LeasedHost[]> {
+  const sorted = [...new Set(origins)].sort();
+  await hostIds(sql, sorted);
+  const leased = await sql<LeasedHost[]>`
+    with free as materialized (
+      select h.id from hosts h
+      where h.origin = any (${sorted}::text[])
+        and not exists (select from nodes n where n.id = h.node_id and n.alive_until > now())
+        and (h.wanted_by is null or h.wanted_by = ${nodeId} or h.wanted_until < now())
+      order by h.id for update of h skip locked
+    )
+    update hosts h set node_id = ${nodeId}, fence = h.fence + 1, wanted_by = null, wanted_until = null
+    from free where h.id = free.id
+    returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel",
+              (extract(epoch from h.next_at - now()) * 1000)::float8 as "waitMs"`;
+  if (leased.length === sorted.length) return leased;
+  await sql`
+    update hosts set wanted_by = ${nodeId}, wanted_until = now() + ${WANTED_MS} * interval '1 ms'
+    where id in (
+      select id from hosts
+      where origin = any (${sorted}::text[]) and node_id <> ${nodeId}
+        and (wanted_by is null or wanted_by = ${nodeId} or wanted_until < now())
+      order by id for update skip locked)`;
+  return leased;
+}
+
+/** Hosts of this node that another node waits for. */
+export async function wantedHosts(sql: Db, nodeId: string): Promise<Set<number>> {
+  const rows = await sql<{ id: number }[]>`
+    select id from hosts where node_id = ${nodeId} and wanted_by <> ${nodeId} and wanted_until > now()`;
+  return new Set(rows.map((row) => row.id));
 }
 
 /** The leases that the database says this node holds. */

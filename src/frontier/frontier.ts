@@ -2,10 +2,11 @@ import { type ClaimResult, type ClaimWant, claim, handBack, recoverHosts } from 
 import type { Sql } from '../db/client.ts';
 import { crawlStates } from '../db/crawl_runs.ts';
 import { activeQueues, nextDelayed } from '../db/host_queues.ts';
-import type { ReleasedHost } from '../db/hosts.ts';
+import type { LeasedHost, ReleasedHost } from '../db/hosts.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { CrawlRuns } from './crawl_run.ts';
 import type { Leases } from './leases.ts';
+import { hasPages, isLentOnly, Loans } from './loans.ts';
 import { delayOf, type HostQueue, type HostSlot, Scheduler } from './scheduler.ts';
 
 const MAX_WANTS = 128;
@@ -23,6 +24,10 @@ export interface FrontierOptions {
   runs: CrawlRuns;
   /** Claimed requests of one host queue; whoever gets them calls `push` with those that may be fetched. */
   onClaimed: (queue: HostQueue, requests: ClaimedRequest[]) => void;
+  /** Calls want a lease that this node does not hold: `lend` is due. */
+  onWanted: () => void;
+  /** A call waits for its turn: `scheduler.next` is due. */
+  onCall: () => void;
 }
 
 /**
@@ -31,6 +36,7 @@ export interface FrontierOptions {
  */
 export class Frontier {
   readonly scheduler = new Scheduler();
+  readonly loans: Loans;
   readonly #options: FrontierOptions;
   /** Host queues that may have more to claim. */
   readonly #hungry = new Set<HostQueue>();
@@ -45,6 +51,8 @@ export class Frontier {
 
   constructor(options: FrontierOptions) {
     this.#options = options;
+    const { leases, onWanted, onCall } = options;
+    this.loans = new Loans({ leases, scheduler: this.scheduler, wake: onWanted, onCall });
   }
 
   /** Finds work: takes free leases, and sees which host queues of the held ones have something queued. */
@@ -68,16 +76,28 @@ export class Frontier {
   }
 
   async #takeLeases(): Promise<void> {
-    const { sql, leases } = this.#options;
+    const { leases } = this.#options;
     // Else it would take its own hosts from itself, and refuse what it has in flight there.
     if (!leases.valid) return;
+    const held = this.scheduler.hosts.values().filter((host) => !isLentOnly(host));
+    await this.#add(() => leases.acquire(held.toArray().length));
+  }
+
+  /** Takes the leases that calls wait for, as far as they are free. */
+  async lend(now: number): Promise<void> {
+    if (this.loans.askAt > now) return;
+    for (const host of await this.#add(() => this.loans.ask(now))) this.loans.grant(host);
+  }
+
+  async #add(acquire: () => Promise<LeasedHost[]>): Promise<HostSlot[]> {
+    const { sql, leases } = this.#options;
     const wasUnsure = this.#unsure;
     this.#unsure = false;
     try {
       if (wasUnsure) await leases.releaseAllBut(this.scheduler.hosts.keys());
-      const taken = await leases.acquire(this.scheduler.hosts.size);
+      const taken = await acquire();
       if (taken.length > 0) await recoverHosts(sql, leases.nodeId, taken, true);
-      for (const lease of taken) this.scheduler.addHost(lease, Date.now() + Math.max(0, lease.waitMs));
+      return taken.map((lease) => this.scheduler.addHost(lease, Date.now() + Math.max(0, lease.waitMs)));
     } catch (error) {
       this.#unsure = true;
       throw error;
@@ -187,10 +207,10 @@ export class Frontier {
     this.loseHosts([...this.scheduler.hosts.values()].filter((h) => held.get(h.id) !== h.fence).map((h) => h.id));
   }
 
-  /** Gives back leases without work, and those above the fair share once they are drained. */
+  /** Gives back leases without work, and those above the fair share or wanted elsewhere once they are drained. */
   async rebalance(now: number): Promise<void> {
     const hosts = [...this.scheduler.hosts.values()];
-    const busy = hosts.filter((host) => !isIdle(host));
+    const busy = hosts.filter(hasPages);
     const surplus = busy.filter((h) => !h.draining).length - this.#options.leases.fairShare;
     if (surplus > 0)
       for (const host of busy
@@ -198,7 +218,11 @@ export class Frontier {
         .sort((a, b) => a.inFlight - b.inFlight)
         .slice(0, surplus))
         this.#drain(host);
-    for (const host of hosts) if (!isIdle(host)) host.idleSince = now;
+    for (const host of await this.loans.overdue(now)) this.#drain(host);
+    for (const host of hosts) {
+      if (!isIdle(host)) host.idleSince = now;
+      if (host.draining && host.outstanding === 0) this.scheduler.turnAway(host);
+    }
     await this.#release(
       hosts.filter((host) => isIdle(host) && (host.draining || now - host.idleSince > IDLE_MS)),
       now,
@@ -349,10 +373,7 @@ export class Frontier {
 }
 
 function isIdle(host: HostSlot): boolean {
-  if (host.outstanding > 0 || host.inFlight > 0) return false;
-  for (const queue of host.queues.values())
-    if (queue.rows.length > 0 || queue.more || queue.retryAt !== Infinity) return false;
-  return true;
+  return host.inFlight === 0 && !hasPages(host) && (host.draining || host.borrowed === 0);
 }
 
 /** How many requests of a host queue this node keeps claimed: about two seconds' worth where a delay decides. */

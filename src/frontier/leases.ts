@@ -3,12 +3,14 @@ import { hostname } from 'node:os';
 import type { Sql } from '../db/client.ts';
 import {
   acquireHosts,
+  acquireOrigins,
   countActiveHosts,
   heldHosts,
   type LeasedHost,
   type ReleasedHost,
   releaseHosts,
   releaseOthers,
+  wantedHosts,
 } from '../db/hosts.ts';
 import {
   buryNodes,
@@ -86,6 +88,16 @@ export class Leases {
     this.#fairShare = workers <= 1 ? MAX_HOSTS : Math.ceil((await countActiveHosts(this.#sql)) / workers);
     const room = Math.min(1000, Math.min(MAX_HOSTS, this.#fairShare) - held);
     return room > 0 ? acquireHosts(this.#sql, this.nodeId, room) : [];
+  }
+
+  /** Takes leases of these origins, known or not, as far as nobody holds them; those that are held are marked as wanted. */
+  acquireOrigins(origins: readonly string[]): Promise<LeasedHost[]> {
+    return acquireOrigins(this.#sql, this.nodeId, origins);
+  }
+
+  /** Ids of the hosts of this node that another node waits for. */
+  wantedByOthers(): Promise<Set<number>> {
+    return wantedHosts(this.#sql, this.nodeId);
   }
 
   async release(hosts: readonly ReleasedHost[]): Promise<void> {

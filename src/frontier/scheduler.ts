@@ -1,5 +1,6 @@
 import { extraSize } from '../model/extra.ts';
 import type { ClaimedRequest } from '../model/request.ts';
+import type { Settings } from '../model/settings.ts';
 import { type CrawlRun, hasRoom } from './crawl_run.ts';
 import { TimeHeap } from './time_heap.ts';
 
@@ -9,6 +10,9 @@ export interface HostSlot {
   readonly origin: string;
   readonly fence: number;
   readonly queues: Map<string, HostQueue>;
+  /** Calls that wait for this host or are in flight there, by caller. */
+  readonly calls: Map<string, CallQueue>;
+  /** Pages and calls. */
   inFlight: number;
   /** Requests claimed and not yet committed, in flight or not. */
   outstanding: number;
@@ -25,8 +29,12 @@ export interface HostSlot {
   /** The answer to a claim was lost: recover before the next claim. */
   suspect: boolean;
   idleSince: number;
+  /** When this node got the lease. */
+  readonly since: number;
+  /** Calls that rely on the lease, waiting or in flight: it is not given back for idleness. */
+  borrowed: number;
   /** Has queues that wait for it to open. */
-  readonly parked: HostQueue[];
+  readonly parked: AnyQueue[];
   /** Is in the heap of waiting hosts. */
   waiting: boolean;
 }
@@ -42,12 +50,36 @@ export interface HostQueue {
   claiming: boolean;
   /** When a delayed request is due; Infinity: none known. */
   retryAt: number;
-  place: 'nowhere' | 'ready' | 'parked';
+  place: Place;
 }
 
+type Place = 'nowhere' | 'ready' | 'parked';
+
+/** Whoever makes calls: a crawl by its scripts, or a preview. How many it makes at once it bounds itself. */
+export interface Caller {
+  /** No crawl's id. */
+  readonly id: string;
+  readonly settings: Pick<Settings, 'concurrencyPerHost' | 'delayMs' | 'randomizeDelay'>;
+}
+
+/** The calls of one caller to one host: fetches that are in no ledger. */
+export interface CallQueue {
+  readonly caller: Caller;
+  readonly host: HostSlot;
+  /** Each is told once: true, it may be sent now and `callEnded` is due; false, the host is being handed on. */
+  readonly rows: ((begun: boolean) => void)[];
+  inFlight: number;
+  place: Place;
+}
+
+type AnyQueue = HostQueue | CallQueue;
+
+/** The ready queues of one crawl, or of one caller. */
 interface Lane {
-  run: CrawlRun;
-  ready: HostQueue[];
+  readonly id: string;
+  readonly isOfCalls: boolean;
+  readonly hasRoom: () => boolean;
+  readonly ready: AnyQueue[];
   inRing: boolean;
 }
 
@@ -60,10 +92,15 @@ interface Lane {
  * entry in a heap by time and holds nothing else (invariant 6). A crawl without room is not in the ring. Each step is
  * O(1) but the heap's O(log hosts).
  *
- * A host's limits are the strictest among the crawls that have work on it: smallest concurrency, longest delay.
+ * Calls (what a script fetches while its page waits) have queues and lanes of their own beside those of the pages, so the
+ * two take turns at a host, and neither starves: a page that waits for a call gets it however long the host's queue is.
+ * A call does not count in its crawl's concurrency, whose slots the waiting pages do not hold either: no deadlock.
+ *
+ * A host's limits are the strictest among the crawls and callers that have work on it: smallest concurrency, longest delay.
  */
 export class Scheduler {
   readonly hosts = new Map<number, HostSlot>();
+  readonly #byOrigin = new Map<string, HostSlot>();
   readonly #lanes = new Map<string, Lane>();
   #ring: Lane[] = [];
   readonly #waiting = new TimeHeap<HostSlot>();
@@ -77,6 +114,7 @@ export class Scheduler {
     const host: HostSlot = {
       ...lease,
       queues: new Map(),
+      calls: new Map(),
       inFlight: 0,
       outstanding: 0,
       nextAt,
@@ -85,16 +123,26 @@ export class Scheduler {
       draining: false,
       suspect: false,
       idleSince: 0,
+      since: Date.now(),
+      borrowed: 0,
       parked: [],
       waiting: false,
     };
     this.hosts.set(host.id, host);
+    this.#byOrigin.set(host.origin, host);
     return host;
   }
 
-  /** Forgets a host. @returns its requests that were not begun */
+  /** The host of an origin, where this node holds its lease. */
+  hostOf(origin: string): HostSlot | undefined {
+    return this.#byOrigin.get(origin);
+  }
+
+  /** Forgets a host; the calls that wait there are told. @returns its requests that were not begun */
   removeHost(host: HostSlot): ClaimedRequest[] {
     this.hosts.delete(host.id);
+    if (this.#byOrigin.get(host.origin) === host) this.#byOrigin.delete(host.origin);
+    this.turnAway(host);
     return [...host.queues.values()].flatMap((queue) => this.removeQueue(queue));
   }
 
@@ -133,7 +181,10 @@ export class Scheduler {
     if (queue.place === 'nowhere' && queue.rows.length > 0) this.#makeReady(queue);
   }
 
-  /** The next request whose host may be fetched now; it counts as in flight until `ended`. Null: none. */
+  /**
+   * The next request whose host may be fetched now; it counts as in flight until `ended`. Null: none. Calls whose turn comes
+   * meanwhile are begun by the way.
+   */
   next(now: number): { request: ClaimedRequest; queue: HostQueue } | null {
     while (this.#waiting.nextAt <= now) {
       const host = this.#waiting.pop()!;
@@ -144,12 +195,20 @@ export class Scheduler {
       const lane = this.#ring.shift();
       if (lane === undefined) return null;
       lane.inRing = false;
-      if (!hasRoom(lane.run)) continue;
+      if (!lane.hasRoom()) continue;
       const queue = this.#firstOpen(lane, now);
-      if (queue === null) continue;
-      const request = this.#begin(queue, now);
+      if (queue === null) {
+        this.#retire(lane);
+        continue;
+      }
+      if ('run' in queue) {
+        const request = this.#begin(queue, now);
+        this.#enter(lane);
+        return { request, queue };
+      }
+      this.#beginCall(queue, now);
       this.#enter(lane);
-      return { request, queue };
+      this.#retire(lane);
     }
   }
 
@@ -161,6 +220,44 @@ export class Scheduler {
     this.inFlight--;
     this.#reopen(host, now);
     this.freed(run);
+  }
+
+  /** A call waits for its turn at this host. @returns takes it back where it was not begun */
+  call(host: HostSlot, caller: Caller, row: CallQueue['rows'][number]): () => void {
+    let queue = host.calls.get(caller.id);
+    if (queue === undefined) {
+      queue = { caller, host, rows: [], inFlight: 0, place: 'nowhere' };
+      host.calls.set(caller.id, queue);
+    }
+    queue.rows.push(row);
+    if (queue.place === 'nowhere') this.#makeReady(queue);
+    const joined = queue;
+    return () => {
+      const at = joined.rows.indexOf(row);
+      if (at >= 0) joined.rows.splice(at, 1);
+      leaveIfEmpty(joined);
+    };
+  }
+
+  /** A call that was begun is over. */
+  callEnded(host: HostSlot, caller: Caller, now: number): void {
+    const queue = host.calls.get(caller.id);
+    if (queue !== undefined) {
+      queue.inFlight--;
+      leaveIfEmpty(queue);
+    }
+    host.inFlight--;
+    this.inFlight--;
+    this.#reopen(host, now);
+  }
+
+  /** Tells the calls that wait at a host that it is being handed on. */
+  turnAway(host: HostSlot): void {
+    for (const queue of [...host.calls.values()]) {
+      const rows = queue.rows.splice(0);
+      leaveIfEmpty(queue);
+      for (const row of rows) row(false);
+    }
   }
 
   /** The crawl may have room again. */
@@ -188,23 +285,39 @@ export class Scheduler {
     const { host, run } = queue;
     const request = queue.rows.shift()!;
     this.#count([request], -1);
-    if (queue.rows.length > 0) {
-      queue.place = 'ready';
-      this.#lanes.get(run.id)!.ready.push(queue);
-    } else queue.place = 'nowhere';
-    host.inFlight++;
+    this.#stayReady(queue, run.id);
     run.inFlight++;
-    this.inFlight++;
-    const delay = delayOf(host);
-    if (delay > 0) this.block(host, now + delay);
+    this.#occupy(host, now);
     return request;
   }
 
-  #firstOpen(lane: Lane, now: number): HostQueue | null {
+  #beginCall(queue: CallQueue, now: number): void {
+    const begin = queue.rows.shift()!;
+    this.#stayReady(queue, queue.caller.id);
+    queue.inFlight++;
+    this.#occupy(queue.host, now);
+    begin(true);
+  }
+
+  #stayReady(queue: AnyQueue, laneId: string): void {
+    if (queue.rows.length > 0) {
+      queue.place = 'ready';
+      this.#lanes.get(laneId)!.ready.push(queue);
+    } else queue.place = 'nowhere';
+  }
+
+  #occupy(host: HostSlot, now: number): void {
+    host.inFlight++;
+    this.inFlight++;
+    const delay = delayOf(host);
+    if (delay > 0) this.block(host, now + delay);
+  }
+
+  #firstOpen(lane: Lane, now: number): AnyQueue | null {
     for (let queue = lane.ready.shift(); queue !== undefined; queue = lane.ready.shift()) {
       queue.place = 'nowhere';
       const { host } = queue;
-      if (queue.rows.length === 0 || host.draining || host.queues.get(queue.run.id) !== queue) continue;
+      if (queue.rows.length === 0 || !isThere(queue)) continue;
       if (host.inFlight < concurrencyOf(host) && host.nextAt <= now) return queue;
       queue.place = 'parked';
       host.parked.push(queue);
@@ -229,40 +342,63 @@ export class Scheduler {
     if (host.inFlight >= concurrencyOf(host)) return;
     for (const queue of host.parked.splice(0)) {
       queue.place = 'nowhere';
-      if (queue.rows.length > 0 && host.queues.get(queue.run.id) === queue) this.#makeReady(queue);
+      if (queue.rows.length > 0 && isThere(queue)) this.#makeReady(queue);
     }
   }
 
-  #makeReady(queue: HostQueue): void {
-    let lane = this.#lanes.get(queue.run.id);
+  #makeReady(queue: AnyQueue): void {
+    const id = 'run' in queue ? queue.run.id : queue.caller.id;
+    let lane = this.#lanes.get(id);
     if (lane === undefined) {
-      lane = { run: queue.run, ready: [], inRing: false };
-      this.#lanes.set(queue.run.id, lane);
+      const isOfCalls = 'caller' in queue;
+      lane = { id, isOfCalls, hasRoom: isOfCalls ? () => true : () => hasRoom(queue.run), ready: [], inRing: false };
+      this.#lanes.set(id, lane);
     }
     queue.place = 'ready';
     lane.ready.push(queue);
     this.#enter(lane);
   }
 
+  /** A caller's lane goes when nothing is ready in it: callers come and go, and nobody tells when. */
+  #retire(lane: Lane): void {
+    if (lane.isOfCalls && lane.ready.length === 0) this.#lanes.delete(lane.id);
+  }
+
   #enter(lane: Lane): void {
-    if (lane.inRing || lane.ready.length === 0 || this.#lanes.get(lane.run.id) !== lane) return;
+    if (lane.inRing || lane.ready.length === 0 || this.#lanes.get(lane.id) !== lane) return;
     lane.inRing = true;
     this.#ring.push(lane);
   }
 }
 
+/** Whether the queue may still be served: its crawl was not dropped, its host not lost, and pages' hosts not drained. */
+function isThere(queue: AnyQueue): boolean {
+  const { host } = queue;
+  if ('run' in queue) return !host.draining && host.queues.get(queue.run.id) === queue;
+  return host.calls.get(queue.caller.id) === queue;
+}
+
+function leaveIfEmpty(queue: CallQueue): void {
+  const { host, caller } = queue;
+  if (queue.rows.length === 0 && queue.inFlight === 0 && host.calls.get(caller.id) === queue)
+    host.calls.delete(caller.id);
+}
+
 function concurrencyOf(host: HostSlot): number {
   let least = Infinity;
   for (const { run } of host.queues.values()) least = Math.min(least, run.settings.concurrencyPerHost);
+  for (const { caller } of host.calls.values()) least = Math.min(least, caller.settings.concurrencyPerHost);
   return least;
 }
 
 /** Until the host's next fetch: the longest delay of its crawls, 0.5 to 1.5 of it where that crawl randomises. */
 export function delayOf(host: HostSlot): number {
   let longest = host.crawlDelayMs;
-  for (const { run } of host.queues.values()) {
-    const { delayMs, randomizeDelay } = run.settings;
-    if (delayMs > 0) longest = Math.max(longest, randomizeDelay ? delayMs * (0.5 + Math.random()) : delayMs);
-  }
+  for (const { run } of host.queues.values()) longest = Math.max(longest, oneDelay(run.settings));
+  for (const { caller } of host.calls.values()) longest = Math.max(longest, oneDelay(caller.settings));
   return longest;
+}
+
+function oneDelay({ delayMs, randomizeDelay }: Caller['settings']): number {
+  return delayMs > 0 && randomizeDelay ? delayMs * (0.5 + Math.random()) : delayMs;
 }
