@@ -30,8 +30,11 @@ import type { ClaimedRequest } from '../model/request.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { CommitResult } from '../pipeline/commit.ts';
 import { Committer } from '../pipeline/committer.ts';
+import { InlineFetcher } from './inline_fetch.ts';
 import { Loop } from './loop.ts';
 import { Pages } from './pages.ts';
+import { Sessions } from './sessions.ts';
+import { SiteRobots } from './site_robots.ts';
 
 const SURVEY_MS = 500;
 const BEAT_MS = 2500;
@@ -61,7 +64,10 @@ export class Engine {
   readonly #leases: Leases;
   readonly #runs: CrawlRuns;
   readonly #pages: Pages;
+  readonly #sessions = new Sessions();
   readonly frontier: Frontier;
+  /** For previews; calls of scripts go the same way. */
+  readonly fetcher: InlineFetcher;
   readonly committer: Committer;
   readonly #work: Loop;
   readonly #beat: Loop;
@@ -76,9 +82,12 @@ export class Engine {
     this.#options = options;
     const { sql, nodeId, role, parser, downloader, log } = options;
     this.#leases = new Leases(sql, nodeId, role);
+    const robots = new SiteRobots(downloader, parser);
     this.#pages = new Pages({
       downloader,
       parser,
+      robots,
+      sessions: this.#sessions,
       onOutcome: (outcome) => this.#outcome(outcome),
       onFetched: (queue) => this.frontier.scheduler.ended(queue, Date.now()),
       onParsed: (run) => this.frontier.scheduler.freed(run),
@@ -89,11 +98,11 @@ export class Engine {
       sql,
       (run) => {
         parser.openCrawl(parsePlanOf(run));
-        this.#pages.openCrawl(run);
+        this.#sessions.open(run);
       },
       (run) => {
         parser.closeCrawl(run.id);
-        this.#pages.closeCrawl(run.id);
+        this.#sessions.close(run.id);
       },
     );
     this.frontier = new Frontier({
@@ -101,7 +110,10 @@ export class Engine {
       leases: this.#leases,
       runs: this.#runs,
       onClaimed: (queue, requests) => void this.#admit(queue, requests),
+      onWanted: () => this.#work.wake(),
+      onCall: () => this.#pump(),
     });
+    this.fetcher = new InlineFetcher({ frontier: this.frontier, downloader, robots, onEnded: () => this.#pump() });
     this.committer = new Committer({
       sql,
       nodeId,
@@ -142,9 +154,8 @@ export class Engine {
     await this.#leases.beat();
     await this.#leases.buryDeadNeighbours();
     this.#beat.start();
-    if (this.#options.role === 'api') return;
     this.#work.start();
-    this.#janitor.start();
+    if (this.#options.role !== 'api') this.#janitor.start();
   }
 
   /** Something changed that the database knows and this node may not: a crawl started, resumed, was paused or changed. */
@@ -160,6 +171,7 @@ export class Engine {
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#timer);
+    this.fetcher.stop();
     const deadline = AbortSignal.timeout(graceMs);
     await Promise.all([this.#work.stop(), this.#janitor.stop()]);
     while (this.#underWay > 0 && !deadline.aborted) await sleep(10);
@@ -175,7 +187,7 @@ export class Engine {
 
   async #heartbeat(): Promise<boolean> {
     const kept = await this.#leases.beat();
-    if (!kept && this.#options.role !== 'api') await this.frontier.reconcile();
+    if (!kept) await this.frontier.reconcile();
     await this.#leases.buryDeadNeighbours();
     return false;
   }
@@ -192,14 +204,17 @@ export class Engine {
     return false;
   }
 
+  /** A node with `ROLE=api` takes no crawl's work, but lends leases to its previews. */
   async #step(): Promise<boolean> {
+    const works = this.#options.role !== 'api';
     const now = Date.now();
     if (now >= this.#surveyAt) {
       this.#surveyAt = now + SURVEY_MS;
       await this.frontier.rebalance(now);
-      await this.frontier.survey();
+      if (works) await this.frontier.survey();
     }
-    const more = await this.frontier.refill(Date.now());
+    await this.frontier.lend(now);
+    const more = works && (await this.frontier.refill(Date.now()));
     this.#pump();
     return more;
   }

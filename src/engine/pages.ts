@@ -1,24 +1,23 @@
 import { recycle } from '../downloader/body.ts';
-import { CookieJar } from '../downloader/cookies.ts';
 import type { Downloader } from '../downloader/downloader.ts';
-import { ROBOTS_MAX_BYTES, RobotsCache } from '../downloader/robots.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import { delayOf, type HostQueue } from '../frontier/scheduler.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
-import { USER_AGENT } from '../model/settings.ts';
 import { ParseFailure, type ParserPool, ParserStopped } from '../parser/pool.ts';
 import { baseHeaders, retryAfterMs } from './headers.ts';
 import { backOff, done, ended, outcomeOf, retryOrFail, statusFailure } from './outcomes.ts';
+import type { Session, Sessions } from './sessions.ts';
+import type { SiteRobots } from './site_robots.ts';
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
-const MAX_CRAWL_DELAY_MS = 60_000;
-const ROBOTS_TIMEOUT_MS = 15_000;
 
 export interface PagesOptions {
   downloader: Downloader;
   parser: ParserPool;
+  robots: SiteRobots;
+  sessions: Sessions;
   /** Takes every outcome. */
   onOutcome: (outcome: Outcome) => void;
   /** The download of a request is over; its host slot is free. */
@@ -30,40 +29,12 @@ export interface PagesOptions {
   log: { error: (detail: object, message: string) => void };
 }
 
-/** What is kept per crawl beside its settings. */
-interface Session {
-  headers: Record<string, string>;
-  jar: CookieJar | null;
-}
-
 /** The way of one request: robots, download, parse, outcome. Every path ends in exactly one outcome. */
 export class Pages {
   readonly #options: PagesOptions;
-  readonly #robots: RobotsCache;
-  readonly #sessions = new Map<string, Session>();
 
   constructor(options: PagesOptions) {
     this.#options = options;
-    this.#robots = new RobotsCache((url) =>
-      options.downloader.fetch({
-        url,
-        // One fetch serves every crawl, whatever their user agents; each is judged by its own name.
-        headers: { 'user-agent': USER_AGENT, accept: 'text/plain,*/*;q=0.5' },
-        timeoutMs: ROBOTS_TIMEOUT_MS,
-        maxBodyBytes: ROBOTS_MAX_BYTES,
-        verifyTls: true,
-        cutAtCap: true,
-      }),
-    );
-  }
-
-  openCrawl(run: CrawlRun): void {
-    const jar = this.#sessions.get(run.id)?.jar ?? (run.settings.cookies ? new CookieJar() : null);
-    this.#sessions.set(run.id, { headers: baseHeaders(run.settings), jar });
-  }
-
-  closeCrawl(crawlId: string): void {
-    this.#sessions.delete(crawlId);
   }
 
   /**
@@ -80,19 +51,11 @@ export class Pages {
 
   async #askRobots(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
     const { run, host } = queue;
-    try {
-      const verdict = await this.#robots.get(host.origin);
-      if (verdict.kind === 'allow') return requests;
-      if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict.reason, verdict.detail);
-      const urls = requests.map((request) => request.url);
-      const answer = await this.#options.parser.robots({ text: verdict.text, urls, userAgent: run.settings.userAgent });
-      host.crawlDelayMs = Math.min(MAX_CRAWL_DELAY_MS, (answer.crawlDelaySeconds ?? 0) * 1000);
-      if (host.crawlDelayMs > 0) this.#options.onBackOff(queue, delayOf(host));
-      return requests.filter((request, i) => answer.allowed[i] || this.#disallowed(request));
-    } catch (error) {
-      const detail = `robots.txt could not be read: ${messageOf(error)}`;
-      return this.#robotsUnreachable(run, requests, 'robots_unreachable', detail);
-    }
+    const urls = requests.map((request) => request.url);
+    const verdict = await this.#options.robots.judge(host, urls, run.settings.userAgent);
+    if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict.reason, verdict.detail);
+    if (verdict.hasDelay) this.#options.onBackOff(queue, delayOf(host));
+    return requests.filter((request, i) => verdict.allowed[i] || this.#disallowed(request));
   }
 
   /**
@@ -122,7 +85,7 @@ export class Pages {
   async #fetchAndParse(request: ClaimedRequest, queue: HostQueue, freeSlot: () => void): Promise<Outcome> {
     const { run } = queue;
     const { timeoutMs, maxBodyBytes, verifyTls } = run.settings;
-    const session = this.#sessions.get(run.id);
+    const session = this.#options.sessions.get(run.id);
     const headers = this.#headersFor(request, session, run);
     const startedAt = Date.now();
     const fetched = await this.#options.downloader.fetch({

@@ -85,7 +85,7 @@ export class Frontier {
 
   /** Takes the leases that calls wait for, as far as they are free. */
   async lend(now: number): Promise<void> {
-    if (this.loans.askAt > now) return;
+    if (this.loans.askAt > now && !this.#unsure) return;
     for (const host of await this.#add(() => this.loans.ask(now))) this.loans.grant(host);
   }
 

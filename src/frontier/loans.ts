@@ -134,13 +134,16 @@ export class Loans {
     }
   }
 
-  /** Hosts that serve calls alone and that another node waits for: to be drained. */
+  /** Hosts without pages that another node waits for: to be drained. */
   async overdue(now: number): Promise<HostSlot[]> {
     const { leases, scheduler } = this.#options;
-    const lent = [...scheduler.hosts.values()].filter((host) => isLentOnly(host) && now - host.since >= SLICE_MS);
-    if (lent.length === 0 || !leases.hasOthers) return [];
+    if (!leases.hasOthers) return [];
+    const mayGo = (host: HostSlot) =>
+      !host.draining && !hasPages(host) && (host.borrowed === 0 || now - host.since >= SLICE_MS);
+    const lent = [...scheduler.hosts.values()].filter(mayGo);
+    if (lent.length === 0) return [];
     const wanted = await leases.wantedByOthers();
-    return lent.filter((host) => wanted.has(host.id) && isLentOnly(host));
+    return lent.filter((host) => wanted.has(host.id) && mayGo(host));
   }
 
   #want(origin: string, wish: Wish): void {

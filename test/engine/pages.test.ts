@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Downloader } from '../../dist/downloader/downloader.js';
 import { Pages } from '../../dist/engine/pages.js';
+import { Sessions } from '../../dist/engine/sessions.js';
+import type { SiteRobots } from '../../dist/engine/site_robots.js';
 import type { HostQueue } from '../../dist/frontier/scheduler.js';
 import type { Outcome } from '../../dist/model/outcome.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
@@ -21,6 +23,8 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
   const pages = new Pages({
     downloader: { fetch } as unknown as Downloader,
     parser: {} as ParserPool,
+    robots: {} as SiteRobots,
+    sessions: new Sessions(),
     onOutcome,
     onFetched: () => freed++,
     onParsed: () => {},

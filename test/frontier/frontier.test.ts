@@ -29,6 +29,8 @@ test('37: what another node queues on a host that this node holds is claimed at 
       () => {},
     ),
     onClaimed: (_queue, requests) => claimed.push(...requests.map((request) => request.url)),
+    onWanted: () => {},
+    onCall: () => {},
   });
   const step = async () => {
     await frontier.survey();

@@ -160,3 +160,70 @@ test('the heap gives times in order', () => {
     times.toSorted((x, y) => x - y),
   );
 });
+
+test('calls and pages take turns at a host; calls go on while their crawl has no room for pages', () => {
+  const scheduler = new Scheduler();
+  const host = addHost(scheduler, 1);
+  const crawl = run('a', { concurrencyPerHost: 1 });
+  const queue = scheduler.queueOf(crawl, host);
+  const caller = { id: 'calls of a', settings: crawl.settings };
+  const order: string[] = [];
+  let call = false;
+  const next = () => {
+    call = false;
+    const page = scheduler.next(0);
+    if (page !== null) order.push('page');
+    if (page === null && !call) return false;
+    if (page === null) scheduler.callEnded(host, caller, 0);
+    else scheduler.ended(queue, 0);
+    return true;
+  };
+  const addCalls = (n: number) => {
+    for (let i = 0; i < n; i++)
+      scheduler.call(host, caller, () => {
+        call = true;
+        order.push('call');
+      });
+  };
+  scheduler.push(queue, requests(crawl, host, 3));
+  addCalls(3);
+  while (next());
+  assert.match(order.join(' '), /^(page call page call page call|call page call page call page)$/);
+  crawl.parsing = 32;
+  scheduler.push(queue, requests(crawl, host, 3));
+  addCalls(2);
+  order.length = 0;
+  while (next());
+  assert.deepEqual(order, ['call', 'call']);
+});
+
+test('a caller’s limits hold at the host while it has calls there, and no longer', () => {
+  const scheduler = new Scheduler();
+  const host = addHost(scheduler, 1);
+  const crawl = run('a', { concurrencyPerHost: 4 });
+  const queue = scheduler.queueOf(crawl, host);
+  const caller = { id: 'x', settings: { concurrencyPerHost: 1, delayMs: 100, randomizeDelay: false } };
+  const told: boolean[] = [];
+  scheduler.call(host, caller, (begun) => told.push(begun));
+  const takeBack = scheduler.call(host, caller, (begun) => told.push(begun));
+  scheduler.push(queue, requests(crawl, host, 4));
+  assert.equal(drain(scheduler, 0).length, 0);
+  assert.deepEqual([told, host.nextAt], [[true], 100]);
+  takeBack();
+  scheduler.callEnded(host, caller, 50);
+  assert.equal(drain(scheduler, 99).length, 0, 'the delay after the call still holds');
+  assert.equal(drain(scheduler, 100).length, 4);
+  assert.equal(host.calls.size, 0);
+});
+
+test('calls that wait at a host are told when it is handed on', () => {
+  const scheduler = new Scheduler();
+  const host = addHost(scheduler, 1);
+  scheduler.block(host, 1000);
+  const told: boolean[] = [];
+  scheduler.call(host, { id: 'x', settings: { ...DEFAULT_SETTINGS } }, (begun) => told.push(begun));
+  drain(scheduler, 0);
+  scheduler.removeHost(host);
+  assert.deepEqual(told, [false]);
+  assert.equal(drain(scheduler, 2000).length, 0);
+});

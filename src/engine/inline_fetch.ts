@@ -1,0 +1,141 @@
+import type { Downloader } from '../downloader/downloader.ts';
+import type { Frontier } from '../frontier/frontier.ts';
+import { delayOf, type HostSlot } from '../frontier/scheduler.ts';
+import { headerProblems } from '../model/headers.ts';
+import type { FetchedResponse } from '../model/response.ts';
+import { CallFailed, type FetchCall } from '../parser/script/calls.ts';
+import { retryAfterMs } from './headers.ts';
+import { backOff } from './outcomes.ts';
+import type { Session } from './sessions.ts';
+import type { SiteRobots } from './site_robots.ts';
+
+export interface InlineFetcherOptions {
+  frontier: Frontier;
+  downloader: Downloader;
+  robots: SiteRobots;
+  /** A slot is free, or a host is to be left alone for a while: `scheduler.next` is due. */
+  onEnded: () => void;
+}
+
+/**
+ * Fetches that are in no ledger: what scripts fetch while their page waits, and previews. All that holds for a crawl's pages
+ * holds for them: the host's lease (invariant 5), its delay, concurrency, Crawl-delay and back-off together with the pages,
+ * robots.txt, the crawl's cookies, the egress guard. A call that waits holds no slot (invariant 6).
+ */
+export class InlineFetcher {
+  readonly #options: InlineFetcherOptions;
+  readonly #stopping = new AbortController();
+
+  constructor(options: InlineFetcherOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Fetches one hop; redirects come back as responses.
+   *
+   * @param signal gives up, at any stage
+   * @throws CallFailed with a reason of the ledger's list, `host_busy`, `bad_header` or `aborted`
+   */
+  async fetch(session: Session, call: FetchCall, signal: AbortSignal): Promise<FetchedResponse> {
+    count(session, 'fetch');
+    try {
+      return await this.#fetch(session, call, AbortSignal.any([signal, this.#stopping.signal]));
+    } catch (error) {
+      count(session, 'fetch failed');
+      if (error instanceof CallFailed || !(signal.aborted || this.#stopping.signal.aborted)) throw error;
+      throw new CallFailed('aborted', 'the call was given up');
+    }
+  }
+
+  /** Ends what is waiting and what is under way. Nothing is fetched any more. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
+  async #fetch(session: Session, call: FetchCall, signal: AbortSignal): Promise<FetchedResponse> {
+    const [wrong] = headerProblems(call.headers, '');
+    if (wrong !== undefined) throw new CallFailed('bad_header', `${wrong.pointer.slice(1)}: ${wrong.message}`);
+    const { origin } = new URL(call.url);
+    const { loans } = this.#options.frontier;
+    const patience = session.settings.callbackTimeoutMs / 2;
+    for (;;) {
+      const host = await this.#hold(origin, patience, signal);
+      try {
+        if (session.settings.robots) await this.#askRobots(host, call.url, session);
+        if (await loans.turn(host, session.caller, signal)) return await this.#send(host, session, call, signal);
+      } finally {
+        loans.release(host, Date.now());
+      }
+    }
+  }
+
+  /** Another node may hold the host for as long as it crawls it: that is said before the callback's time is over. */
+  async #hold(origin: string, patienceMs: number, signal: AbortSignal): Promise<HostSlot> {
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(), patienceMs);
+    try {
+      return await this.#options.frontier.loans.hold(origin, AbortSignal.any([signal, patience.signal]));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw new CallFailed(
+        'host_busy',
+        `${origin} is crawled by another node, and only one node fetches from a host; it was not free within ${patienceMs} ms (half of callbackTimeoutMs)`,
+      );
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #askRobots(host: HostSlot, url: string, session: Session): Promise<void> {
+    const { robots, frontier } = this.#options;
+    const { userAgent } = session.settings;
+    const known = host.crawlDelayMs;
+    const verdict = await robots.judge(host, [url], userAgent);
+    if (verdict.kind === 'unreachable') throw new CallFailed(verdict.reason, verdict.detail);
+    // The fetch of robots.txt was one of the host's.
+    if (verdict.hasDelay && known === 0) frontier.scheduler.block(host, Date.now() + delayOf(host));
+    if (!verdict.allowed[0])
+      throw new CallFailed('robots', `robots.txt disallows ${url} to ${userAgent}; the setting \`robots\` is on`);
+  }
+
+  async #send(host: HostSlot, session: Session, call: FetchCall, signal: AbortSignal): Promise<FetchedResponse> {
+    const { scheduler } = this.#options.frontier;
+    const { timeoutMs, maxBodyBytes, verifyTls } = session.settings;
+    const startedAt = Date.now();
+    try {
+      const fetched = await this.#options.downloader.fetch(
+        {
+          url: call.url,
+          method: call.method,
+          headers: headersFor(session, call),
+          body: call.body ?? undefined,
+          timeoutMs,
+          maxBodyBytes,
+          verifyTls,
+        },
+        signal,
+      );
+      signal.throwIfAborted();
+      if (fetched.kind === 'failure') throw new CallFailed(fetched.reason, fetched.detail);
+      const now = Date.now();
+      const waitMs = backOff(host, fetched.status, startedAt, now, retryAfterMs(fetched.headers['retry-after'], now));
+      if (waitMs > 0) scheduler.block(host, now + waitMs);
+      session.jar?.store(call.url, fetched.headers['set-cookie']);
+      return fetched;
+    } finally {
+      scheduler.callEnded(host, session.caller, Date.now());
+      this.#options.onEnded();
+    }
+  }
+}
+
+function headersFor(session: Session, call: FetchCall): Record<string, string> {
+  const base = session.isInside(new URL(call.url).hostname) ? session.headers : session.plainHeaders;
+  const cookie = session.jar?.header(call.url);
+  return { ...base, ...(cookie === undefined ? {} : { cookie }), ...call.headers };
+}
+
+/** One more call of this kind, for the crawl's statistics. */
+function count(session: Session, kind: string): void {
+  session.calls[kind] = (session.calls[kind] ?? 0) + 1;
+}

@@ -1,0 +1,65 @@
+import { CookieJar } from '../downloader/cookies.ts';
+import type { CrawlRun } from '../frontier/crawl_run.ts';
+import type { Caller } from '../frontier/scheduler.ts';
+import type { Settings } from '../model/settings.ts';
+import { baseHeaders } from './headers.ts';
+
+/** What the fetches of one crawl, or of one preview, share on this node. */
+export interface Session {
+  readonly settings: Settings;
+  /** In whose name its calls wait at hosts. */
+  readonly caller: Caller;
+  /** Of a request inside the scope. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Of a call to another host: without the crawl's own headers, which may hold secrets of its sites. */
+  readonly plainHeaders: Readonly<Record<string, string>>;
+  /** Null: the crawl keeps no cookies. */
+  readonly jar: CookieJar | null;
+  /** Calls since the last outcome that told of them: `fetch`, `fetch failed`, `lookup`, `lookup failed`. */
+  calls: Record<string, number>;
+  isInside(hostname: string): boolean;
+}
+
+/** @param jar of the session that this one goes on for, where there is one */
+export function newSession(
+  crawl: Pick<CrawlRun, 'id' | 'settings' | 'scopeHosts' | 'definition'>,
+  former?: Session,
+): Session {
+  const { id, settings } = crawl;
+  const hosts = new Set(crawl.scopeHosts);
+  const subdomains = crawl.definition.scope?.subdomains ?? false;
+  return {
+    settings,
+    caller: { id: `calls of ${id}`, settings },
+    headers: baseHeaders(settings),
+    plainHeaders: baseHeaders({ ...settings, headers: {} }),
+    jar: former?.jar ?? (settings.cookies ? new CookieJar() : null),
+    calls: former?.calls ?? {},
+    isInside: (host) => hosts.has(host) || (subdomains && parentsOf(host).some((parent) => hosts.has(parent))),
+  };
+}
+
+function parentsOf(host: string): string[] {
+  const labels = host.split('.');
+  return labels.slice(1).map((_, i) => labels.slice(i + 1).join('.'));
+}
+
+/** The sessions of the crawls that this node works on. */
+export class Sessions {
+  readonly #byCrawl = new Map<string, Session>();
+
+  /** Also when its settings changed: the cookies stay. */
+  open(run: CrawlRun): Session {
+    const session = newSession(run, this.#byCrawl.get(run.id));
+    this.#byCrawl.set(run.id, session);
+    return session;
+  }
+
+  get(crawlId: string): Session | undefined {
+    return this.#byCrawl.get(crawlId);
+  }
+
+  close(crawlId: string): void {
+    this.#byCrawl.delete(crawlId);
+  }
+}
