@@ -7,7 +7,7 @@
  *  3 fenced                                      db/hosts.ts, fencedHosts; db/outcomes.ts, finishRequests
  *  4 gapless, commit-ordered offsets             pipeline/commit.ts, placeItems under lockForCommit
  *  5 one origin, one owner                       frontier/leases.ts; db/hosts.ts, acquireHosts
- *  6 a host that must wait holds nothing         frontier/scheduler.ts
+ *  6 a host that must wait holds nothing         frontier/host.ts
  *  7 nothing user-supplied on the event loop     parser/pool.ts, also for robots.txt and redirects' scope
  *  8 the ledger reconciles                       check constraint ledger_reconciles; db/crawl_counters.ts
  *  9 attempts are counted where no crash loses them   db/claims.ts, claim and recoverHosts
@@ -22,8 +22,8 @@ import { forgetDeadNodes } from '../db/nodes.ts';
 import type { Downloader } from '../downloader/downloader.ts';
 import { CrawlRuns, parsePlanOf } from '../frontier/crawl_run.ts';
 import { Frontier } from '../frontier/frontier.ts';
+import type { HostQueue } from '../frontier/host.ts';
 import { Leases } from '../frontier/leases.ts';
-import type { HostQueue } from '../frontier/scheduler.ts';
 import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest } from '../model/request.ts';

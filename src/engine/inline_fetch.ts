@@ -1,6 +1,6 @@
 import type { Downloader } from '../downloader/downloader.ts';
 import type { Frontier } from '../frontier/frontier.ts';
-import { delayOf, type HostSlot } from '../frontier/scheduler.ts';
+import { delayOf, type HostSlot } from '../frontier/host.ts';
 import { headerProblems } from '../model/headers.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { CallFailed, type FetchCall } from '../parser/script/calls.ts';

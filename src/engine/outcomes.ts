@@ -1,4 +1,4 @@
-import type { HostSlot } from '../frontier/scheduler.ts';
+import type { HostSlot } from '../frontier/host.ts';
 import type { Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchFailure, FetchResult } from '../model/response.ts';

@@ -1,7 +1,7 @@
 import { recycle } from '../downloader/body.ts';
 import type { Downloader } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
-import { delayOf, type HostQueue } from '../frontier/scheduler.ts';
+import { delayOf, type HostQueue } from '../frontier/host.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';

@@ -1,6 +1,6 @@
 import { CookieJar } from '../downloader/cookies.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
-import type { Caller } from '../frontier/scheduler.ts';
+import type { Caller } from '../frontier/host.ts';
 import type { Settings } from '../model/settings.ts';
 import { baseHeaders } from './headers.ts';
 

@@ -1,6 +1,6 @@
 import type { Downloader } from '../downloader/downloader.ts';
 import { ROBOTS_MAX_BYTES, RobotsCache } from '../downloader/robots.ts';
-import type { HostSlot } from '../frontier/scheduler.ts';
+import type { HostSlot } from '../frontier/host.ts';
 import type { Reason } from '../model/request.ts';
 import { USER_AGENT } from '../model/settings.ts';
 import type { ParserPool } from '../parser/pool.ts';

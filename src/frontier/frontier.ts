@@ -5,9 +5,10 @@ import { activeQueues, nextDelayed } from '../db/host_queues.ts';
 import type { LeasedHost, ReleasedHost } from '../db/hosts.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { CrawlRuns } from './crawl_run.ts';
+import { delayOf, type HostQueue, type HostSlot } from './host.ts';
 import type { Leases } from './leases.ts';
 import { hasPages, isLentOnly, Loans } from './loans.ts';
-import { delayOf, type HostQueue, type HostSlot, Scheduler } from './scheduler.ts';
+import { Scheduler } from './scheduler.ts';
 
 const MAX_WANTS = 128;
 const MAX_CLAIM = 1024;

@@ -1,6 +1,7 @@
 import type { LeasedHost } from '../db/hosts.ts';
+import type { Caller, HostSlot } from './host.ts';
 import type { Leases } from './leases.ts';
-import type { Caller, HostSlot, Scheduler } from './scheduler.ts';
+import type { Scheduler } from './scheduler.ts';
 
 /** Between two askings for a lease that another node holds. */
 const FIRST_ASK_MS = 50;

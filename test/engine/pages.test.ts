@@ -4,7 +4,7 @@ import type { Downloader } from '../../dist/downloader/downloader.js';
 import { Pages } from '../../dist/engine/pages.js';
 import { Sessions } from '../../dist/engine/sessions.js';
 import type { SiteRobots } from '../../dist/engine/site_robots.js';
-import type { HostQueue } from '../../dist/frontier/scheduler.js';
+import type { HostQueue } from '../../dist/frontier/host.js';
 import type { Outcome } from '../../dist/model/outcome.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
 import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';

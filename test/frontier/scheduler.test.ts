@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CrawlRun } from '../../dist/frontier/crawl_run.js';
-import { type HostSlot, Scheduler } from '../../dist/frontier/scheduler.js';
+import type { HostSlot } from '../../dist/frontier/host.js';
+import { Scheduler } from '../../dist/frontier/scheduler.js';
 import { TimeHeap } from '../../dist/frontier/time_heap.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/settings.js';
