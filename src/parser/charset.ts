@@ -1,18 +1,25 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 
+const XML_DECLARATION = /^\s*<\?xml[^>]+?encoding\s*=\s*["']\s*([^\s"'>]+)/;
 const META = /<meta[^>]+?charset\s*=\s*["']?\s*([^\s"'/>;]+)/i;
 const PRESCAN_BYTES = 1024;
 
 /**
- * Decodes a page as browsers do: byte order mark, then the header's charset, then the page's own in its first 1,024 bytes,
- * then UTF-8 where the bytes are valid UTF-8, else windows-1252. A label that no one knows falls through to the next.
+ * Decodes a page as browsers do: byte order mark, then the header's charset, then the page's own in its first 1,024 bytes
+ * (of HTML in a meta tag, of XML in its declaration), then UTF-8 where the bytes are valid UTF-8, else windows-1252. A label
+ * that no one knows falls through to the next. JSON is UTF-8, unless a mark or the header says otherwise.
  */
-export function decodeHtml(body: SharedArrayBuffer, length: number, contentType: string | null): string {
+export function decodeBody(
+  body: SharedArrayBuffer,
+  length: number,
+  contentType: string | null,
+  kind: 'html' | 'xml' | 'json' | 'text',
+): string {
   const bytes = Buffer.from(body, 0, length);
   const mark = bomOf(bytes);
   if (mark !== null) return decodeAs(mark, bytes);
   // Valid in every encoding that is a superset of ASCII; the others (UTF-16, ISO-2022-JP …) have to be named.
-  const declared = decoderOf(charsetOf(contentType)) ?? decoderOf(metaCharset(bytes));
+  const declared = decoderOf(charsetOf(contentType)) ?? ownCharset(bytes, kind);
   if (declared === 'utf-8' || declared === null) return decodeGuessed(bytes, declared === 'utf-8');
   return decodeAs(declared, bytes);
 }
@@ -34,9 +41,14 @@ function bomOf(bytes: Buffer): string | null {
   return bytes[0] === 0xff && bytes[1] === 0xfe ? 'utf-16le' : null;
 }
 
+function ownCharset(bytes: Buffer, kind: 'html' | 'xml' | 'json' | 'text'): string | null {
+  if (kind === 'html') return labelled(META, bytes);
+  return kind === 'xml' ? labelled(XML_DECLARATION, bytes) : null;
+}
+
 /** A page that says of itself, in ASCII, that it is UTF-16 is not: the standard reads UTF-8. */
-function metaCharset(bytes: Buffer): string | null {
-  const label = META.exec(bytes.toString('latin1', 0, PRESCAN_BYTES))?.[1] ?? null;
+function labelled(pattern: RegExp, bytes: Buffer): string | null {
+  const label = pattern.exec(bytes.toString('latin1', 0, PRESCAN_BYTES))?.[1] ?? null;
   if (label === null) return null;
   const name = decoderOf(label);
   if (name === 'utf-16le' || name === 'utf-16be') return 'utf-8';

@@ -1,6 +1,6 @@
 import { load } from 'cheerio';
 import type { AnyNode, Document as CheerioDocument, ParentNode } from 'domhandler';
-import { Document, Element, TREE_LIMITS } from './dom.ts';
+import { Document, Element, sourceForm, TREE_LIMITS } from './dom.ts';
 
 const RAW = new Set(['script', 'style', 'xmp', 'iframe', 'noembed', 'noframes', 'noscript', 'plaintext']);
 
@@ -41,7 +41,7 @@ function copy(state: { document: Document; nodes: number }, frame: Frame, child:
     return false;
   }
   if (child.type === 'text') {
-    frame.to.children.push(RAW.has(frame.to.name) ? child.data : escapeText(child.data));
+    frame.to.children.push(RAW.has(frame.to.name) ? child.data : sourceForm(child.data));
   } else if ('attribs' in child) {
     const deep = frame.depth > TREE_LIMITS.depth;
     if (deep) document.flags.add('depth');
@@ -63,8 +63,4 @@ function attributesOf(document: Document, attribs: Record<string, string>): stri
     entries = entries.slice(0, TREE_LIMITS.attributes);
   }
   return entries.flatMap(([name, value]) => [name.toLowerCase(), value.replaceAll('&', '&amp;')]);
-}
-
-function escapeText(text: string): string {
-  return /[&<]/.test(text) ? text.replaceAll('&', '&amp;').replaceAll('<', '&lt;') : text;
 }

@@ -1,5 +1,7 @@
+import { storedJson } from '../model/extra.ts';
 import type { ItemRow } from '../model/outcome.ts';
-import { type Data, hasValue, type ItemReader, type PageFacts } from './extract.ts';
+import { type Data, hasValue, type ItemReader } from './extract.ts';
+import type { PageFacts } from './page_facts.ts';
 
 const MAX_ITEM_BYTES = 1024 * 1024;
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
@@ -15,9 +17,13 @@ export class ItemSink {
 
   /** Reads every item of a rule. */
   collect(reader: ItemReader, page: PageFacts): void {
-    for (const scope of reader.scopes(page.document)) {
+    for (const scope of reader.scopes(page)) {
       if (this.full) return;
       const data = reader.read(page, scope);
+      if (page.kind !== 'html' && reader.isStrange(data)) {
+        this.#drop('empty');
+        continue;
+      }
       const missing = reader.missing(data);
       if (missing === null) this.add(reader.type, data);
       else this.#drop(`required: ${clean(missing)}`);
@@ -51,25 +57,13 @@ export class ItemSink {
   }
 }
 
-/**
- * JSON that PostgreSQL can hold: no NUL, no lone surrogate, in values and keys. JSON.stringify writes both as `\u`
- * escapes, so that text without one needs no second look.
- */
+/** JSON that PostgreSQL can hold. Most has no escape at all and needs no second look. */
 function toJson(data: Data): string {
   const json = JSON.stringify(data);
-  return json.includes('\\u') ? JSON.stringify(cleanDeep(data)) : json;
+  return json.includes('\\u') ? storedJson(data) : json;
 }
 
 /** Well formed, NUL as U+FFFD. */
 function clean(text: string): string {
   return text.toWellFormed().replaceAll('\0', '\ufffd');
-}
-
-function cleanDeep(value: unknown): unknown {
-  if (typeof value === 'string') return clean(value);
-  if (Array.isArray(value)) return value.map(cleanDeep);
-  if (typeof value !== 'object' || value === null) return value;
-  const copy: Data = Object.create(null);
-  for (const [name, inner] of Object.entries(value)) copy[clean(name)] = cleanDeep(inner);
-  return copy;
 }

@@ -1,17 +1,20 @@
+import { requestFp } from '../model/extra.ts';
 import { fpWords, type KnownFingerprints } from '../model/known.ts';
 import type { Link } from '../model/outcome.ts';
-import type { Reason } from '../model/request.ts';
+import type { Reason, RequestExtra } from '../model/request.ts';
 import type { FollowRule, ParsePlanInput, Pattern, Scope } from '../model/spider.ts';
-import { canonicalize, fingerprint } from '../model/url.ts';
-import type { Element } from './dom.ts';
+import { canonicalize, fingerprint, parseHttpUrl } from '../model/url.ts';
+import { type Element, textOf } from './dom.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
 
 /** Distinct links that one page may bring. */
-const MAX_LINKS = 10_000;
+export const MAX_LINKS = 10_000;
 /** Targets a thread keeps over all plans, about 600 bytes each. */
 const MAX_CACHED = 20_000;
 /** A DNS name has at most so many characters (RFC 1035). */
 const MAX_HOST = 253;
+/** More text than a URL can be. */
+const MAX_TEXT_URL = 10_000;
 /** Longer ones are judged anew each time. */
 const MAX_CACHED_HREF = 2000;
 const IGNORED = /^javascript:\s*(?:void\s*(?:\(\s*0?\s*\)|0)?)?\s*;?\s*$/i;
@@ -123,6 +126,20 @@ export class LinkJudge {
     return { url, fp, words: fpWords(fp), origin, reason, detail: denied, verdicts: [] };
   }
 
+  /**
+   * Where a sitemap is: on the host that names it, or on one inside the scope. What it is allowed to name is judged when it
+   * is read.
+   */
+  sitemap(href: string, base: string): Target | null {
+    const parsed = parseHttpUrl(href, base);
+    if (parsed === null) return null;
+    const { url, fp, origin, host } = canonicalize(parsed, this.#dropParams);
+    if (url.length > this.#maxUrlLength) return this.target(href, base);
+    if (!this.#isInside(host) && host !== URL.parse(base)?.hostname)
+      return this.#refused(url, fp, 'offsite', 'scope.hosts');
+    return { url, fp, words: fpWords(fp), origin, reason: null, detail: null, verdicts: [] };
+  }
+
   #refused(url: string, fp: string, reason: Reason, detail: string): Target {
     return { url: url.slice(0, this.#maxUrlLength), fp, words: fpWords(fp), origin: '', reason, detail, verdicts: [] };
   }
@@ -163,6 +180,17 @@ export interface LinkContext {
   maxDepth: number | null;
   /** The page's meta robots says nofollow. */
   nofollow: boolean;
+  /** Distinct links that it may have. */
+  max: number;
+  /** An element without href leads where its text says, as a feed's `link` does. */
+  xml: boolean;
+}
+
+/** A link of a page, with the rule that decided. */
+export interface FoundLink {
+  target: Target;
+  link: Link;
+  rule: CompiledRule;
 }
 
 /** The links of one page: each URL once, with the best verdict that a rule has for it. */
@@ -171,7 +199,7 @@ export class PageLinks {
   full = false;
   readonly #context: LinkContext;
   readonly #hrefs: Map<string, Target | null>;
-  readonly #links = new Map<string, { target: Target; link: Link }>();
+  readonly #links = new Map<string, FoundLink>();
 
   constructor(context: LinkContext) {
     this.#context = context;
@@ -180,18 +208,50 @@ export class PageLinks {
 
   /** Adds where an element leads to, as one rule sees it. An element without href leads nowhere. */
   add(element: Element, rule: CompiledRule): void {
-    const href = element.attribute('href');
+    const href = element.attribute('href') ?? (this.#context.xml ? textOf(element, MAX_TEXT_URL) : undefined);
     if (href === undefined) return;
     const target = this.#target(href);
+    if (target !== null) this.addTarget(target, rule, element, null);
+  }
+
+  /**
+   * Adds a request that is more than an element's href.
+   *
+   * @param element where it was found; null: in no element
+   * @param extra null: a plain GET
+   * @param refusal why it cannot be made as the rule says; null: it can
+   */
+  addRequest(
+    href: string,
+    rule: CompiledRule,
+    element: Element | null,
+    extra: RequestExtra | null,
+    refusal: string | null,
+  ): void {
+    const target = this.#target(href);
     if (target === null) return;
+    const fp = extra === null ? target.fp : requestFp(target.url, extra);
+    const own = fp === target.fp ? target : { ...target, fp, words: fpWords(fp) };
+    if (refusal === null) this.addTarget(own, rule, element, extra);
+    else this.addTarget({ ...own, reason: 'denied', detail: refusal }, rule, element, null);
+  }
+
+  /** Adds a target that is judged already by the scope. */
+  addTarget(target: Target, rule: CompiledRule, element: Element | null, extra: RequestExtra | null): void {
     const known = this.#links.get(target.fp);
     if (known !== undefined && known.link.reason === null) return;
-    if (known === undefined && this.#links.size >= MAX_LINKS) {
+    if (known === undefined && this.#links.size >= this.#context.max) {
       this.full = true;
       return;
     }
     const link = this.#decide(target, rule, element);
-    if (known === undefined || link.reason === null) this.#links.set(target.fp, { target, link });
+    if (extra !== null) link.extra = extra;
+    if (known === undefined || link.reason === null) this.#links.set(target.fp, { target, link, rule });
+  }
+
+  /** Every link with the rule that decided. */
+  found(): Iterable<FoundLink> {
+    return this.#links.values();
   }
 
   /** URLs that the scope lets through, in document order. @param max how many */
@@ -242,7 +302,7 @@ export class PageLinks {
     return target;
   }
 
-  #decide(target: Target, rule: CompiledRule, element: Element): Link {
+  #decide(target: Target, rule: CompiledRule, element: Element | null): Link {
     const { url, fp, origin } = target;
     const { depth, maxDepth } = this.#context;
     if (target.reason !== null) return linkOf(target);
@@ -257,7 +317,7 @@ export class PageLinks {
     });
     const denied = verdictOf(target, rule);
     if (denied !== null) return skip('denied', denied);
-    if (this.#context.nofollow || isNofollow(element)) return skip('denied', 'nofollow');
+    if (this.#context.nofollow || (element !== null && isNofollow(element))) return skip('denied', 'nofollow');
     if (maxDepth !== null && depth > maxDepth) return skip('depth', `maxDepth ${maxDepth}`);
     if (depth > rule.maxDepth) return skip('depth', `${rule.name}.maxDepth ${rule.maxDepth}`);
     return { url, fp, origin, priority: rule.priority, reason: null, detail: null };

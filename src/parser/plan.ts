@@ -2,75 +2,71 @@ import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts'
 import type { ParsedPage } from '../model/outcome.ts';
 import type { PageRule, ParsePlanInput } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
-import { type Document, textOf } from './dom.ts';
-import { type Data, ItemReader, type PageFacts } from './extract.ts';
+import { documentOf, type PageInput, type PageKind, type ParseTree } from './content.ts';
+import type { Document } from './dom.ts';
+import { ItemReader } from './extract.ts';
+import { compileFollow, type FollowReader } from './follow.ts';
 import { ItemSink } from './items.ts';
-import { type CompiledRule, compileRule, LinkJudge, PageLinks, type TargetCache } from './links.ts';
+import { parseJson } from './json_path.ts';
+import { compileRule, LinkJudge, MAX_LINKS, PageLinks, type TargetCache } from './links.ts';
+import type { PageFacts } from './page_facts.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
+import { PLAIN_PAGES, PLAIN_TYPE, plainItem } from './plain.ts';
+import { readableKinds } from './readable.ts';
 import { type Redirected, redirectLink } from './redirect.ts';
-import { Selector } from './selector.ts';
+import { MAX_SITEMAP_URLS, type Sitemap } from './sitemap.ts';
+import type { Trace } from './trace.ts';
 import { parseFast } from './tree.ts';
 
-/** A decoded page. */
-export interface PageInput {
-  html: string;
-  /** Canonical URL. */
-  url: string;
-  depth: number;
-  status: number;
-  /** Milliseconds since the epoch. */
-  fetchedAt: number;
-}
-
-/** The type of the items of a spider that has no `pages`, and how much of a page they hold. */
-const PLAIN = { type: 'page', text: 200_000, links: 1000 } as const;
-const PLAIN_PAGES: readonly PageRule[] = [{ follow: [{ selector: 'a[href]' }] }];
-const PLAIN_FIELDS = new ItemReader(
-  {
-    fields: {
-      title: 'title',
-      description: { selector: 'meta[name="description" i]', value: 'content' },
-      lang: { selector: 'html', value: 'lang' },
-      h1: 'h1',
-    },
-  },
-  PLAIN.type,
-);
+/** Sitemap indexes that may lead to one another. */
+const MAX_SITEMAP_DEPTH = 3;
+const SITEMAP_RULE = compileRule({}, 0, 'sitemap');
 
 interface CompiledPage {
+  name: string;
   match: Matcher[] | null;
   items: ItemReader[];
-  follow: { selector: Selector; rule: CompiledRule }[];
+  follow: FollowReader[];
 }
 
-type ParseTree = (html: string) => Document;
 let plans = 0;
 
 /** A spider, compiled once per thread, crawl and settings version; run on each page of the crawl. */
 export class Plan {
   readonly #input: ParsePlanInput;
   readonly #pages: CompiledPage[];
+  readonly #kinds: ReadonlySet<PageKind>;
   readonly #judge: LinkJudge;
   readonly #key: Uint32Array;
   readonly #skippedKey: Uint32Array;
   readonly #known: KnownFingerprints;
   readonly #cache: TargetCache;
   readonly #parseTree: ParseTree;
+  readonly #trace: Trace | null;
   readonly #number = ++plans;
 
   /**
    * @param html5 builds the tree for spiders with `parser: html5`; null for others
+   * @param trace is told what the selectors find; null, as for every page of a crawl: nothing is counted
    * @throws on a selector, regex or pattern that does not compile; `check` says so before
    */
-  constructor(input: ParsePlanInput, known: KnownFingerprints, cache: TargetCache, html5: ParseTree | null) {
+  constructor(
+    input: ParsePlanInput,
+    known: KnownFingerprints,
+    cache: TargetCache,
+    html5: ParseTree | null,
+    trace: Trace | null = null,
+  ) {
     this.#input = input;
-    this.#pages = compilePages(input.definition.pages ?? PLAIN_PAGES);
+    this.#pages = compilePages(input.definition.pages ?? PLAIN_PAGES, trace);
+    this.#kinds = readableKinds(input.definition);
     this.#judge = new LinkJudge(input);
     this.#key = crawlKey(input.crawlId);
     this.#skippedKey = skippedKey(input.crawlId);
     this.#known = known;
     this.#cache = cache;
     this.#parseTree = (input.settings.parser === 'html5' ? html5 : null) ?? parseFast;
+    this.#trace = trace;
   }
 
   /** The crawl is over: forgets its links. */
@@ -78,31 +74,28 @@ export class Plan {
     this.#cache.forget(this.#number);
   }
 
-  /** Items and links of one page. `parseMs` is left 0 for the caller. */
+  /** False where nothing in the spider could read such a page. */
+  reads(kind: PageKind): boolean {
+    return this.#kinds.has(kind);
+  }
+
+  /**
+   * Items and links of one page. `parseMs` is left 0 for the caller.
+   *
+   * @throws where a JSON page is not JSON
+   */
   run(input: PageInput): ParsedPage {
-    const { html, url, depth, status, fetchedAt } = input;
-    const document = this.#parseTree(html);
-    const base = baseOf(document, url);
-    const subject = subjectOf(url);
-    const pages = this.#pages.filter(({ match }) => match === null || firstMatch(match, subject) >= 0);
-    const links = this.#links(pages, document, input, base);
-    const facts: PageFacts = { document, url, base, status, depth, fetchedAt: new Date(fetchedAt).toISOString() };
+    const page = this.#factsOf(input);
+    const links = this.#linksOf(input, page);
     const sink = new ItemSink();
-    for (const { items } of pages) for (const reader of items) sink.collect(reader, facts);
-    if (this.#input.definition.pages === undefined) sink.add(PLAIN.type, plainItem(facts, links));
+    const cpu: Record<string, number> = {};
+    for (const entry of this.#entriesFor(input)) this.#runEntry(entry, page, links, sink, cpu);
+    if (this.#input.definition.pages === undefined) sink.add(PLAIN_TYPE, plainItem(page, links));
+    const { document } = page;
     if (links.full) document.flags.add('links');
     if (sink.full) document.flags.add('items');
     const { items, dropped, fills } = sink;
-    const fresh = links.fresh(this.#known, this.#key, this.#skippedKey);
-    return {
-      items,
-      links: fresh,
-      linkedFps: links.fingerprints(),
-      dropped,
-      fills,
-      flags: [...document.flags],
-      parseMs: 0,
-    };
+    return { ...this.#pageOf(links, [...document.flags]), items, dropped, fills, cpu };
   }
 
   /** What a redirect brings: its target as the page's one link, judged by the scope; none where it is not a URL. */
@@ -113,36 +106,112 @@ export class Plan {
     return { items: [], links, linkedFps: worthy.map(({ fp }) => fp), dropped: {}, fills: {}, flags: [], parseMs: 0 };
   }
 
-  #links(pages: CompiledPage[], document: Document, { url, depth }: PageInput, base: string): PageLinks {
-    const links = new PageLinks({
-      judge: this.#judge,
-      cache: this.#cache,
-      plan: this.#number,
+  /**
+   * The requests that a sitemap or a robots.txt brings: its pages, judged by the scope as links are, and further sitemaps,
+   * judged by their host.
+   *
+   * @param sitemapDepth indexes on the way to this one
+   */
+  sitemap({ pages, sitemaps, cut }: Sitemap, url: string, depth: number, sitemapDepth: number): ParsedPage {
+    const links = new PageLinks({ ...this.#contextOf(url, depth), base: url, max: MAX_SITEMAP_URLS });
+    for (const href of pages) {
+      const target = this.#judge.target(href, url);
+      if (target !== null) links.addTarget(target, SITEMAP_RULE, null, null);
+    }
+    for (const href of sitemaps) {
+      const target = this.#judge.sitemap(href, url);
+      if (target === null) continue;
+      const tooDeep = sitemapDepth > MAX_SITEMAP_DEPTH;
+      const judged = tooDeep
+        ? { ...target, reason: 'depth' as const, detail: `sitemap indexes deeper than ${MAX_SITEMAP_DEPTH}` }
+        : target;
+      links.addTarget(judged, SITEMAP_RULE, null, { kind: 'sitemap', sitemapDepth });
+    }
+    return this.#pageOf(links, cut || links.full ? ['links'] : []);
+  }
+
+  /** What a page's links make of it; the rest is for the caller. */
+  #pageOf(links: PageLinks, flags: string[]): ParsedPage {
+    if (this.#trace !== null) this.#trace.links = [...links.found()];
+    return {
+      items: [],
+      links: links.fresh(this.#known, this.#key, this.#skippedKey),
+      linkedFps: links.fingerprints(),
+      dropped: {},
+      fills: {},
+      flags,
+      parseMs: 0,
+    };
+  }
+
+  #factsOf(input: PageInput): PageFacts {
+    const { kind, text, url, depth, status, fetchedAt, headers, extra } = input;
+    const start = this.#trace === null ? 0 : performance.now();
+    const document = documentOf(input, this.#parseTree);
+    const json = kind === 'json' ? parseJson(text) : undefined;
+    this.#trace?.time('tree', start);
+    return {
+      kind,
+      document,
+      json,
       url,
-      base,
-      depth: depth + 1,
-      maxDepth: this.#input.settings.maxDepth,
-      nofollow: metaNofollow(document),
-    });
-    for (const { follow } of pages)
-      for (const { selector, rule } of follow)
-        for (const element of selector.all(document, document.root)) {
-          if (links.full) return links;
-          links.add(element, rule);
-        }
-    return links;
+      base: kind === 'html' ? baseOf(document, url) : url,
+      status,
+      depth,
+      fetchedAt: new Date(fetchedAt).toISOString(),
+      headers,
+      params: this.#input.params,
+      passed: extra?.pass ?? {},
+    };
+  }
+
+  #contextOf(url: string, depth: number) {
+    const { maxDepth } = this.#input.settings;
+    const shared = { judge: this.#judge, cache: this.#cache, plan: this.#number };
+    return { ...shared, url, depth: depth + 1, maxDepth, nofollow: false, xml: false, max: MAX_LINKS };
+  }
+
+  #linksOf({ kind, url, depth }: PageInput, { document, base }: PageFacts): PageLinks {
+    const nofollow = kind === 'html' && metaNofollow(document);
+    return new PageLinks({ ...this.#contextOf(url, depth), base, nofollow, xml: kind === 'xml' });
+  }
+
+  /** The page entries that a page is given to: the one that its link named, else those whose `match` fits. */
+  #entriesFor({ url, extra }: PageInput): readonly CompiledPage[] {
+    const named = extra?.page === undefined ? undefined : this.#pages.find(({ name }) => name === extra.page);
+    if (named !== undefined) return [named];
+    const subject = subjectOf(url);
+    return this.#pages.filter(({ match }) => match === null || firstMatch(match, subject) >= 0);
+  }
+
+  #runEntry(
+    { name, items, follow }: CompiledPage,
+    page: PageFacts,
+    links: PageLinks,
+    sink: ItemSink,
+    cpu: Record<string, number>,
+  ): void {
+    const start = performance.now();
+    for (const reader of follow) if (!links.full) reader.follow(links, page);
+    const between = this.#trace === null ? 0 : performance.now();
+    for (const reader of items) sink.collect(reader, page);
+    const key = `page ${name}`;
+    cpu[key] = (cpu[key] ?? 0) + performance.now() - start;
+    if (this.#trace === null) return;
+    this.#trace.pages.push(name);
+    this.#trace.ms.links = (this.#trace.ms.links ?? 0) + between - start;
+    this.#trace.time('items', between);
   }
 }
 
-function compilePages(pages: readonly PageRule[]): CompiledPage[] {
+/** An entry without a name is called by its number. */
+function compilePages(pages: readonly PageRule[], trace: Trace | null): CompiledPage[] {
   let number = 0;
   return pages.map(({ name, match, items = [], follow = [] }, page) => ({
+    name: name ?? String(page),
     match: match === undefined ? null : match.map(compilePattern),
-    items: items.map((rule) => new ItemReader(rule, name ?? 'item')),
-    follow: follow.map((rule, place) => ({
-      selector: new Selector(rule.selector ?? '*', false),
-      rule: compileRule(rule, number++, `pages[${page}].follow[${place}]`),
-    })),
+    items: items.map((rule, i) => new ItemReader(rule, name ?? 'item', `/pages/${page}/items/${i}`, trace)),
+    follow: follow.map((rule, place) => compileFollow(rule, number++, page, place, trace)),
   }));
 }
 
@@ -161,18 +230,4 @@ function metaNofollow(document: Document): boolean {
     const words = (meta.attribute('content') ?? '').toLowerCase().split(/[\s,]+/);
     return words.includes('nofollow') || words.includes('none');
   });
-}
-
-/** The item of a spider without `pages`: the page's metadata, its text, and its links inside the scope. */
-function plainItem(page: PageFacts, links: PageLinks): Data {
-  const { document } = page;
-  const data = PLAIN_FIELDS.read(page, document.root);
-  const body = document.byTag('body')[0] ?? document.root;
-  // Runs of blanks shrink, so more than is wanted is read.
-  data.text = textOf(body, PLAIN.text * 4, true)
-    .replace(/\s+/g, ' ')
-    .trim()
-    .slice(0, PLAIN.text);
-  data.links = links.inScope(PLAIN.links);
-  return data;
 }

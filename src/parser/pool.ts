@@ -1,23 +1,14 @@
+import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
-import type { FailureReason, JobMessage, PageJob, RobotsJob } from './protocol.ts';
+import { failureOf, ParseFailure, ParserStopped, unexpected } from './failure.ts';
+import type { JobMessage, PageJob, RobotsJob } from './protocol.ts';
 import { type Answer, FairQueues, type Job, JobQueue } from './queue.ts';
 import type { RobotsAnswer } from './robots.ts';
 import { type Lane, ParserThread } from './thread.ts';
 
 export type { PageJob, RobotsAnswer, RobotsJob };
-
-/** Why a page, a check or a robots.txt came to nothing; `reason` is the ledger's. */
-export class ParseFailure extends Error {
-  readonly reason: FailureReason;
-  constructor(reason: FailureReason, message: string) {
-    super(message);
-    this.reason = reason;
-  }
-}
-
-/** The job was not done and nothing is wrong with it: the pool was stopped, or its crawl closed. */
-export class ParserStopped extends Error {}
+export { ParseFailure, ParserStopped };
 
 export interface ParserPoolOptions {
   threads: number;
@@ -64,6 +55,7 @@ export class ParserPool {
   readonly #fair = new FairQueues();
   readonly #checks = new JobQueue('check');
   readonly #robots = new JobQueue('robots');
+  readonly #previews = new JobQueue('preview');
   /** Threads that are being ended, and why the page that they are at fails. */
   readonly #killed = new Map<ParserThread, string>();
   /** The plans that each thread has. */
@@ -136,6 +128,19 @@ export class ParserPool {
     const answer = await this.#submit({ kind: 'page', job }, queue, job.body.byteLength, plan.settings.parseTimeoutMs);
     if (answer.kind !== 'page') throw unexpected(answer);
     return answer.page;
+  }
+
+  /**
+   * Runs a spider on a page and tells why it made what it made. Nothing is kept: every link comes back, whether a crawl has
+   * it or not.
+   *
+   * @throws ParseFailure where the page cannot be parsed. A response that is nothing to read is told in the explanation.
+   */
+  async preview(plan: ParsePlanInput, job: PageJob): Promise<{ page: ParsedPage; explanation: Explanation }> {
+    const limitMs = plan.settings.parseTimeoutMs;
+    const answer = await this.#submit({ kind: 'preview', plan, job }, this.#previews, job.body.byteLength, limitMs);
+    if (answer.kind !== 'preview') throw unexpected(answer);
+    return { page: answer.page, explanation: answer.explanation };
   }
 
   /** Every mistake of a spider that its schema cannot tell; pointers begin at the spider. */
@@ -360,10 +365,15 @@ export class ParserPool {
     for (const job of jobs.toReversed()) {
       const { queue } = job;
       queue.giveBack(job);
-      if (this.#queues.get(queue.name) === queue || queue === this.#checks || queue === this.#robots) continue;
+      if (this.#queues.get(queue.name) === queue || this.#isOwn(queue)) continue;
       for (const closed of queue.drain()) this.#fail(closed, new ParserStopped('the crawl was closed'));
       this.#fair.forget(queue);
     }
+  }
+
+  /** A queue of the pool itself, which no crawl's end empties. */
+  #isOwn(queue: JobQueue): boolean {
+    return queue === this.#checks || queue === this.#robots || queue === this.#previews;
   }
 
   #replace(thread: ParserThread, code: string | null, message: string): void {
@@ -383,17 +393,6 @@ export class ParserPool {
   }
 }
 
-function failureOf(tooLong: string | undefined, code: string | null, message: string): ParseFailure {
-  if (tooLong !== undefined) return new ParseFailure('parse_timeout', tooLong);
-  if (code === 'ERR_WORKER_OUT_OF_MEMORY')
-    return new ParseFailure('parse_memory', 'it needs more memory than a parser thread has');
-  return new ParseFailure('parse_error', `its thread ended: ${code ?? 'exit'} ${message}`.slice(0, 500));
-}
-
 function describe({ message, queue }: Job): object {
   return message.kind === 'page' ? { crawl: message.job.crawlId, url: message.job.url } : { job: queue.name };
-}
-
-function unexpected(answer: Answer): Error {
-  return new Error(`a parser thread answered ${answer.kind}`);
 }

@@ -1,3 +1,4 @@
+import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { RequestExtra } from '../model/request.ts';
 import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
@@ -11,6 +12,7 @@ export type ToThread =
   | { kind: 'open'; plan: ParsePlanInput }
   | { kind: 'close'; crawlId: string }
   | { kind: 'page'; job: PageJob }
+  | { kind: 'preview'; plan: ParsePlanInput; job: PageJob }
   | { kind: 'check'; spider: Spider }
   | { kind: 'robots'; job: RobotsJob };
 
@@ -20,6 +22,7 @@ export type JobMessage = Exclude<ToThread, { kind: 'open' | 'close' }>;
 export type FromThread =
   | { kind: 'ready'; tid: number | null }
   | { kind: 'page'; page: ParsedPage }
+  | { kind: 'preview'; page: ParsedPage; explanation: Explanation; ms: number }
   | { kind: 'check'; problems: Problem[]; ms: number }
   | { kind: 'robots'; answer: RobotsAnswer; ms: number }
   | { kind: 'failed'; code: FailureReason; message: string; ms: number };

@@ -41,9 +41,11 @@ const ADAPTER: NonNullable<Options<Node, Element>['adapter']> = {
  */
 export class Selector {
   readonly ending: Ending | null;
-  readonly #tag: string | null;
-  /** Null: every element with the tag. */
-  readonly #test: ((element: Element) => boolean) | null;
+  readonly #text: string;
+  readonly #scoped: boolean;
+  readonly #html: Matching;
+  /** For XML documents; compiled at the first. */
+  #xml: Matching | null = null;
   /** The scope, as css-select's `:scope` reads it at each test. */
   readonly #scope: Node[];
 
@@ -52,32 +54,59 @@ export class Selector {
    * @throws SelectorError
    */
   constructor(text: string, scoped: boolean) {
+    this.#text = text;
+    this.#scoped = scoped;
+    this.#scope = [new Element('scope', new Element('parent', null, 0, null), 0, null)];
     const alternatives = parseSelector(text);
     this.ending = takeEnding(alternatives);
-    this.#tag = alternatives.length === 1 ? lastTag(alternatives[0]!) : null;
-    this.#scope = [new Element('scope', new Element('parent', null, 0, null), 0, null)];
-    this.#test = isBareTag(alternatives) ? null : compileTest(alternatives, scoped ? this.#scope : undefined);
+    this.#html = compileMatching(alternatives, scoped ? this.#scope : undefined, false);
   }
 
   /** Every match below `scope`, in document order. */
   all(document: Document, scope: Element): Element[] {
-    const { list, from, to } = this.#candidates(document, scope);
-    return this.#test === null ? list.slice(from, to) : list.slice(from, to).filter(this.#test);
+    const { list, from, to, test } = this.#candidates(document, scope);
+    return test === null ? list.slice(from, to) : list.slice(from, to).filter(test);
   }
 
   /** The first match below `scope`. */
   first(document: Document, scope: Element): Element | null {
-    const { list, from, to } = this.#candidates(document, scope);
-    for (let i = from; i < to; i++) if (this.#test === null || this.#test(list[i]!)) return list[i]!;
+    const { list, from, to, test } = this.#candidates(document, scope);
+    for (let i = from; i < to; i++) if (test === null || test(list[i]!)) return list[i]!;
     return null;
   }
 
   #candidates(document: Document, scope: Element) {
-    const list = this.#tag === null ? document.elements : document.byTag(this.#tag);
-    if (scope === document.root) return { list, from: 0, to: list.length };
+    const { tag, test } = document.xml ? this.#forXml() : this.#html;
+    const list = tag === null ? document.elements : document.byTag(tag);
+    if (scope === document.root) return { list, from: 0, to: list.length, test };
     this.#scope[0] = scope;
-    return { list, from: firstAfter(list, scope.at), to: firstAfter(list, scope.last) };
+    return { list, from: firstAfter(list, scope.at), to: firstAfter(list, scope.last), test };
   }
+
+  /** css-select changes the tokens that it compiles, so they are parsed anew. */
+  #forXml(): Matching {
+    if (this.#xml === null) {
+      const alternatives = parseSelector(this.#text);
+      takeEnding(alternatives);
+      this.#xml = compileMatching(alternatives, this.#scoped ? this.#scope : undefined, true);
+    }
+    return this.#xml;
+  }
+}
+
+/** What one element has to be. */
+interface Matching {
+  /** Its tag; null: any. */
+  tag: string | null;
+  /** Null: every element with the tag. */
+  test: ((element: Element) => boolean) | null;
+}
+
+function compileMatching(alternatives: Token[][], scope: Node[] | undefined, xml: boolean): Matching {
+  return {
+    tag: alternatives.length === 1 ? lastTag(alternatives[0]!, xml) : null,
+    test: isBareTag(alternatives) ? null : compileTest(alternatives, scope, xml),
+  };
 }
 
 /** The index of the first element whose place in the document is beyond `at`. */
@@ -139,10 +168,11 @@ function takeEnding(alternatives: Token[][]): Ending | null {
   return ending === 'text' ? { text: true } : { attribute: ending.slice(1) };
 }
 
-function lastTag(tokens: readonly Token[]): string | null {
+function lastTag(tokens: readonly Token[], xml: boolean): string | null {
   const compound = tokens.slice(tokens.findLastIndex(isTraversal) + 1);
   const tag = compound.find((token) => token.type === 'tag');
-  return tag === undefined ? null : tag.name.toLowerCase();
+  if (tag === undefined) return null;
+  return xml ? tag.name : tag.name.toLowerCase();
 }
 
 function isBareTag(alternatives: Token[][]): boolean {
@@ -154,10 +184,14 @@ function isBareTag(alternatives: Token[][]): boolean {
  * css-select's test of one element. Its result cache is off, because the scope changes under it; ancestors are walked
  * anew, and a page made to exploit that is ended by the parse timeout.
  */
-function compileTest(alternatives: Token[][], scope: Node[] | undefined): (element: Element) => boolean {
+function compileTest(
+  alternatives: Token[][],
+  scope: Node[] | undefined,
+  xmlMode: boolean,
+): (element: Element) => boolean {
   const relative = alternatives.some((tokens) => tokens.some((token) => isTraversal(token) || mentionsScope(token)));
   try {
-    return compile(alternatives, { adapter: ADAPTER, cacheResults: false }, relative ? scope : undefined);
+    return compile(alternatives, { adapter: ADAPTER, cacheResults: false, xmlMode }, relative ? scope : undefined);
   } catch (error) {
     throw new SelectorError(error instanceof Error ? error.message : String(error));
   }

@@ -6,6 +6,10 @@ export interface TransformContext {
   base: string;
   /** True where the text is an attribute's value: `checked=""` is true. */
   attribute: boolean;
+  /** BCP 47: how numbers and dates are written. Null: as anywhere. */
+  locale: string | null;
+  /** ISO 8601: what «yesterday» is counted from. */
+  fetchedAt: string;
 }
 
 const SPACES = /\s+/g;
@@ -28,6 +32,7 @@ export function transform(as: Transform, text: string, context: TransformContext
   switch (as) {
     case 'text':
     case 'html':
+      return text;
     case 'date':
     case 'markdown':
       return text;
@@ -48,6 +53,20 @@ export function transform(as: Transform, text: string, context: TransformContext
     case 'uppercase':
       return text.toUpperCase();
   }
+}
+
+/**
+ * Applies a named transform to a value of JSON: a number stays a number, a boolean a boolean; what is neither is written as
+ * text first. Objects and lists have a text (their JSON) and nothing else. Null: the value is no such thing.
+ */
+export function convert(as: Transform, value: unknown, context: TransformContext): string | number | boolean | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === 'object') return as === 'text' ? JSON.stringify(value) : null;
+  if (typeof value === 'number' && as === 'number') return value;
+  if (typeof value === 'number' && as === 'integer')
+    return Number.isSafeInteger(Math.trunc(value)) ? Math.trunc(value) : null;
+  if (typeof value === 'boolean' && as === 'boolean') return value;
+  return transform(as, String(value), context);
 }
 
 function booleanOf(text: string, attribute: boolean): boolean | null {

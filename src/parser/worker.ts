@@ -2,27 +2,19 @@ import { readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { KnownFingerprints } from '../model/known.ts';
-import type { ParsedPage } from '../model/outcome.ts';
 import type { ParsePlanInput } from '../model/spider.ts';
-import { decodeHtml } from './charset.ts';
 import { checkSpider } from './check.ts';
-import { isHtml } from './content.ts';
+import { inputOf } from './content.ts';
 import type { Document } from './dom.ts';
+import { type Explained, explainPage, explainSitemap } from './explain.ts';
 import { boundExtras } from './extras.ts';
 import { TargetCache } from './links.ts';
 import { Plan } from './plan.ts';
-import type { FailureReason, FromThread, JobMessage, PageJob, ThreadData, ToThread } from './protocol.ts';
+import type { FromThread, JobMessage, PageJob, ThreadData, ToThread } from './protocol.ts';
+import { Refusal, readPage, sitemapPage } from './read_page.ts';
 import { judgeRobots } from './robots.ts';
 
 // The entry of a parser thread: plans come and go, each job is answered. Everything that a stranger wrote is read here.
-
-class Refusal extends Error {
-  readonly reason: FailureReason;
-  constructor(reason: FailureReason, message: string) {
-    super(message);
-    this.reason = reason;
-  }
-}
 
 const { known: buffer, begun, plans: open } = workerData as ThreadData;
 const known = new KnownFingerprints(buffer);
@@ -51,10 +43,15 @@ function answer(message: JobMessage): FromThread {
   try {
     switch (message.kind) {
       case 'page': {
-        const page = parse(message.job);
+        const page = readPage(planOf(message.job.crawlId), message.job);
         boundExtras(page);
         page.parseMs = ms();
         return { kind: 'page', page };
+      }
+      case 'preview': {
+        const explained = preview(message.plan, message.job);
+        explained.page.parseMs = ms();
+        return { kind: 'preview', ...explained, ms: ms() };
       }
       case 'check':
         return { kind: 'check', problems: checkSpider(message.spider), ms: ms() };
@@ -79,17 +76,23 @@ function closePlan(crawlId: string): void {
 function openPlan(input: ParsePlanInput): void {
   closePlan(input.crawlId);
   plans.set(input.crawlId, input);
-  if (input.settings.parser === 'html5' && parseHtml5 === null)
-    ({ parseHtml5 } = require('./html5.js') as typeof import('./html5.ts'));
+  if (input.settings.parser === 'html5') loadHtml5();
 }
 
-function parse(job: PageJob): ParsedPage {
-  const { body, bodyBytes, contentType, url, depth, status, fetchedAt, redirectTo } = job;
-  const plan = planOf(job.crawlId);
-  if (redirectTo !== undefined) return plan.redirect(redirectTo, job);
-  if (!isHtml(body, bodyBytes, contentType))
-    throw new Refusal('content_type', contentType ?? 'no Content-Type, and not HTML');
-  return plan.run({ html: decodeHtml(body, bodyBytes, contentType), url, depth, status, fetchedAt });
+function loadHtml5(): void {
+  if (parseHtml5 === null) ({ parseHtml5 } = require('./html5.js') as typeof import('./html5.ts'));
+}
+
+/** A plan of its own, compiled anew: nothing of a preview is left in the thread. */
+function preview(plan: ParsePlanInput, job: PageJob): Explained {
+  if (job.extra?.kind !== undefined) return explainSitemap(plan, (compiled) => sitemapPage(compiled, job));
+  if (plan.settings.parser === 'html5') loadHtml5();
+  const start = performance.now();
+  const input = inputOf(job);
+  const decodeMs = performance.now() - start;
+  const explained = explainPage(plan, input, job.contentType, parseHtml5);
+  explained.explanation.ms.decode = Math.round(decodeMs * 1000) / 1000;
+  return explained;
 }
 
 function planOf(crawlId: string): Plan {

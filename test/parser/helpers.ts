@@ -1,7 +1,8 @@
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { ParsedPage } from '../../dist/model/outcome.js';
 import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
-import type { ParsePlanInput, Spider } from '../../dist/model/spider.js';
+import type { Params, ParsePlanInput, Spider } from '../../dist/model/spider.js';
+import type { PageInput } from '../../dist/parser/content.js';
 import { parseHtml5 } from '../../dist/parser/html5.js';
 import { TargetCache } from '../../dist/parser/links.js';
 import { Plan } from '../../dist/parser/plan.js';
@@ -22,14 +23,26 @@ export interface RunOptions {
   depth?: number;
   settings?: Partial<ParsePlanInput['settings']>;
   known?: KnownFingerprints;
+  kind?: PageInput['kind'];
+  headers?: PageInput['headers'];
+  extra?: PageInput['extra'];
+  params?: Params;
+}
+
+/** A page as the parser takes it: HTML unless the options say otherwise. */
+export function pageInput(text: string, options: RunOptions = {}): PageInput {
+  const { kind = 'html', url = 'http://site.test/dir/page.html', depth = 0, headers = null, extra = null } = options;
+  const contentType = { html: 'text/html', xml: 'text/xml', json: 'application/json', text: 'text/plain' }[kind];
+  return { kind, text, url, depth, status: 200, fetchedAt: Date.UTC(2026, 0, 2), contentType, headers, extra };
 }
 
 /** Runs a spider on a page, on this thread. */
 export function run(definition: Spider, html: string, options: RunOptions = {}): ParsedPage {
   const known = options.known ?? new KnownFingerprints(1024);
-  const plan = new Plan(planInput(definition, options.settings), known, new TargetCache(), parseHtml5);
+  const input = { ...planInput(definition, options.settings), params: options.params ?? {} };
+  const plan = new Plan(input, known, new TargetCache(), parseHtml5);
   const url = options.url ?? 'http://site.test/dir/page.html';
-  return plan.run({ html, url, depth: options.depth ?? 0, status: 200, fetchedAt: Date.UTC(2026, 0, 2) });
+  return plan.run(pageInput(html, { ...options, url }));
 }
 
 /** The data of the items of one rule, parsed. */

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { decodeHtml } from '../../dist/parser/charset.js';
-import { isHtml } from '../../dist/parser/content.js';
+import { decodeBody } from '../../dist/parser/charset.js';
+import { kindOf } from '../../dist/parser/content.js';
 import { compilePattern, subjectOf } from '../../dist/parser/patterns.js';
 import { shared } from './helpers.ts';
 
 const decode = (bytes: string | Uint8Array, type: string | null = null) => {
   const { body, bodyBytes } = shared(bytes);
-  return decodeHtml(body, bodyBytes, type);
+  return decodeBody(body, bodyBytes, type, 'html');
 };
 const latin = (text: string) => Buffer.from(text, 'latin1');
 
@@ -44,7 +44,7 @@ describe('the charset', () => {
 describe('the content type', () => {
   const html = (text: string, type: string | null) => {
     const { body, bodyBytes } = shared(text);
-    return isHtml(body, bodyBytes, type);
+    return kindOf(body, bodyBytes, type) === 'html';
   };
   it('decides what is HTML', () => {
     assert.ok(html('', 'text/html'));

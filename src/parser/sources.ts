@@ -1,0 +1,203 @@
+import type { FieldObject, Source } from '../model/field.ts';
+import type { ItemRule } from '../model/spider.ts';
+import { type Element, textOf } from './dom.ts';
+import { JsonQuery, parseJson } from './json_path.ts';
+import { JsonNode, type PageFacts, type Scope } from './page_facts.ts';
+import { type Ending, Selector } from './selector.ts';
+import type { Trace } from './trace.ts';
+import { XPath } from './xpath.ts';
+
+/** JSON that an element holds is read up to this length. */
+const MAX_JSON = 10_000_000;
+
+/** Where a definition stands while it is compiled. */
+export interface Place {
+  /** False where the scope is the page's root. */
+  scoped: boolean;
+  /** The scope is a part of JSON: plain strings are JMESPath, and there is no element to select from. */
+  json: boolean;
+  /** JSON pointer into the spider. */
+  at: string;
+  /** Null unless the page is to be explained. */
+  trace: Trace | null;
+}
+
+/** Finds what a source names, below a scope. */
+export interface Finder {
+  first(page: PageFacts, scope: Scope): Scope | null;
+  all(page: PageFacts, scope: Scope): Scope[];
+}
+
+/** The source of a field, compiled. */
+export interface CompiledSource {
+  finder: Finder;
+  /** What it finds are parts of JSON. */
+  json: boolean;
+  /** Of a selector. */
+  ending: Ending | null;
+}
+
+const NOTHING: Finder = { first: () => null, all: () => [] };
+const ITSELF: Finder = { first: (_page, scope) => scope, all: (_page, scope) => [scope] };
+
+/** @throws on what does not compile; `check` says so before */
+export function compileSource(field: FieldObject, place: Place): CompiledSource {
+  const source = compileUntraced(field, place);
+  const kind = sourceOf(field);
+  if (place.trace === null || kind === null) return source;
+  return { ...source, finder: traced(source.finder, place.trace, place.at, kind, String(field[kind])) };
+}
+
+/** The word by which a field says where it reads; null: its scope itself. A selector with JSON inside counts as a selector. */
+export function sourceOf(field: FieldObject): Source | null {
+  if (field.selector !== undefined) return 'selector';
+  if (field.xpath !== undefined) return 'xpath';
+  if (field.json !== undefined) return 'json';
+  if (field.jsonld !== undefined) return 'jsonld';
+  if (field.microdata !== undefined) return 'microdata';
+  if (field.opengraph !== undefined) return 'opengraph';
+  return field.meta === undefined ? null : 'meta';
+}
+
+function compileUntraced(field: FieldObject, place: Place): CompiledSource {
+  const { selector, xpath, json, meta } = field;
+  if (selector !== undefined) return compileSelector(field, selector, place);
+  if (xpath !== undefined) return { finder: place.json ? NOTHING : xpathFinder(xpath), json: false, ending: null };
+  if (json !== undefined) return { finder: jsonFinder(json), json: true, ending: null };
+  if (meta !== undefined) return ofPage(metaReader(meta));
+  return { finder: ITSELF, json: place.json, ending: null };
+}
+
+function compileSelector(field: FieldObject, text: string, place: Place): CompiledSource {
+  if (place.json) return { finder: NOTHING, json: false, ending: null };
+  const selector = new Selector(text, place.scoped);
+  const { ending } = selector;
+  if (field.json === undefined) return { finder: selectorFinder(selector), json: false, ending };
+  const attribute = attributeOf(field, ending);
+  const query = new JsonQuery(field.json);
+  const jsonIn = (element: Element) => embeddedJson(element, attribute);
+  const finder: Finder = {
+    first(page, scope) {
+      const element = selector.first(page.document, scope as Element);
+      return element === null ? null : node(query.read(jsonIn(element)));
+    },
+    all(page, scope) {
+      const elements = selector.all(page.document, scope as Element);
+      return elements.flatMap((element) => query.all(jsonIn(element)).map((value) => new JsonNode(value)));
+    },
+  };
+  return { finder, json: true, ending: null };
+}
+
+/** The attribute that a field reads; null: none. */
+export function attributeOf({ value }: { value?: FieldObject['value'] }, ending: Ending | null): string | null {
+  if (typeof value === 'string') return value;
+  return ending !== null && 'attribute' in ending ? ending.attribute : null;
+}
+
+function selectorFinder(selector: Selector): Finder {
+  return {
+    first: (page, scope) => selector.first(page.document, scope as Element),
+    all: (page, scope) => selector.all(page.document, scope as Element),
+  };
+}
+
+function xpathFinder(text: string): Finder {
+  const xpath = new XPath(text);
+  const all = (page: PageFacts, scope: Scope) =>
+    xpath
+      .nodes(page.document, scope as Element)
+      .map((found) => (typeof found === 'string' ? new JsonNode(found) : found));
+  return { first: (page, scope) => all(page, scope)[0] ?? null, all };
+}
+
+/** JMESPath over the scope where that is JSON, else over the page's JSON. */
+function jsonFinder(text: string): Finder {
+  const query = new JsonQuery(text);
+  const rootOf = (page: PageFacts, scope: Scope) => (scope instanceof JsonNode ? scope.value : page.json);
+  return {
+    first(page, scope) {
+      const root = rootOf(page, scope);
+      return root === undefined ? null : node(query.read(root));
+    },
+    all(page, scope) {
+      const root = rootOf(page, scope);
+      return root === undefined ? [] : query.all(root).map((value) => new JsonNode(value));
+    },
+  };
+}
+
+/** A source that the scope does not matter to. */
+function ofPage(read: (page: PageFacts) => readonly unknown[]): CompiledSource {
+  const finder: Finder = {
+    first: (page) => node(read(page)[0]),
+    all: (page) => read(page).map((value) => new JsonNode(value)),
+  };
+  return { finder, json: true, ending: null };
+}
+
+function metaReader(meta: string): (page: PageFacts) => unknown[] {
+  const colon = meta.indexOf(':');
+  const name = meta.slice(colon + 1);
+  const own = (values: Readonly<Record<string, unknown>>) => (Object.hasOwn(values, name) ? [values[name]] : []);
+  switch (colon < 0 ? meta : meta.slice(0, colon)) {
+    case 'header':
+      return (page) => [page.headers?.[name.toLowerCase()] ?? []].flat();
+    case 'param':
+      return (page) => own(page.params);
+    case 'passed':
+      return (page) => own(page.passed);
+    default:
+      return (page) => [page[meta as 'url' | 'status' | 'depth' | 'fetchedAt']];
+  }
+}
+
+/** JSON in an element or in one of its attributes; null where it is none. */
+function embeddedJson(element: Element, attribute: string | null): unknown {
+  const text = attribute === null ? textOf(element, MAX_JSON) : (element.attribute(attribute) ?? '');
+  try {
+    return parseJson(text);
+  } catch {
+    return null;
+  }
+}
+
+function node(value: unknown): JsonNode | null {
+  return value === null || value === undefined ? null : new JsonNode(value);
+}
+
+function traced(finder: Finder, trace: Trace, at: string, source: Source, text: string): Finder {
+  const entry = trace.field(at, source, text);
+  return {
+    first(page, scope) {
+      entry.hits += finder.all(page, scope).length;
+      return finder.first(page, scope);
+    },
+    all(page, scope) {
+      const found = finder.all(page, scope);
+      entry.hits += found.length;
+      return found;
+    },
+  };
+}
+
+/** The parts of the page that each make one item; null: the page itself makes one. */
+export function compileEach(each: ItemRule['each'], place: Place): CompiledSource | null {
+  if (each === undefined) return null;
+  const field: FieldObject = typeof each === 'string' ? { selector: each } : each;
+  const { finder, json } = compileUntraced(field, place);
+  const parts: Finder = {
+    first: finder.first,
+    // Texts that an XPath selects have nothing below them.
+    all: json ? finder.all : (page, scope) => finder.all(page, scope).filter((part) => !(part instanceof JsonNode)),
+  };
+  const text = typeof each === 'string' ? each : Object.values(each)[0]!;
+  const entry = place.trace?.field(place.at, 'each', text);
+  if (entry === undefined) return { finder: parts, json, ending: null };
+  const all: Finder['all'] = (page, scope) => {
+    const found = parts.all(page, scope);
+    entry.hits += found.length;
+    return found;
+  };
+  return { finder: { first: parts.first, all }, json, ending: null };
+}
