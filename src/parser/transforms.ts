@@ -1,4 +1,5 @@
 import type { Transform } from '../model/field.ts';
+import { numberOf } from './numbers.ts';
 
 /** What a transform may need besides the text. */
 export interface TransformContext {
@@ -13,7 +14,6 @@ export interface TransformContext {
 }
 
 const SPACES = /\s+/g;
-const GROUPED = /\d{1,3}(?:[ \u00a0\u2009\u202f'’]\d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,]\d+)*|[.,]\d+/;
 const TRUE = new Set(['true', 'yes', 'on', 'y', '1']);
 const FALSE = new Set(['false', 'no', 'off', 'n', '0']);
 
@@ -72,29 +72,4 @@ export function convert(as: Transform, value: unknown, context: TransformContext
 function booleanOf(text: string, attribute: boolean): boolean | null {
   if (TRUE.has(text) || (attribute && text === '')) return true;
   return FALSE.has(text) ? false : null;
-}
-
-/**
- * The first number of a text, in any common notation: `£51.77`, `1,234.50`, `1.234,50`, `1 234`, `-5`. Of a comma and a
- * point the later one is the decimal mark; a lone comma before exactly three digits groups thousands, a lone point is decimal.
- */
-export function numberOf(text: string): number | null {
-  const head = text.slice(0, 1000);
-  const found = GROUPED.exec(head);
-  if (found === null) return null;
-  const digits = plainDigits(found[0].replace(/[ \u00a0\u2009\u202f'’]/g, ''));
-  const before = head.slice(0, found.index);
-  const n = Number(/(?:^|[^\w])[-−]\s?\p{Sc}?\s?$/u.test(before) ? `-${digits}` : digits);
-  return Number.isFinite(n) ? n : null;
-}
-
-function plainDigits(text: string): string {
-  const comma = text.lastIndexOf(',');
-  const point = text.lastIndexOf('.');
-  if (comma >= 0 && point >= 0) {
-    const grouping = comma > point ? /\./g : /,/g;
-    return text.replace(grouping, '').replace(',', '.');
-  }
-  if (/^\d{1,3}(,\d{3})+$/.test(text) || /^\d{1,3}(\.\d{3}){2,}$/.test(text)) return text.replace(/[.,]/g, '');
-  return text.replace(',', '.');
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { numberOf } from '../../dist/parser/transforms.js';
+import { numberOf } from '../../dist/parser/numbers.js';
 import { extract, run } from './helpers.ts';
 
 const SHOP = `<html><head><title> The
