@@ -23,12 +23,12 @@ create table spider_versions (
   primary key (name, version)
 );
 
--- Keys that only one item may have. space is the crawl's id, or for a whole spider a UUID made from its name.
+-- Keys that only one stored item may have. space is the crawl's id, or for a whole spider a UUID made from its name; key is
+-- a hash of the fields and their values.
 create table item_keys (
   space uuid not null,
-  step  smallint not null,
   key   uuid not null,
-  primary key (space, step, key)
+  primary key (space, key)
 );
 
 -- What scripts keep over pages and restarts.

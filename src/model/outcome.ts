@@ -11,13 +11,40 @@ export interface ItemRow {
   keys?: DedupeKey[];
 }
 
-/** A key that only one item may have. */
+/** A key that only one stored item may have, in its crawl or in all crawls of its spider. */
 export interface DedupeKey {
-  /** Number of the step in the pipeline. */
-  step: number;
   scope: 'crawl' | 'spider';
-  /** 128 bits of SHA-256 over the key's values, as 32 hex digits. */
+  /** 128 bits of SHA-256 over the key's fields and values, as 32 hex digits. */
   key: string;
+}
+
+/** What a pipeline step asks of the outside. */
+export type StepQuestion =
+  | { kind: 'enrich'; url: string /** JSON text; null: none is sent. */; body: string | null }
+  | { kind: 'lookup' /** JSON values for $1, $2 … */; params: unknown[] };
+
+/** JSON text; or why there is none, in one word: `timeout`, `http_5xx`. */
+export type StepAnswer = { text: string } | { error: string };
+
+/** An item that waits for an answer before it can go on through the pipeline. */
+export interface WaitingItem {
+  /** Its place among the items of its page. */
+  place: number;
+  type: string;
+  /** JSON text, as in `ItemRow`. */
+  data: string;
+  size: number;
+  keys: DedupeKey[];
+  /** Number of the step that asks. */
+  step: number;
+  question: StepQuestion;
+}
+
+/** What is still to be done with a page's items. */
+export interface PendingItems {
+  /** The places of `items`. */
+  places: number[];
+  waiting: WaitingItem[];
 }
 
 /** A discovered request, ready to be stored: canonical, fingerprinted, judged. */
@@ -55,6 +82,10 @@ export interface ParsedPage {
   fills: Record<string, number>;
   /** What was cut to stay inside the limits: `depth`, `nodes`, `links`, `attributes`, `items`. */
   flags: string[];
+  /** Items that wait for answers; the engine gets them before the page is an outcome. Absent: none. */
+  pending?: PendingItems;
+  /** What pipeline steps met and did: `enrich[2]: timeout`, `enrich[2] calls`. Absent: nothing. */
+  steps?: Record<string, number>;
   /** Milliseconds of the worker's time. */
   parseMs: number;
   /** CPU milliseconds by page entry (`page product`) or callback (`callback parse`). */

@@ -34,7 +34,9 @@ const EnrichSchema = Type.Object(
     method: Type.Optional(Type.Enum(['GET', 'POST', 'PUT'])),
     headers: Type.Optional(Type.Record(Type.String(), Type.String({ maxLength: 8000 }))),
     send: Type.Optional(
-      Type.Record(FieldName, FieldName, { description: 'Name in the JSON body: field of the item. Not with GET' }),
+      Type.Record(FieldName, FieldName, {
+        description: 'Name in the JSON body: field of the item; absent: the whole item. Not with GET',
+      }),
     ),
     batch: Type.Optional(
       Type.Integer({
@@ -104,3 +106,13 @@ export type LookupStep = Static<typeof LookupSchema>;
 export type DropCondition = Static<typeof ConditionSchema>;
 export const STEP_KINDS = ['validate', 'dedupe', 'enrich', 'lookup', 'drop', 'rename', 'pick', 'set'] as const;
 export type StepKind = (typeof STEP_KINDS)[number];
+
+/** Of an enrich step: POST where something is sent. */
+export function enrichMethod({ method, send, batch }: EnrichStep): 'GET' | 'POST' | 'PUT' {
+  return method ?? (send === undefined && batch === undefined ? 'GET' : 'POST');
+}
+
+/** How the counters and reasons name a step: `enrich[2]`. */
+export function stepName(kind: StepKind, step: number): string {
+  return `${kind}[${step}]`;
+}

@@ -1,19 +1,36 @@
 import { storedJson } from '../model/extra.ts';
-import type { ItemRow } from '../model/outcome.ts';
+import type { DedupeKey, ItemRow, ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
 import { type Data, hasValue, type ItemReader } from './extract.ts';
 import type { PageFacts } from './page_facts.ts';
+import type { Passage, Steps } from './steps.ts';
 
 const MAX_ITEM_BYTES = 1024 * 1024;
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 
-/** The items of one page, serialised, with what was counted on the way. */
+/** What a page's items came to, as parts of a ParsedPage. */
+type SunkItems = Pick<ParsedPage, 'items' | 'dropped' | 'fills' | 'steps' | 'pending'>;
+
+/** The items of one page, taken through the pipeline's steps and serialised, with what was counted on the way. */
 export class ItemSink {
   readonly items: ItemRow[] = [];
   readonly dropped: Record<string, number> = Object.create(null);
   readonly fills: Record<string, number> = Object.create(null);
   /** True once the page's items came to more bytes than one page may bring; the rest is left out. */
   full = false;
-  #bytes = 0;
+  readonly #steps: Steps | null;
+  readonly #met: Record<string, number> = Object.create(null);
+  readonly #note = (key: string): void => count(this.#met, clean(key));
+  readonly #waiting: WaitingItem[] = [];
+  /** The places of `items`. */
+  readonly #places: number[] = [];
+  #place = 0;
+  #bytes: number;
+
+  /** @param bytes of the page's items that are not in this sink */
+  constructor(steps: Steps | null = null, bytes = 0) {
+    this.#steps = steps;
+    this.#bytes = bytes;
+  }
 
   /** Reads every item of a rule. */
   collect(reader: ItemReader, page: PageFacts): void {
@@ -30,31 +47,70 @@ export class ItemSink {
     }
   }
 
-  /** Adds one item, unless it is too large. */
+  /** Adds one item, unless a step drops it or it is too large. @throws StepFailed */
   add(type: string, data: Data): void {
+    const place = this.#place++;
+    if (this.#steps === null) this.#keep(type, data, place);
+    else this.#pass(type, place, this.#steps.run(type, data, this.#note));
+  }
+
+  /** Goes on with an item that has its answer. @throws StepFailed */
+  resume({ type, place, data, step, keys }: WaitingItem, answer: StepAnswer): void {
+    const copy: Data = Object.assign(Object.create(null), JSON.parse(data));
+    this.#pass(type, place, this.#steps!.answer(type, copy, this.#note, { step, keys }, answer));
+  }
+
+  outcome(): SunkItems {
+    const { items, dropped, fills } = this;
+    const sunk: SunkItems = { items, dropped, fills };
+    for (const _ in this.#met) sunk.steps = this.#met;
+    if (this.#waiting.length > 0) sunk.pending = { places: this.#places, waiting: this.#waiting };
+    return sunk;
+  }
+
+  #pass(type: string, place: number, passage: Passage): void {
+    if (passage.kind === 'dropped') this.#drop(clean(passage.reason));
+    else if (passage.kind === 'kept') this.#keep(type, passage.data, place, passage.keys);
+    else {
+      const { data, keys, step, question } = passage;
+      const row = this.#row(type, data);
+      if (row !== null) this.#waiting.push({ ...row, place, keys, step, question });
+    }
+  }
+
+  #keep(type: string, data: Data, place: number, keys: DedupeKey[] = []): void {
+    const row = this.#row(type, data);
+    if (row === null) return;
+    if (keys.length > 0) row.keys = keys;
+    this.items.push(row);
+    if (this.#steps !== null) this.#places.push(place);
+    count(this.fills, type);
+    for (const name in data) if (hasValue(data[name])) count(this.fills, `${type}.${clean(name)}`);
+  }
+
+  /** Null: it is too large, for an item or for the rest of the page. */
+  #row(type: string, data: Data): ItemRow | null {
     const json = toJson(data);
     const size = Buffer.byteLength(json);
     if (size > MAX_ITEM_BYTES) {
       this.#drop('too_large');
-      return;
+      return null;
     }
     if (this.#bytes + size > MAX_PAGE_BYTES) {
       this.full = true;
-      return;
+      return null;
     }
     this.#bytes += size;
-    this.items.push({ type, data: json, size });
-    this.#fill(type);
-    for (const name in data) if (hasValue(data[name])) this.#fill(`${type}.${clean(name)}`);
-  }
-
-  #fill(key: string): void {
-    this.fills[key] = (this.fills[key] ?? 0) + 1;
+    return { type, data: json, size };
   }
 
   #drop(reason: string): void {
-    this.dropped[reason] = (this.dropped[reason] ?? 0) + 1;
+    count(this.dropped, reason);
   }
+}
+
+function count(counts: Record<string, number>, key: string): void {
+  counts[key] = (counts[key] ?? 0) + 1;
 }
 
 /** JSON that PostgreSQL can hold. Most has no escape at all and needs no second look. */

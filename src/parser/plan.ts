@@ -15,6 +15,7 @@ import { PLAIN_PAGES, PLAIN_TYPE, plainItem } from './plain.ts';
 import { readableKinds } from './readable.ts';
 import { type Redirected, redirectLink } from './redirect.ts';
 import { MAX_SITEMAP_URLS, type Sitemap } from './sitemap.ts';
+import { compileSteps, type Steps } from './steps.ts';
 import type { Trace } from './trace.ts';
 import { parseFast } from './tree.ts';
 
@@ -33,6 +34,8 @@ let plans = 0;
 
 /** A spider, compiled once per thread, crawl and settings version; run on each page of the crawl. */
 export class Plan {
+  /** Of the pipeline; null: it has none. */
+  readonly steps: Steps | null;
   readonly #input: ParsePlanInput;
   readonly #pages: CompiledPage[];
   readonly #kinds: ReadonlySet<PageKind>;
@@ -58,6 +61,7 @@ export class Plan {
     trace: Trace | null = null,
   ) {
     this.#input = input;
+    this.steps = compileSteps(input.definition);
     this.#pages = compilePages(input.definition.pages ?? PLAIN_PAGES, trace);
     this.#kinds = readableKinds(input.definition);
     this.#judge = new LinkJudge(input);
@@ -87,15 +91,14 @@ export class Plan {
   run(input: PageInput): ParsedPage {
     const page = this.#factsOf(input);
     const links = this.#linksOf(input, page);
-    const sink = new ItemSink();
+    const sink = new ItemSink(this.steps);
     const cpu: Record<string, number> = {};
     for (const entry of this.#entriesFor(input)) this.#runEntry(entry, page, links, sink, cpu);
     if (this.#input.definition.pages === undefined) sink.add(PLAIN_TYPE, plainItem(page, links));
     const { document } = page;
     if (links.full) document.flags.add('links');
     if (sink.full) document.flags.add('items');
-    const { items, dropped, fills } = sink;
-    return { ...this.#pageOf(links, [...document.flags]), items, dropped, fills, cpu };
+    return { ...this.#pageOf(links, [...document.flags]), ...sink.outcome(), cpu };
   }
 
   /** What a redirect brings: its target as the page's one link, judged by the scope; none where it is not a URL. */

@@ -1,106 +1,31 @@
 import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
-import { failureOf, ParseFailure, ParserStopped, unexpected } from './failure.ts';
-import type { JobMessage, PageJob, RobotsJob } from './protocol.ts';
-import { type Answer, FairQueues, type Job, JobQueue } from './queue.ts';
+import { ParseFailure, ParserStopped, unexpected } from './failure.ts';
+import { JobPool } from './job_pool.ts';
+import type { PageJob, RobotsJob, SplitJob, StepsJob, StepsResult } from './protocol.ts';
+import { JobQueue } from './queue.ts';
 import type { RobotsAnswer } from './robots.ts';
-import { type Lane, ParserThread } from './thread.ts';
 
-export type { PageJob, RobotsAnswer, RobotsJob };
 export { ParseFailure, ParserStopped };
+export type { PageJob, RobotsAnswer, RobotsJob };
 
-export interface ParserPoolOptions {
-  threads: number;
-  /** Heap of one thread in MiB; a page that needs more fails with `parse_memory`. */
-  memoryMb: number;
-  /** `KnownFingerprints.buffer`: links that are in it do not come back. */
-  known: SharedArrayBuffer;
-  /** Told of killed and lost threads. */
-  log?: (message: string, detail: object) => void;
-}
-
-/** Bytes that may wait before `hasRoom` says no. How many pages of one crawl may wait is decided above. */
-const ROOM_BYTES = 256 * 1024 * 1024;
-/** A thread for slow crawls is kept for so long without work. */
-const SLOW_LANE_IDLE_MS = 10_000;
-const WATCH_MS = 20;
-/** After this long in one page a thread is demoted. */
-const BURN_MS = 100;
-/** Times its CPU limit that a job may take by the clock. */
-const MAX_WALL = 5;
 const CHECK_LIMIT_MS = 2000;
 const ROBOTS_LIMIT_MS = 500;
-/** A thread that could not start is tried again after this. */
-const RESTART_MS = 1000;
 
 /**
- * Worker threads that parse pages, judge robots.txt files and check spiders: everything that a stranger wrote is read
- * here and never on the event loop. Jobs wait in one queue per crawl, served by thread time used (`queue.ts`).
- *
- * A page that takes longer than its crawl's `parseTimeoutMs`, or more memory than `memoryMb`, is ended with its thread. The
- * thread is replaced, and pages that waited in it go back to the front of their queues: bodies are shared memory, so
- * nothing is lost. A page that has run for 100 ms is demoted in the operating system, so that it costs the event loop, the
- * database and the other threads little.
- *
- * A crawl whose pages turn out to be slow gets threads of its own, opened when they are needed, of the lowest priority: it
- * ends the threads that it is given, and a thread that was just replaced is several times slower until its code is
- * compiled. Without that lane a crawl beside a burning one kept half of its speed.
+ * Parses pages, judges robots.txt files, checks spiders and runs pipelines: everything that a stranger wrote is read in its
+ * threads and never on the event loop.
  */
-export class ParserPool {
-  readonly #options: ParserPoolOptions;
-  readonly #threads = new Set<ParserThread>();
-  readonly #plans = new Map<string, ParsePlanInput>();
+export class ParserPool extends JobPool {
   readonly #queues = new Map<string, JobQueue>();
-  readonly #fair = new FairQueues();
   readonly #checks = new JobQueue('check');
   readonly #robots = new JobQueue('robots');
   readonly #previews = new JobQueue('preview');
-  /** Threads that are being ended, and why the page that they are at fails. */
-  readonly #killed = new Map<ParserThread, string>();
-  /** The plans that each thread has. */
-  readonly #told = new WeakMap<ParserThread, Map<string, ParsePlanInput>>();
-  readonly #restarts = new Set<NodeJS.Timeout>();
-  #state: 'new' | 'started' | 'stopped' = 'new';
-  #watch: NodeJS.Timeout | null = null;
-  #retirement: NodeJS.Timeout | null = null;
-  #started: { resolve: () => void; reject: (error: Error) => void } | null = null;
-  #jobs = 0;
-  #bytes = 0;
-  #kills = 0;
-
-  constructor(options: ParserPoolOptions) {
-    this.#options = options;
-  }
-
-  /** Starts the threads; resolves when all are ready. @throws where a thread cannot start */
-  start(): Promise<void> {
-    if (this.#state !== 'new') return Promise.resolve();
-    this.#state = 'started';
-    const ready = new Promise<void>((resolve, reject) => {
-      this.#started = { resolve, reject };
-    });
-    for (let i = 0; i < this.#options.threads; i++) this.#addThread('quick');
-    return ready;
-  }
-
-  /** Ends all threads; what was not done is rejected with `ParserStopped`. Idempotent, resolves when they are gone. */
-  async stop(): Promise<void> {
-    this.#state = 'stopped';
-    this.#started?.reject(new ParserStopped('the parser was stopped'));
-    for (const timer of this.#restarts) clearTimeout(timer);
-    this.#restarts.clear();
-    if (this.#watch !== null) clearInterval(this.#watch);
-    this.#watch = null;
-    if (this.#retirement !== null) clearTimeout(this.#retirement);
-    for (const job of this.#fair.drain()) this.#fail(job, new ParserStopped('the parser was stopped'));
-    await Promise.all([...this.#threads].map((thread) => thread.terminate()));
-  }
 
   /** Makes a crawl's plan known to all threads; again with the same crawl, it replaces the plan for later pages. */
   openCrawl(plan: ParsePlanInput): void {
-    this.#plans.set(plan.crawlId, plan);
-    if (plan.settings.parser === 'html5') for (const thread of this.#threads) this.#tellPlan(thread, plan.crawlId);
+    this.openPlan(plan);
     if (!this.#queues.has(plan.crawlId)) this.#queues.set(plan.crawlId, new JobQueue(plan.crawlId));
   }
 
@@ -108,12 +33,9 @@ export class ParserPool {
   closeCrawl(crawlId: string): void {
     const queue = this.#queues.get(crawlId);
     if (queue === undefined) return;
-    this.#plans.delete(crawlId);
     this.#queues.delete(crawlId);
-    for (const job of queue.drain()) this.#fail(job, new ParserStopped('the crawl was closed'));
-    this.#fair.forget(queue);
-    for (const thread of this.#threads)
-      if (this.#told.get(thread)?.delete(crawlId)) thread.tell({ kind: 'close', crawlId });
+    this.closePlan(crawlId);
+    this.closeQueue(queue);
   }
 
   /**
@@ -122,12 +44,31 @@ export class ParserPool {
    * @throws ParseFailure where the page cannot be parsed, ParserStopped where the crawl is not open
    */
   async parse(job: PageJob): Promise<ParsedPage> {
-    const plan = this.#plans.get(job.crawlId);
     const queue = this.#queues.get(job.crawlId);
-    if (plan === undefined || queue === undefined) throw new ParserStopped('the crawl is not open');
-    const answer = await this.#submit({ kind: 'page', job }, queue, job.body.byteLength, plan.settings.parseTimeoutMs);
+    const answer = await this.submit({ kind: 'page', job }, queue, job.body.byteLength, this.limitOf(job.crawlId));
     if (answer.kind !== 'page') throw unexpected(answer);
     return answer.page;
+  }
+
+  /**
+   * Takes the items of a page on through the pipeline's steps.
+   *
+   * @throws ParseFailure: `pipeline_error` where a step failed and says so, ParserStopped where the crawl is not open
+   */
+  async steps(job: StepsJob): Promise<StepsResult> {
+    const bytes = job.waiting.reduce((sum, item) => sum + item.size, 0);
+    const queue = job.definition === null ? this.#queues.get(job.crawlId) : this.#previews;
+    const answer = await this.submit({ kind: 'steps', job }, queue, bytes, this.limitOf(job.crawlId));
+    if (answer.kind !== 'steps') throw unexpected(answer);
+    return answer.items;
+  }
+
+  /** The members of a JSON list, each as JSON; null where it is no list. @throws ParseFailure, ParserStopped */
+  async split(job: SplitJob): Promise<string[] | null> {
+    const queue = this.#queues.get(job.crawlId) ?? this.#previews;
+    const answer = await this.submit({ kind: 'split', job }, queue, job.text.length, this.limitOf(job.crawlId));
+    if (answer.kind !== 'split') throw unexpected(answer);
+    return answer.parts;
   }
 
   /**
@@ -138,7 +79,7 @@ export class ParserPool {
    */
   async preview(plan: ParsePlanInput, job: PageJob): Promise<{ page: ParsedPage; explanation: Explanation }> {
     const limitMs = plan.settings.parseTimeoutMs;
-    const answer = await this.#submit({ kind: 'preview', plan, job }, this.#previews, job.body.byteLength, limitMs);
+    const answer = await this.submit({ kind: 'preview', plan, job }, this.#previews, job.body.byteLength, limitMs);
     if (answer.kind !== 'preview') throw unexpected(answer);
     return { page: answer.page, explanation: answer.explanation };
   }
@@ -146,7 +87,7 @@ export class ParserPool {
   /** Every mistake of a spider that its schema cannot tell; pointers begin at the spider. */
   async check(spider: Spider): Promise<Problem[]> {
     try {
-      const answer = await this.#submit({ kind: 'check', spider }, this.#checks, 0, CHECK_LIMIT_MS);
+      const answer = await this.submit({ kind: 'check', spider }, this.#checks, 0, CHECK_LIMIT_MS);
       if (answer.kind !== 'check') throw unexpected(answer);
       return answer.problems;
     } catch (error) {
@@ -157,242 +98,8 @@ export class ParserPool {
 
   /** Judges URLs of one site by its robots.txt. @throws ParseFailure where that takes too long */
   async robots(job: RobotsJob): Promise<RobotsAnswer> {
-    const answer = await this.#submit({ kind: 'robots', job }, this.#robots, job.text.length, ROBOTS_LIMIT_MS);
+    const answer = await this.submit({ kind: 'robots', job }, this.#robots, job.text.length, ROBOTS_LIMIT_MS);
     if (answer.kind !== 'robots') throw unexpected(answer);
     return answer.answer;
   }
-
-  /** «Have you room?» False while so much waits that fetching more pages only costs memory. */
-  get hasRoom(): boolean {
-    return this.#bytes < ROOM_BYTES;
-  }
-
-  /** Jobs accepted and not done. */
-  get queuedJobs(): number {
-    return this.#jobs;
-  }
-
-  /** Their bytes. */
-  get queuedBytes(): number {
-    return this.#bytes;
-  }
-
-  get busyThreads(): number {
-    let busy = 0;
-    for (const thread of this.#threads) if (thread.held.length > 0) busy++;
-    return busy;
-  }
-
-  /** Threads ended because of a page: its time, its memory. */
-  get kills(): number {
-    return this.#kills;
-  }
-
-  #submit(message: JobMessage, queue: JobQueue, bytes: number, limitMs: number): Promise<Answer> {
-    if (this.#state !== 'started') return Promise.reject(new ParserStopped('the parser is not running'));
-    return new Promise((resolve, reject) => {
-      this.#jobs++;
-      this.#bytes += bytes;
-      this.#fair.push({ message, queue, bytes, limitMs, charged: 0, cpuFrom: null, burns: false, resolve, reject });
-      this.#dispatch();
-    });
-  }
-
-  /** Hands jobs out until no thread can take one: to idle threads first, then behind quick pages. */
-  #dispatch(): void {
-    const { threads } = this.#options;
-    for (const thread of this.#threads) {
-      const slow = thread.lane === 'slow';
-      const queue = thread.isIdle ? this.#fair.next(threads, (one) => one.isSlow === slow) : null;
-      if (queue !== null) this.#send(thread, queue);
-    }
-    for (const thread of this.#threads)
-      while (thread.canQueue && thread.held.length > 0) {
-        const queue = this.#fair.next(threads, (one) => one.isQuick && one.nextIsSmall);
-        if (queue === null) break;
-        this.#send(thread, queue);
-      }
-    this.#tendSlowLane();
-  }
-
-  /** Slow crawls get threads of their own while they need them. */
-  #tendSlowLane(): void {
-    const lane = [...this.#threads].filter((thread) => thread.lane === 'slow' && !thread.isRetiring);
-    if (this.#fair.slowWaits(this.#options.threads)) {
-      const isFree = lane.some((thread) => !thread.isReady || thread.isIdle);
-      if (!isFree && lane.length < this.#options.threads) this.#addThread('slow');
-    } else if (lane.length > 0) {
-      this.#retirement ??= setTimeout(() => this.#retireSlowLane(), SLOW_LANE_IDLE_MS).unref();
-    }
-  }
-
-  #retireSlowLane(): void {
-    this.#retirement = null;
-    for (const thread of this.#threads) if (thread.lane === 'slow' && thread.isIdle) void thread.terminate();
-  }
-
-  #send(thread: ParserThread, queue: JobQueue): void {
-    const job = queue.take();
-    if (job.message.kind === 'page') this.#tellPlan(thread, job.message.job.crawlId);
-    thread.run(job);
-    this.#watch ??= setInterval(() => this.#look(), WATCH_MS).unref();
-  }
-
-  /** A thread is told a plan when it first needs it: a new thread that was told all would hold the loop, megabytes a crawl. */
-  #tellPlan(thread: ParserThread, crawlId: string): void {
-    const plan = this.#plans.get(crawlId);
-    const told = this.#told.get(thread) ?? new Map<string, ParsePlanInput>();
-    this.#told.set(thread, told);
-    if (plan === undefined || told.get(crawlId) === plan) return;
-    told.set(crawlId, plan);
-    thread.tell({ kind: 'open', plan });
-  }
-
-  /** parse5 is slow to load: a thread that may need it loads it before it is ready, and not in a page's time. */
-  #anyHtml5(): ParsePlanInput[] {
-    const plan = this.#plans.values().find(({ settings }) => settings.parser === 'html5');
-    return plan === undefined ? [] : [plan];
-  }
-
-  #answered(thread: ParserThread, job: Job, answer: Answer): void {
-    const { queue } = job;
-    queue.settle(job, answer.kind === 'page' ? answer.page.parseMs : answer.ms);
-    if (thread.isDemoted && thread.lane === 'quick' && !this.#killed.has(thread)) this.#recover(thread);
-    this.#finish(job);
-    if (answer.kind === 'failed') job.reject(new ParseFailure(answer.code, answer.message));
-    else job.resolve(answer);
-    if (thread.isRetiring && thread.held.length === 0) void thread.terminate();
-    this.#dispatch();
-  }
-
-  /** A demoted thread has finished its page: back to normal, or, where only root may do that, replaced by a new one. */
-  #recover(thread: ParserThread): void {
-    if (thread.promote()) return;
-    thread.isDemoted = false;
-    this.#addThread('quick', thread);
-  }
-
-  #finish(job: Job): void {
-    this.#jobs--;
-    this.#bytes -= job.bytes;
-  }
-
-  #fail(job: Job, error: Error): void {
-    this.#finish(job);
-    job.reject(error);
-  }
-
-  /** The watchdog: demotes what burns, ends what is over its limit. Asleep while nothing runs. */
-  #look(): void {
-    const now = performance.now();
-    let busy = false;
-    for (const thread of this.#threads) {
-      const [job] = thread.held;
-      if (job === undefined || this.#killed.has(thread)) continue;
-      busy = true;
-      const elapsed = thread.elapsed(now);
-      if (elapsed > BURN_MS && job.cpuFrom === null) job.cpuFrom = (thread.cpuMs() ?? 0) - BURN_MS;
-      if (elapsed > BURN_MS && !thread.isDemoted) {
-        job.queue.burn(job);
-        thread.demote();
-      }
-      if (elapsed > job.limitMs) this.#suspect(thread, job);
-    }
-    if (busy || this.#watch === null) return;
-    clearInterval(this.#watch);
-    this.#watch = null;
-  }
-
-  /**
-   * The event loop itself may have been late: an answer that is already here is read before the thread is ended. The limit
-   * is CPU time, so that a page is not blamed for a busy machine; at MAX_WALL times the limit the thread is ended anyway.
-   */
-  #suspect(thread: ParserThread, job: Job): void {
-    setImmediate(() => {
-      const elapsed = thread.elapsed(performance.now());
-      if (thread.held[0] !== job || this.#killed.has(thread) || elapsed <= job.limitMs) return;
-      const cpuMs = thread.cpuMs();
-      if (cpuMs !== null && cpuMs - (job.cpuFrom ?? 0) <= job.limitMs && elapsed <= job.limitMs * MAX_WALL) return;
-      this.#killed.set(thread, `it took longer than ${job.limitMs} ms`);
-      void thread.terminate();
-    });
-  }
-
-  /** @param predecessor a thread that retires once this one is ready */
-  #addThread(lane: Lane, predecessor: ParserThread | null = null): void {
-    const data = { known: this.#options.known, plans: this.#anyHtml5() };
-    const thread: ParserThread = new ParserThread(lane, this.#options.memoryMb, data, {
-      ready: () => this.#ready(predecessor),
-      answered: (from, job, answer) => this.#answered(from, job, answer),
-      gone: (from, running, waiting, code, message) => this.#gone(from, running, waiting, code, message),
-    });
-    this.#threads.add(thread);
-  }
-
-  #ready(predecessor: ParserThread | null): void {
-    if (predecessor !== null) {
-      predecessor.isRetiring = true;
-      if (predecessor.held.length === 0) void predecessor.terminate();
-    }
-    if ([...this.#threads].every((thread) => thread.isReady)) this.#started?.resolve();
-    this.#dispatch();
-  }
-
-  /** A thread is gone: its page failed, what waited behind goes on elsewhere, and another thread takes its place. */
-  #gone(thread: ParserThread, running: Job | null, waiting: Job[], code: string | null, message: string): void {
-    this.#threads.delete(thread);
-    const tooLong = this.#killed.get(thread);
-    this.#killed.delete(thread);
-    const held = running === null ? waiting : [running, ...waiting];
-    if (this.#state === 'stopped') {
-      for (const job of held) this.#fail(job, new ParserStopped('the parser was stopped'));
-      return;
-    }
-    this.#takeBack(waiting);
-    if (running !== null) {
-      const failure = failureOf(tooLong, code, message);
-      this.#kills++;
-      this.#options.log?.('a parser thread was ended by a page', { ...describe(running), reason: failure.reason });
-      running.queue.settle(running, thread.lastMs);
-      this.#fail(running, failure);
-    }
-    this.#replace(thread, code, message);
-    this.#dispatch();
-  }
-
-  /** Jobs that waited in a dead thread go to the front of their queues, in their order. */
-  #takeBack(jobs: readonly Job[]): void {
-    for (const job of jobs.toReversed()) {
-      const { queue } = job;
-      queue.giveBack(job);
-      if (this.#queues.get(queue.name) === queue || this.#isOwn(queue)) continue;
-      for (const closed of queue.drain()) this.#fail(closed, new ParserStopped('the crawl was closed'));
-      this.#fair.forget(queue);
-    }
-  }
-
-  /** A queue of the pool itself, which no crawl's end empties. */
-  #isOwn(queue: JobQueue): boolean {
-    return queue === this.#checks || queue === this.#robots || queue === this.#previews;
-  }
-
-  #replace(thread: ParserThread, code: string | null, message: string): void {
-    if (thread.wasReady) {
-      const quick = this.#threads.values().filter(({ lane }) => lane === 'quick');
-      if (quick.toArray().length < this.#options.threads) this.#addThread('quick');
-      return;
-    }
-    const error = new Error(`a parser thread could not start: ${code} ${message}`);
-    this.#started?.reject(error);
-    this.#options.log?.(error.message, {});
-    const timer = setTimeout(() => {
-      this.#restarts.delete(timer);
-      this.#addThread(thread.lane);
-    }, RESTART_MS).unref();
-    this.#restarts.add(timer);
-  }
-}
-
-function describe({ message, queue }: Job): object {
-  return message.kind === 'page' ? { crawl: message.job.crawlId, url: message.job.url } : { job: queue.name };
 }

@@ -1,5 +1,5 @@
 import type { Explanation } from '../model/explanation.ts';
-import type { ParsedPage } from '../model/outcome.ts';
+import type { ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
 import type { RequestExtra } from '../model/request.ts';
 import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import type { RobotsAnswer } from './robots.ts';
@@ -13,6 +13,8 @@ export type ToThread =
   | { kind: 'close'; crawlId: string }
   | { kind: 'page'; job: PageJob }
   | { kind: 'preview'; plan: ParsePlanInput; job: PageJob }
+  | { kind: 'steps'; job: StepsJob }
+  | { kind: 'split'; job: SplitJob }
   | { kind: 'check'; spider: Spider }
   | { kind: 'robots'; job: RobotsJob };
 
@@ -23,6 +25,8 @@ export type FromThread =
   | { kind: 'ready'; tid: number | null }
   | { kind: 'page'; page: ParsedPage }
   | { kind: 'preview'; page: ParsedPage; explanation: Explanation; ms: number }
+  | { kind: 'steps'; items: StepsResult; ms: number }
+  | { kind: 'split'; parts: string[] | null; ms: number }
   | { kind: 'check'; problems: Problem[]; ms: number }
   | { kind: 'robots'; answer: RobotsAnswer; ms: number }
   | { kind: 'failed'; code: FailureReason; message: string; ms: number };
@@ -58,6 +62,27 @@ export interface PageJob {
    * the depth of this page.
    */
   redirectTo?: string;
+}
+
+/** Items of a page that have the answers that they waited for. */
+export interface StepsJob {
+  crawlId: string;
+  /** The spider's pipeline where the crawl is not open: of a preview. */
+  definition: Spider | null;
+  waiting: WaitingItem[];
+  /** One for each. */
+  answers: StepAnswer[];
+  /** Of the page's other items. */
+  bytes: number;
+}
+
+/** What became of them: more items, and those that wait again. */
+export type StepsResult = Pick<ParsedPage, 'items' | 'dropped' | 'fills' | 'steps' | 'pending' | 'flags'>;
+
+/** The answer to many questions that were sent as one list. */
+export interface SplitJob {
+  crawlId: string;
+  text: string;
 }
 
 export interface RobotsJob {

@@ -34,6 +34,8 @@ const MAX_AHEAD_BYTES = 512 * 1024;
 export class JobQueue {
   readonly name: string;
   virtualMs = 0;
+  /** Its crawl is over: what is given back is rejected. */
+  isClosed = false;
   /** Jobs in threads. */
   running = 0;
   /** When its newest job came. */

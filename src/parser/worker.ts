@@ -8,11 +8,14 @@ import { inputOf } from './content.ts';
 import type { Document } from './dom.ts';
 import { type Explained, explainPage, explainSitemap } from './explain.ts';
 import { boundExtras } from './extras.ts';
+import { ItemSink } from './items.ts';
+import { parseJson } from './json_path.ts';
 import { TargetCache } from './links.ts';
 import { Plan } from './plan.ts';
-import type { FromThread, JobMessage, PageJob, ThreadData, ToThread } from './protocol.ts';
+import type { FromThread, JobMessage, PageJob, StepsJob, StepsResult, ThreadData, ToThread } from './protocol.ts';
 import { Refusal, readPage, sitemapPage } from './read_page.ts';
 import { judgeRobots } from './robots.ts';
+import { compileSteps, StepFailed } from './steps.ts';
 
 // The entry of a parser thread: plans come and go, each job is answered. Everything that a stranger wrote is read here.
 
@@ -53,6 +56,16 @@ function answer(message: JobMessage): FromThread {
         explained.page.parseMs = ms();
         return { kind: 'preview', ...explained, ms: ms() };
       }
+      case 'steps':
+        return { kind: 'steps', items: resume(message.job), ms: ms() };
+      case 'split': {
+        const list = parseJson(message.job.text);
+        return {
+          kind: 'split',
+          parts: Array.isArray(list) ? list.map((part) => JSON.stringify(part)) : null,
+          ms: ms(),
+        };
+      }
       case 'check':
         return { kind: 'check', problems: checkSpider(message.spider), ms: ms() };
       case 'robots': {
@@ -61,10 +74,21 @@ function answer(message: JobMessage): FromThread {
       }
     }
   } catch (error) {
-    const code = error instanceof Refusal ? error.reason : 'parse_error';
+    const code =
+      error instanceof Refusal ? error.reason : error instanceof StepFailed ? 'pipeline_error' : 'parse_error';
     const text = error instanceof Error ? error.message : String(error);
     return { kind: 'failed', code, message: text.slice(0, 500), ms: ms() };
   }
+}
+
+/** Items go on through the pipeline. Those that find no room any more are left out, as those of a page are. */
+function resume({ crawlId, definition, waiting, answers, bytes }: StepsJob): StepsResult {
+  const steps = definition === null ? planOf(crawlId).steps : compileSteps(definition);
+  const sink = new ItemSink(steps, bytes);
+  waiting.forEach((item, i) => {
+    sink.resume(item, answers[i]!);
+  });
+  return { ...sink.outcome(), flags: sink.full ? ['items'] : [] };
 }
 
 function closePlan(crawlId: string): void {
@@ -77,6 +101,8 @@ function openPlan(input: ParsePlanInput): void {
   closePlan(input.crawlId);
   plans.set(input.crawlId, input);
   if (input.settings.parser === 'html5') loadHtml5();
+  // Its loading is no page's fault either.
+  if (input.definition.pipeline?.some((step) => step.validate !== undefined)) require('./json_schema.js');
 }
 
 function loadHtml5(): void {
