@@ -4,6 +4,7 @@ import { type Element, textOf } from './dom.ts';
 import { JsonQuery, parseJson } from './json_path.ts';
 import { JsonNode, type PageFacts, type Scope } from './page_facts.ts';
 import { type Ending, Selector } from './selector.ts';
+import { jsonLd, microdata, openGraph, typedPath } from './structured.ts';
 import type { Trace } from './trace.ts';
 import { XPath } from './xpath.ts';
 
@@ -60,10 +61,13 @@ export function sourceOf(field: FieldObject): Source | null {
 }
 
 function compileUntraced(field: FieldObject, place: Place): CompiledSource {
-  const { selector, xpath, json, meta } = field;
+  const { selector, xpath, json, jsonld, microdata: itemPath, opengraph, meta } = field;
   if (selector !== undefined) return compileSelector(field, selector, place);
   if (xpath !== undefined) return { finder: place.json ? NOTHING : xpathFinder(xpath), json: false, ending: null };
   if (json !== undefined) return { finder: jsonFinder(json), json: true, ending: null };
+  if (jsonld !== undefined) return ofPage((page) => typedPath(jsonLd(page.document), jsonld));
+  if (itemPath !== undefined) return ofPage((page) => typedPath(microdata(page.document), itemPath));
+  if (opengraph !== undefined) return ofPage((page) => openGraph(page.document).get(opengraph) ?? []);
   if (meta !== undefined) return ofPage(metaReader(meta));
   return { finder: ITSELF, json: place.json, ending: null };
 }
