@@ -39,9 +39,9 @@ export function transform(as: Transform, text: string, context: TransformContext
     case 'trim':
       return text.trim();
     case 'number':
-      return numberOf(text);
+      return numberOf(text, context.locale);
     case 'integer': {
-      const n = Math.trunc(numberOf(text) ?? Number.NaN);
+      const n = Math.trunc(numberOf(text, context.locale) ?? Number.NaN);
       return Number.isSafeInteger(n) ? n + 0 : null;
     }
     case 'boolean':
