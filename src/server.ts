@@ -129,7 +129,7 @@ interface Parts {
   wakeups: Wakeups;
 }
 
-async function startEngine(config: Config, sql: Sql, closers: Closers, log: Logger): Promise<Parts> {
+async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: Closers, log: Logger): Promise<Parts> {
   const known = new KnownFingerprints(KNOWN_SLOTS);
   const threads = config.role === 'api' ? 1 : config.parserThreads;
   const parser = new ParserPool({
@@ -150,6 +150,8 @@ async function startEngine(config: Config, sql: Sql, closers: Closers, log: Logg
     maxFetches: config.maxFetches,
     downloader,
     parser,
+    scripts: null,
+    lookups,
     known,
     onCommitted: (ids) => wakeups.publish(ids),
     log,
@@ -176,10 +178,10 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   const { engineSql, apiSql } = openPools(url, closers);
   await migrate(engineSql);
   closers.stopping.throwIfAborted();
-  const { parser, downloader, engine, wakeups } = await startEngine(config, engineSql, closers, log);
-  closers.stopping.throwIfAborted();
   const lookups = new Lookups(config.connections);
   closers.add('the lookups', () => lookups.close());
+  const { parser, downloader, engine, wakeups } = await startEngine(config, engineSql, lookups, closers, log);
+  closers.stopping.throwIfAborted();
   const metrics = new Metrics({ engine, downloader, parser, streams: () => wakeups.size });
   closers.add('the metrics', () => metrics.stop());
   const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, wakeups, engine));

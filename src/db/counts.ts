@@ -1,7 +1,7 @@
 import type { Db } from './client.ts';
 
 export interface CountRow {
-  kind: 'reason' | 'status' | 'drop' | 'field' | 'type' | 'flag' | 'fetch_ms';
+  kind: 'reason' | 'status' | 'drop' | 'field' | 'type' | 'flag' | 'fetch_ms' | 'cpu_us' | 'cpu_pages' | 'call';
   key: string;
   n: number;
 }

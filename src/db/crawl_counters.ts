@@ -1,5 +1,6 @@
 import type { CrawlState, StopReason } from '../model/crawl.ts';
 import { inTransaction, type Sql, type Tx } from './client.ts';
+import { warnWithoutItems } from './crawl_warnings.ts';
 import { endCrawl } from './crawls.ts';
 
 /** What a transaction changes in one crawl's counters. */
@@ -124,6 +125,7 @@ export async function settleCrawls(tx: Tx, statuses: readonly CrawlStatus[]): Pr
         verdict.stopReason,
         await detailOf(tx, status, verdict),
       );
+    if (verdict.state === 'finished') await warnWithoutItems(tx, status.id);
     changed.set(status.id, verdict.state);
   }
   return changed;

@@ -11,6 +11,8 @@ export interface LockedCrawl {
   items: number;
   maxItems: number | null;
   nextSeq: number;
+  /** Lines of its log so far; also the next one's number. */
+  logLines: number;
   order: Settings['order'];
   maxDepth: number | null;
 }
@@ -19,7 +21,8 @@ export interface LockedCrawl {
 export async function lockForCommit(tx: Tx, ids: readonly string[]): Promise<Map<string, LockedCrawl>> {
   const rows = await tx<LockedCrawl[]>`
     update crawls set next_seq = next_seq where id = any (${[...ids].sort()}::uuid[])
-    returning id, state, items, max_items as "maxItems", next_seq as "nextSeq", settings->>'order' as order,
+    returning id, state, items, max_items as "maxItems", next_seq as "nextSeq",
+              log_lines as "logLines", settings->>'order' as order,
               (settings->>'maxDepth')::int as "maxDepth"`;
   return new Map(rows.map((row) => [row.id, row]));
 }

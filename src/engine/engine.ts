@@ -18,9 +18,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isTransient, type Sql } from '../db/client.ts';
 import { endOverdueCrawls } from '../db/crawl_counters.ts';
+import type { Lookups } from '../db/lookups.ts';
 import { forgetDeadNodes } from '../db/nodes.ts';
 import type { Downloader } from '../downloader/downloader.ts';
-import { CrawlRuns, parsePlanOf } from '../frontier/crawl_run.ts';
+import { type CrawlRun, CrawlRuns, parsePlanOf } from '../frontier/crawl_run.ts';
 import { Frontier } from '../frontier/frontier.ts';
 import type { HostQueue } from '../frontier/host.ts';
 import { Leases } from '../frontier/leases.ts';
@@ -28,12 +29,14 @@ import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts'
 import type { Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { ParserPool } from '../parser/pool.ts';
+import type { ScriptCalls } from '../parser/script/calls.ts';
 import type { CommitResult } from '../pipeline/commit.ts';
 import { Committer } from '../pipeline/committer.ts';
 import { InlineFetcher } from './inline_fetch.ts';
 import { Loop } from './loop.ts';
 import { Pages } from './pages.ts';
-import { Sessions } from './sessions.ts';
+import { type ScriptRunner, Scripts } from './scripts.ts';
+import { type Session, Sessions } from './sessions.ts';
 import { SiteRobots } from './site_robots.ts';
 
 const SURVEY_MS = 500;
@@ -49,6 +52,9 @@ export interface EngineOptions {
   maxFetches: number;
   downloader: Downloader;
   parser: ParserPool;
+  /** The sandbox; null: scripts are off on this node. */
+  scripts: ScriptRunner | null;
+  lookups: Lookups;
   known: KnownFingerprints;
   /** After each commit: these crawls have something new. */
   onCommitted: (crawlIds: Iterable<string>) => void;
@@ -65,6 +71,7 @@ export class Engine {
   readonly #runs: CrawlRuns;
   readonly #pages: Pages;
   readonly #sessions = new Sessions();
+  readonly #scripts: Scripts;
   readonly frontier: Frontier;
   /** For previews; calls of scripts go the same way. */
   readonly fetcher: InlineFetcher;
@@ -82,28 +89,10 @@ export class Engine {
     this.#options = options;
     const { sql, nodeId, role, parser, downloader, log } = options;
     this.#leases = new Leases(sql, nodeId, role);
-    const robots = new SiteRobots(downloader, parser);
-    this.#pages = new Pages({
-      downloader,
-      parser,
-      robots,
-      sessions: this.#sessions,
-      onOutcome: (outcome) => this.#outcome(outcome),
-      onFetched: (queue) => this.frontier.scheduler.ended(queue, Date.now()),
-      onParsed: (run) => this.frontier.scheduler.freed(run),
-      onBackOff: (queue, ms) => this.frontier.scheduler.block(queue.host, Date.now() + ms),
-      log,
-    });
     this.#runs = new CrawlRuns(
       sql,
-      (run) => {
-        parser.openCrawl(parsePlanOf(run));
-        this.#sessions.open(run);
-      },
-      (run) => {
-        parser.closeCrawl(run.id);
-        this.#sessions.close(run.id);
-      },
+      (run) => this.#openCrawl(run),
+      (run) => this.#closeCrawl(run.id),
     );
     this.frontier = new Frontier({
       sql,
@@ -113,7 +102,21 @@ export class Engine {
       onWanted: () => this.#work.wake(),
       onCall: () => this.#pump(),
     });
+    const robots = new SiteRobots(downloader, parser);
     this.fetcher = new InlineFetcher({ frontier: this.frontier, downloader, robots, onEnded: () => this.#pump() });
+    this.#scripts = new Scripts({ sql, pool: options.scripts, fetcher: this.fetcher, lookups: options.lookups });
+    this.#pages = new Pages({
+      downloader,
+      parser,
+      scripts: this.#scripts,
+      robots,
+      sessions: this.#sessions,
+      onOutcome: (outcome) => this.#outcome(outcome),
+      onFetched: (queue) => this.frontier.scheduler.ended(queue, Date.now()),
+      onParsed: (run) => this.#freed(run),
+      onBackOff: (queue, ms) => this.frontier.scheduler.block(queue.host, Date.now() + ms),
+      log,
+    });
     this.committer = new Committer({
       sql,
       nodeId,
@@ -150,6 +153,11 @@ export class Engine {
     return this.#underWay;
   }
 
+  /** The outside of the scripts of a preview. */
+  callsOf(session: Session): ScriptCalls {
+    return this.#scripts.callsOf(session, null);
+  }
+
   async start(): Promise<void> {
     await this.#leases.beat();
     await this.#leases.buryDeadNeighbours();
@@ -171,9 +179,11 @@ export class Engine {
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#timer);
+    // First the scripts: one that saw its calls fail might go on without them, and its items would be kept.
+    const scripts = this.#scripts.stop();
     this.fetcher.stop();
     const deadline = AbortSignal.timeout(graceMs);
-    await Promise.all([this.#work.stop(), this.#janitor.stop()]);
+    await Promise.all([this.#work.stop(), this.#janitor.stop(), scripts]);
     while (this.#underWay > 0 && !deadline.aborted) await sleep(10);
     await this.committer.stop(deadline);
     await this.#beat.stop();
@@ -183,6 +193,30 @@ export class Engine {
     } catch (error) {
       this.#options.log.warn({ err: error }, 'the leases could not be released; they run out by themselves');
     }
+  }
+
+  /** Also when its settings changed. */
+  #openCrawl(run: CrawlRun): void {
+    const session = this.#sessions.open(run);
+    this.#options.parser.openCrawl(parsePlanOf(run));
+    this.#scripts.openCrawl(run, session);
+  }
+
+  #closeCrawl(id: string): void {
+    this.#scripts.closeCrawl(id);
+    this.#options.parser.closeCrawl(id);
+    this.#sessions.close(id);
+  }
+
+  /** A page left the parser or the sandbox. */
+  #freed(run: CrawlRun): void {
+    this.frontier.scheduler.freed(run);
+    if (run.takesPages !== undefined) this.#freedScripts();
+  }
+
+  /** The sandbox may have room again: for every crawl with a script. */
+  #freedScripts(): void {
+    for (const run of this.#runs.all()) if (run.takesPages !== undefined) this.frontier.scheduler.freed(run);
   }
 
   async #heartbeat(): Promise<boolean> {
@@ -212,6 +246,7 @@ export class Engine {
       this.#surveyAt = now + SURVEY_MS;
       await this.frontier.rebalance(now);
       if (works) await this.frontier.survey();
+      this.#freedScripts();
     }
     await this.frontier.lend(now);
     const more = works && (await this.frontier.refill(Date.now()));

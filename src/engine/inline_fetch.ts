@@ -6,7 +6,7 @@ import type { FetchedResponse } from '../model/response.ts';
 import { CallFailed, type FetchCall } from '../parser/script/calls.ts';
 import { retryAfterMs } from './headers.ts';
 import { backOff } from './outcomes.ts';
-import type { Session } from './sessions.ts';
+import { countCall, type Session } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
 
 export interface InlineFetcherOptions {
@@ -37,11 +37,11 @@ export class InlineFetcher {
    * @throws CallFailed with a reason of the ledger's list, `host_busy`, `bad_header` or `aborted`
    */
   async fetch(session: Session, call: FetchCall, signal: AbortSignal): Promise<FetchedResponse> {
-    count(session, 'fetch');
+    countCall(session, 'fetch');
     try {
       return await this.#fetch(session, call, AbortSignal.any([signal, this.#stopping.signal]));
     } catch (error) {
-      count(session, 'fetch failed');
+      countCall(session, 'fetch failed');
       if (error instanceof CallFailed || !(signal.aborted || this.#stopping.signal.aborted)) throw error;
       throw new CallFailed('aborted', 'the call was given up');
     }
@@ -133,9 +133,4 @@ function headersFor(session: Session, call: FetchCall): Record<string, string> {
   const base = session.isInside(new URL(call.url).hostname) ? session.headers : session.plainHeaders;
   const cookie = session.jar?.header(call.url);
   return { ...base, ...(cookie === undefined ? {} : { cookie }), ...call.headers };
-}
-
-/** One more call of this kind, for the crawl's statistics. */
-function count(session: Session, kind: string): void {
-  session.calls[kind] = (session.calls[kind] ?? 0) + 1;
 }

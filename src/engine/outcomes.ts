@@ -3,6 +3,7 @@ import type { Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchFailure, FetchResult } from '../model/response.ts';
 import type { Settings } from '../model/settings.ts';
+import { ParseFailure, ParserStopped } from '../parser/pool.ts';
 
 const MAX_RETRY_MS = 300_000;
 const EMPTY_FETCH = { status: null, bodyBytes: 0, wireBytes: 0, ms: 0 };
@@ -66,6 +67,29 @@ export function retryOrFail(
   const backoff = Math.min(MAX_RETRY_MS, settings.retryDelayMs * 2 ** (tries - 1)) * (0.5 + Math.random() / 2);
   const readyAt = now + Math.max(backoff, failure.waitMs ?? 0);
   return { state: 'delayed', reason: failure.reason, detail: failure.detail, readyAt, page: null };
+}
+
+const TRIED_AGAIN: ReadonlySet<Reason> = new Set(['script_error', 'parse_timeout', 'parse_memory']);
+
+/**
+ * How a page ends that could not be read. What a script fails on may be another's doing (a call, a machine under load), so
+ * its page gets one more try where `retries` allows any; a declarative spider would only fail again.
+ */
+export function parseFailed(
+  request: ClaimedRequest,
+  settings: Settings,
+  now: number,
+  error: unknown,
+  byScript: boolean,
+): Ending {
+  // Its crawl was closed, or this node stops: the page is fetched again by whoever goes on with the crawl.
+  if (error instanceof ParserStopped)
+    return { ...ended('failed', 'parse_error', null), state: 'delayed', readyAt: now };
+  const reason = error instanceof ParseFailure ? error.reason : 'parse_error';
+  const detail = (error instanceof Error ? error.message : String(error)).slice(0, 1000);
+  if (byScript && TRIED_AGAIN.has(reason))
+    return retryOrFail(request, { ...settings, retries: Math.min(settings.retries, 1) }, now, { reason, detail });
+  return ended(reason === 'content_type' ? 'skipped' : 'failed', reason, detail);
 }
 
 /** How an answer that is no page ends: by its status. Null: it is a page, or a redirect. */

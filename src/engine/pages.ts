@@ -2,13 +2,15 @@ import { recycle } from '../downloader/body.ts';
 import type { Downloader } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import { delayOf, type HostQueue } from '../frontier/host.ts';
-import type { Outcome } from '../model/outcome.ts';
+import type { CrawlWarning, LogLine, Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
-import { ParseFailure, type ParserPool, ParserStopped } from '../parser/pool.ts';
+import type { ParserPool } from '../parser/pool.ts';
+import type { PageJob } from '../parser/protocol.ts';
 import { baseHeaders, retryAfterMs } from './headers.ts';
-import { backOff, done, ended, outcomeOf, retryOrFail, statusFailure } from './outcomes.ts';
-import type { Session, Sessions } from './sessions.ts';
+import { backOff, done, ended, outcomeOf, parseFailed, retryOrFail, statusFailure } from './outcomes.ts';
+import type { Scripts } from './scripts.ts';
+import { type Session, type Sessions, takeCalls } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
@@ -16,6 +18,7 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 export interface PagesOptions {
   downloader: Downloader;
   parser: ParserPool;
+  scripts: Scripts;
   robots: SiteRobots;
   sessions: Sessions;
   /** Takes every outcome. */
@@ -153,33 +156,21 @@ export class Pages {
   ): Promise<Outcome> {
     run.parsing++;
     run.parsingBytes += fetched.body.byteLength;
+    const session = this.#options.sessions.get(run.id);
+    const isScripts = run.definition.script !== undefined && redirectTo === undefined;
     try {
-      const page = await this.#options.parser.parse({
-        crawlId: request.crawlId,
-        url: request.url,
-        depth: request.depth,
-        status: fetched.status,
-        extra: request.extra,
-        contentType: first(fetched.headers['content-type']),
-        body: fetched.body,
-        bodyBytes: fetched.bodyBytes,
-        fetchedAt: now,
-        ...(redirectTo === undefined ? {} : { redirectTo }),
-      });
+      const job = jobOf(request, session, fetched, now, redirectTo);
+      const page = await (isScripts ? this.#options.scripts.run(job) : this.#options.parser.parse(job));
       const ending =
         redirectTo === undefined ? done(page) : ended('skipped', 'redirected', page.links[0]?.url ?? redirectTo, page);
-      return outcomeOf(request, fetched, now, ending);
+      const warnings = session?.watch.see(request.url, page.cpu) ?? [];
+      return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings) };
     } catch (error) {
-      // Its crawl was closed, or this node stops: the page is fetched again by whoever goes on with the crawl.
-      if (error instanceof ParserStopped)
-        return outcomeOf(request, fetched, now, {
-          ...ended('failed', 'parse_error', null),
-          state: 'delayed',
-          readyAt: now,
-        });
-      const reason = error instanceof ParseFailure ? error.reason : 'parse_error';
-      const state = reason === 'content_type' ? 'skipped' : 'failed';
-      return outcomeOf(request, fetched, now, ended(state, reason, messageOf(error)));
+      const ending = parseFailed(request, run.settings, now, error, isScripts);
+      const wasKilled = ending.reason === 'parse_timeout' || ending.reason === 'parse_memory';
+      const warnings = wasKilled ? (session?.watch.killed(request.url, ending.detail ?? '') ?? []) : [];
+      const logs = (error as { logs?: LogLine[] }).logs ?? [];
+      return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings), logs };
     } finally {
       run.parsing--;
       run.parsingBytes -= fetched.body.byteLength;
@@ -233,6 +224,34 @@ export class Pages {
     }
     return [];
   }
+}
+
+function jobOf(
+  request: ClaimedRequest,
+  session: Session | undefined,
+  fetched: FetchedResponse,
+  now: number,
+  redirectTo: string | undefined,
+): PageJob {
+  return {
+    crawlId: request.crawlId,
+    url: request.url,
+    depth: request.depth,
+    status: fetched.status,
+    extra: request.extra,
+    contentType: first(fetched.headers['content-type']),
+    ...(session?.wantsHeaders ? { headers: fetched.headers } : {}),
+    body: fetched.body,
+    bodyBytes: fetched.bodyBytes,
+    fetchedAt: now,
+    ...(redirectTo === undefined ? {} : { redirectTo }),
+  };
+}
+
+/** What an outcome tells besides its page. */
+function notes(session: Session | undefined, warnings: CrawlWarning[]): Pick<Outcome, 'calls' | 'warnings'> {
+  const calls = session === undefined ? undefined : takeCalls(session);
+  return { ...(calls === undefined ? {} : { calls }), ...(warnings.length === 0 ? {} : { warnings }) };
 }
 
 function messageOf(error: unknown): string {

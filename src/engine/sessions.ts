@@ -2,6 +2,7 @@ import { CookieJar } from '../downloader/cookies.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import type { Caller } from '../frontier/host.ts';
 import type { Settings } from '../model/settings.ts';
+import { CpuWatch } from './cpu_watch.ts';
 import { baseHeaders } from './headers.ts';
 
 /** What the fetches of one crawl, or of one preview, share on this node. */
@@ -17,6 +18,9 @@ export interface Session {
   readonly jar: CookieJar | null;
   /** Calls since the last outcome that told of them: `fetch`, `fetch failed`, `lookup`, `lookup failed`. */
   calls: Record<string, number>;
+  readonly watch: CpuWatch;
+  /** Whether its pages are read with their headers. */
+  readonly wantsHeaders: boolean;
   isInside(hostname: string): boolean;
 }
 
@@ -35,6 +39,8 @@ export function newSession(
     plainHeaders: baseHeaders({ ...settings, headers: {} }),
     jar: former?.jar ?? (settings.cookies ? new CookieJar() : null),
     calls: former?.calls ?? {},
+    watch: former?.watch ?? new CpuWatch(settings),
+    wantsHeaders: crawl.definition.script !== undefined || JSON.stringify(crawl.definition).includes('"header:'),
     isInside: (host) => hosts.has(host) || (subdomains && parentsOf(host).some((parent) => hosts.has(parent))),
   };
 }
@@ -42,6 +48,19 @@ export function newSession(
 function parentsOf(host: string): string[] {
   const labels = host.split('.');
   return labels.slice(1).map((_, i) => labels.slice(i + 1).join('.'));
+}
+
+/** One more call of this kind, for the crawl's statistics. */
+export function countCall(session: Session, kind: string): void {
+  session.calls[kind] = (session.calls[kind] ?? 0) + 1;
+}
+
+/** What was counted since the last time; undefined: nothing. */
+export function takeCalls(session: Session): Record<string, number> | undefined {
+  if (Object.keys(session.calls).length === 0) return undefined;
+  const { calls } = session;
+  session.calls = {};
+  return calls;
 }
 
 /** The sessions of the crawls that this node works on. */

@@ -9,6 +9,8 @@ export interface CrawlRun extends StoredCrawl {
   /** Its fetched pages that wait for the parser or are in it, and their bytes. */
   parsing: number;
   parsingBytes: number;
+  /** Told by whoever takes its pages: false while that has no room for more. Absent: the bounds here are enough. */
+  takesPages?: () => boolean;
 }
 
 /** Pages of one crawl in the parser: enough to keep every thread busy, too few to take the room of other crawls. */
@@ -17,6 +19,7 @@ const MAX_PARSING_BYTES = 16 * 1024 * 1024;
 
 /** Whether a crawl may begin another fetch: backpressure is per crawl, so that one with slow pages stops only itself. */
 export function hasRoom(run: CrawlRun): boolean {
+  if (run.takesPages?.() === false) return false;
   return run.inFlight < run.settings.concurrency && run.parsing < MAX_PARSING && run.parsingBytes < MAX_PARSING_BYTES;
 }
 

@@ -96,6 +96,13 @@ export interface ParsedPage {
   state?: Record<string, string | null>;
 }
 
+/** A pitfall that a page ran into, for the crawl's `warnings`. */
+export interface CrawlWarning {
+  /** How `text` begins: the crawl gets one warning of each beginning. */
+  about: string;
+  text: string;
+}
+
 /** All that one request produced. It is committed whole or not at all. */
 export interface Outcome {
   crawlId: string;
@@ -123,4 +130,7 @@ export interface Outcome {
   page: ParsedPage | null;
   /** Of a request that failed: what its script had logged. */
   logs?: LogLine[];
+  /** Calls that the crawl's scripts made on this node since the outcome before: `fetch`, `fetch failed`, `lookup` … */
+  calls?: Record<string, number>;
+  warnings?: CrawlWarning[];
 }

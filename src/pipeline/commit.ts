@@ -16,6 +16,7 @@ import {
 import type { CrawlState } from '../model/crawl.ts';
 import type { Outcome } from '../model/outcome.ts';
 import { type AppliedOutcome, collectDiscoveries, storeDiscoveries, storePageLinks } from './discoveries.ts';
+import { countWork, storeNotes } from './notes.ts';
 
 /** In all others nothing is in flight: what still comes is refused by its request's state. */
 const ACTIVE_STATES: readonly CrawlState[] = ['running', 'pausing'];
@@ -116,11 +117,13 @@ async function storeApplied(
   const tally = { crawls: deltas, queues: new QueueDeltas(), counts: new CountDeltas() };
   const { items, cut } = placeItems(applied, crawls, deltas, tally.counts);
   for (const { outcome } of applied) countOutcome(outcome, deltas.get(outcome.crawlId)!, tally.queues, tally.counts);
+  for (const one of applied) countWork(one, tally.counts);
   const discoveries = collectDiscoveries(applied, crawls, hostIds, tally);
   const [isNew] = await Promise.all([
     storeDiscoveries(tx, discoveries, crawls, tally),
     insertItems(tx, items),
     storePageLinks(tx, applied),
+    storeNotes(tx, applied, crawls),
   ]);
   await amendRequests(tx, [...cut, ...repeatedRedirects(applied, isNew, tally.counts)]);
   const [statuses] = await Promise.all([

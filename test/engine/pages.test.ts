@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Downloader } from '../../dist/downloader/downloader.js';
 import { Pages } from '../../dist/engine/pages.js';
+import type { Scripts } from '../../dist/engine/scripts.js';
 import { Sessions } from '../../dist/engine/sessions.js';
 import type { SiteRobots } from '../../dist/engine/site_robots.js';
 import type { HostQueue } from '../../dist/frontier/host.js';
@@ -23,6 +24,7 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
   const pages = new Pages({
     downloader: { fetch } as unknown as Downloader,
     parser: {} as ParserPool,
+    scripts: {} as Scripts,
     robots: {} as SiteRobots,
     sessions: new Sessions(),
     onOutcome,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Sql } from '../../dist/db/client.js';
+import { Lookups } from '../../dist/db/lookups.js';
 import { Downloader } from '../../dist/downloader/downloader.js';
 import { EgressGuard } from '../../dist/downloader/egress.js';
 import { Engine, type EngineOptions } from '../../dist/engine/engine.js';
@@ -25,6 +26,7 @@ export async function startNode(sql: Sql, overrides: Partial<EngineOptions> = {}
   const parser = new ParserPool({ threads: 1, memoryMb: 128, known: known.buffer });
   await parser.start();
   const downloader = new Downloader({ egress: new EgressGuard({ allow: ['127.0.0.0/8'] }) });
+  const lookups = new Lookups(new Map());
   const complaints: object[] = [];
   const complain = (detail: object, message: string) => complaints.push({ ...detail, message });
   const nodeId = randomUUID();
@@ -35,6 +37,8 @@ export async function startNode(sql: Sql, overrides: Partial<EngineOptions> = {}
     maxFetches: 512,
     downloader,
     parser,
+    scripts: null,
+    lookups,
     known,
     onCommitted: () => {},
     log: { info: () => {}, warn: complain, error: complain },
@@ -46,6 +50,7 @@ export async function startNode(sql: Sql, overrides: Partial<EngineOptions> = {}
   let stopped: Promise<void> | null = null;
   const stopOnce = async (graceMs: number) => {
     await engine.stop(graceMs);
+    await lookups.close();
     await downloader.close();
     await parser.stop();
   };
