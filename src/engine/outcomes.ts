@@ -3,7 +3,7 @@ import type { Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchFailure, FetchResult } from '../model/response.ts';
 import type { Settings } from '../model/settings.ts';
-import { ParseFailure, ParserStopped } from '../parser/pool.ts';
+import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 
 const MAX_RETRY_MS = 300_000;
 const EMPTY_FETCH = { status: null, bodyBytes: 0, wireBytes: 0, ms: 0 };

@@ -2,9 +2,10 @@ import { recycle } from '../downloader/body.ts';
 import type { Downloader } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import { delayOf, type HostQueue } from '../frontier/host.ts';
-import type { CrawlWarning, LogLine, Outcome } from '../model/outcome.ts';
+import type { CrawlWarning, Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
+import { ParseFailure } from '../parser/failure.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { PageJob } from '../parser/protocol.ts';
 import { baseHeaders, retryAfterMs } from './headers.ts';
@@ -169,8 +170,8 @@ export class Pages {
       const ending = parseFailed(request, run.settings, now, error, isScripts);
       const wasKilled = ending.reason === 'parse_timeout' || ending.reason === 'parse_memory';
       const warnings = wasKilled ? (session?.watch.killed(request.url, ending.detail ?? '') ?? []) : [];
-      const logs = (error as { logs?: LogLine[] }).logs ?? [];
-      return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings), logs };
+      const logs = error instanceof ParseFailure ? { logs: error.logs } : {};
+      return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings), ...logs };
     } finally {
       run.parsing--;
       run.parsingBytes -= fetched.body.byteLength;

@@ -4,7 +4,7 @@ import { LookupFailed, type Lookups } from '../db/lookups.ts';
 import { type CrawlRun, parsePlanOf } from '../frontier/crawl_run.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { ParsePlanInput } from '../model/spider.ts';
-import { ParseFailure, ParserStopped } from '../parser/pool.ts';
+import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 import type { PageJob } from '../parser/protocol.ts';
 import { CallFailed, type ScriptCalls } from '../parser/script/calls.ts';
 import type { InlineFetcher } from './inline_fetch.ts';

@@ -129,7 +129,7 @@ export interface Outcome {
   /** Null unless `done`, or a redirect whose target is the one link. */
   page: ParsedPage | null;
   /** Of a request that failed: what its script had logged. */
-  logs?: LogLine[];
+  logs?: readonly LogLine[];
   /** Calls that the crawl's scripts made on this node since the outcome before: `fetch`, `fetch failed`, `lookup` … */
   calls?: Record<string, number>;
   warnings?: CrawlWarning[];

@@ -1,12 +1,16 @@
+import type { LogLine } from '../model/outcome.ts';
 import type { FailureReason } from './protocol.ts';
 import type { Answer } from './queue.ts';
 
 /** Why a page, a check or a robots.txt came to nothing; `reason` is the ledger's. */
 export class ParseFailure extends Error {
   readonly reason: FailureReason;
-  constructor(reason: FailureReason, message: string) {
+  /** What the page's script had logged. */
+  readonly logs: readonly LogLine[];
+  constructor(reason: FailureReason, message: string, logs: readonly LogLine[] = []) {
     super(message);
     this.reason = reason;
+    this.logs = logs;
   }
 }
 

@@ -6,7 +6,7 @@ import { readLogs } from '../../dist/db/crawl_logs.js';
 import { readState } from '../../dist/db/crawl_state.js';
 import { deleteCrawl } from '../../dist/engine/lifecycle.js';
 import type { Link, LogLine, ParsedPage } from '../../dist/model/outcome.js';
-import { ParseFailure } from '../../dist/parser/pool.js';
+import { ParseFailure } from '../../dist/parser/failure.js';
 import type { PageJob } from '../../dist/parser/protocol.js';
 import type { ScriptCalls } from '../../dist/parser/script/calls.js';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
@@ -172,7 +172,7 @@ test('30: a script that fails is tried once more; nothing of the failed attempt 
 });
 
 function failure(reason: 'script_error' | 'parse_timeout', message: string, logs: LogLine[] = []): ParseFailure {
-  return Object.assign(new ParseFailure(reason, message), { logs });
+  return new ParseFailure(reason, message, logs);
 }
 
 test('a script that fails twice fails with its reason and line, however many retries there are; with none, at once', async () => {

@@ -1,6 +1,6 @@
 import type { ScriptRunner } from '../../dist/engine/scripts.js';
 import type { ParsedPage } from '../../dist/model/outcome.js';
-import { ParserStopped } from '../../dist/parser/pool.js';
+import { ParserStopped } from '../../dist/parser/failure.js';
 import type { PageJob } from '../../dist/parser/protocol.js';
 import type { ScriptCalls } from '../../dist/parser/script/calls.js';
 
