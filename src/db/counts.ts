@@ -1,7 +1,18 @@
 import type { Db } from './client.ts';
 
 export interface CountRow {
-  kind: 'reason' | 'status' | 'drop' | 'field' | 'type' | 'flag' | 'fetch_ms' | 'cpu_us' | 'cpu_pages' | 'call';
+  kind:
+    | 'reason'
+    | 'status'
+    | 'drop'
+    | 'field'
+    | 'type'
+    | 'flag'
+    | 'step'
+    | 'fetch_ms'
+    | 'cpu_us'
+    | 'cpu_pages'
+    | 'call';
   key: string;
   n: number;
 }

@@ -313,6 +313,7 @@ export async function deleteCrawl(tx: Tx, id: string): Promise<void> {
   await tx`delete from page_links where crawl_id = ${id}`;
   await tx`delete from requests where crawl_id = ${id}`;
   await tx`delete from host_queues where crawl_id = ${id}`;
+  await tx`delete from item_keys where space = ${id}`;
   await tx`delete from crawl_counts where crawl_id = ${id}`;
   await tx`delete from crawl_state where crawl_id = ${id}`;
   await tx`delete from crawl_logs where crawl_id = ${id}`;

@@ -15,6 +15,8 @@ export interface LockedCrawl {
   logLines: number;
   order: Settings['order'];
   maxDepth: number | null;
+  /** Null: none. */
+  spiderName: string | null;
 }
 
 /** Takes the row locks of the crawls and reads what the commit needs. Crawls that were deleted are not there. */
@@ -23,7 +25,7 @@ export async function lockForCommit(tx: Tx, ids: readonly string[]): Promise<Map
     update crawls set next_seq = next_seq where id = any (${[...ids].sort()}::uuid[])
     returning id, state, items, max_items as "maxItems", next_seq as "nextSeq",
               log_lines as "logLines", settings->>'order' as order,
-              (settings->>'maxDepth')::int as "maxDepth"`;
+              (settings->>'maxDepth')::int as "maxDepth", spider_name as "spiderName"`;
   return new Map(rows.map((row) => [row.id, row]));
 }
 
@@ -56,7 +58,7 @@ export async function finishRequests(tx: Tx, outcomes: readonly Outcome[]): Prom
     returning r.crawl_id as "crawlId", replace(r.fp::text, '-', '') as fp, r.depth`;
 }
 
-/** Marks redirects whose target was in the ledger already, and pages whose items were cut by `maxItems`. */
+/** Marks redirects whose target was in the ledger already, and pages of whose items fewer were stored than they had. */
 export async function amendRequests(
   tx: Tx,
   rows: readonly { crawlId: string; fp: string; reason: string | null; items: number }[],

@@ -14,7 +14,8 @@ import {
   notifyCrawls,
 } from '../db/outcomes.ts';
 import type { CrawlState } from '../model/crawl.ts';
-import type { Outcome } from '../model/outcome.ts';
+import type { ItemRow, Outcome } from '../model/outcome.ts';
+import { BatchKeys } from './dedupe.ts';
 import { type AppliedOutcome, collectDiscoveries, storeDiscoveries, storePageLinks } from './discoveries.ts';
 import { countWork, storeNotes } from './notes.ts';
 
@@ -115,13 +116,15 @@ async function storeApplied(
   for (const { outcome } of applied)
     if (!deltas.has(outcome.crawlId)) deltas.set(outcome.crawlId, emptyDelta(outcome.crawlId));
   const tally = { crawls: deltas, queues: new QueueDeltas(), counts: new CountDeltas() };
-  const { items, cut } = placeItems(applied, crawls, deltas, tally.counts);
+  const keys = await BatchKeys.take(tx, applied, crawls);
+  const { items, cut } = placeItems(applied, crawls, deltas, tally.counts, keys);
   for (const { outcome } of applied) countOutcome(outcome, deltas.get(outcome.crawlId)!, tally.queues, tally.counts);
   for (const one of applied) countWork(one, tally.counts);
   const discoveries = collectDiscoveries(applied, crawls, hostIds, tally);
   const [isNew] = await Promise.all([
     storeDiscoveries(tx, discoveries, crawls, tally),
     insertItems(tx, items),
+    keys.release(tx),
     storePageLinks(tx, applied),
     storeNotes(tx, applied, crawls),
   ]);
@@ -134,12 +137,16 @@ async function storeApplied(
   return { discoveries, changed: await settleCrawls(tx, statuses) };
 }
 
-/** Gives each item its offset; what goes beyond `maxItems` on the last page is dropped, and counted as that. */
+/**
+ * Gives each item its offset. Duplicates are dropped, and what goes beyond `maxItems` on the last page; both are counted
+ * as that.
+ */
 function placeItems(
   applied: readonly AppliedOutcome[],
   crawls: ReadonlyMap<string, LockedCrawl>,
   deltas: ReadonlyMap<string, CrawlDelta>,
   counts: CountDeltas,
+  keys: BatchKeys,
 ): { items: NewItem[]; cut: { crawlId: string; fp: string; reason: string | null; items: number }[] } {
   const items: NewItem[] = [];
   const cut = [];
@@ -148,11 +155,12 @@ function placeItems(
     const crawl = crawls.get(outcome.crawlId)!;
     const delta = deltas.get(outcome.crawlId)!;
     const room = crawl.maxItems === null ? Infinity : crawl.maxItems - crawl.items - delta.items;
-    const kept = outcome.page.items.length > room ? outcome.page.items.slice(0, room) : outcome.page.items;
-    const over = outcome.page.items.length - kept.length;
-    if (over > 0) {
-      delta.dropped += over;
-      counts.add(crawl.id, 'drop', 'max_items', over);
+    const { kept, duplicates } = choose(outcome.page.items, room, crawl, keys);
+    const dropped = outcome.page.items.length - kept.length;
+    if (dropped > 0) {
+      delta.dropped += dropped;
+      if (duplicates > 0) counts.add(crawl.id, 'drop', 'duplicate', duplicates);
+      if (dropped > duplicates) counts.add(crawl.id, 'drop', 'max_items', dropped - duplicates);
       cut.push({ crawlId: crawl.id, fp: outcome.fp, reason: null, items: kept.length });
     }
     for (const item of kept) {
@@ -169,6 +177,24 @@ function placeItems(
     }
   }
   return { items, cut };
+}
+
+/** The items of a page that are stored: no duplicates, and no more than there is room for. */
+function choose(
+  items: readonly ItemRow[],
+  room: number,
+  crawl: LockedCrawl,
+  keys: BatchKeys,
+): { kept: ItemRow[]; duplicates: number } {
+  const kept: ItemRow[] = [];
+  let duplicates = 0;
+  for (const item of items)
+    if (keys.isDuplicate(item, crawl)) duplicates++;
+    else if (kept.length < room) {
+      keys.claim(item, crawl);
+      kept.push(item);
+    }
+  return { kept, duplicates };
 }
 
 function countOutcome(outcome: Outcome, delta: CrawlDelta, queues: QueueDeltas, counts: CountDeltas): void {
@@ -199,6 +225,7 @@ function countOutcome(outcome: Outcome, delta: CrawlDelta, queues: QueueDeltas, 
     delta.dropped += n;
   }
   for (const flag of page.flags) counts.add(crawlId, 'flag', flag);
+  for (const [key, n] of Object.entries(page.steps ?? {})) counts.add(crawlId, 'step', key, n);
 }
 
 function repeatedRedirects(applied: readonly AppliedOutcome[], isNew: ReadonlySet<string>, counts: CountDeltas) {

@@ -173,7 +173,7 @@ export class Committer {
 function sizeOf(outcome: Outcome): number {
   if (outcome.page === null) return 500;
   let bytes = 500;
-  for (const item of outcome.page.items) bytes += item.size + 100;
+  for (const item of outcome.page.items) bytes += item.size + 100 + (item.keys?.length ?? 0) * 100;
   for (const link of outcome.page.links) bytes += link.url.length + 200 + extraSize(link.extra);
   return bytes + outcome.page.linkedFps.length * 40;
 }

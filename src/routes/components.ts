@@ -126,6 +126,9 @@ const StatsSchema = Type.Object({
   flags: Type.Record(text, integer, {
     description: 'Pages that were cut to stay inside a limit: `depth`, `nodes`, `attributes`, `links`, `items`',
   }),
+  steps: Type.Record(text, integer, {
+    description: 'Of pipeline steps by number: `enrich[2]: timeout`, `enrich[2] calls`, `enrich[2] cached`',
+  }),
   itemTypes: counts,
   fields: Type.Record(
     text,

@@ -52,7 +52,7 @@ export function progressOf(
 
 function wordCounts(
   rows: readonly CountRow[],
-): Pick<Stats, 'byReason' | 'byStatus' | 'dropped' | 'flags' | 'itemTypes' | 'fields' | 'fetchMs'> {
+): Pick<Stats, 'byReason' | 'byStatus' | 'dropped' | 'flags' | 'steps' | 'itemTypes' | 'fields' | 'fetchMs'> {
   const ofKind = (kind: CountRow['kind']) =>
     Object.fromEntries(rows.filter((row) => row.kind === kind).map((row) => [row.key, row.n]));
   const itemTypes = ofKind('type');
@@ -61,6 +61,7 @@ function wordCounts(
     byStatus: ofKind('status'),
     dropped: ofKind('drop'),
     flags: ofKind('flag'),
+    steps: ofKind('step'),
     itemTypes,
     fields: fillRates(ofKind('field'), itemTypes),
     fetchMs: percentiles(rows.filter((row) => row.kind === 'fetch_ms')),
