@@ -12,6 +12,7 @@ async function printOpenapi(): Promise<void> {
     log: pino({ level: 'silent' }),
     wakeups: new Wakeups(),
     checkSpider: async () => [],
+    checkParams: async () => [],
     onCrawlChanged: () => {},
     metrics: async () => '',
     ready: async () => ({ ok: true, checks: {} }),

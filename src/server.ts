@@ -193,6 +193,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     log,
     wakeups,
     checkSpider: async (spider) => (await Promise.all([parser.check(spider), lookups.check(spider)])).flat(),
+    checkParams: (schema, params) => parser.checkParams(schema, params),
     onCrawlChanged: (id) => {
       engine.wake();
       wakeups.publish([id]);

@@ -1,6 +1,6 @@
 import type { Crawl, CrawlState, StopReason } from '../model/crawl.ts';
 import type { Settings } from '../model/settings.ts';
-import type { Spider } from '../model/spider.ts';
+import type { Params, Spider, StartUrl } from '../model/spider.ts';
 import type { Db, Tx } from './client.ts';
 
 /** A row of `crawls` without the definition, as the driver gives it. */
@@ -18,7 +18,8 @@ export interface CrawlRow {
   spider_version: number | null;
   settings: Settings;
   settings_version: number;
-  start_urls: string[];
+  start_urls: StartUrl[];
+  params: Params;
   scope_hosts: string[];
   labels: Record<string, string>;
   warnings: string[];
@@ -57,6 +58,7 @@ const COLUMNS: readonly (keyof CrawlRow)[] = [
   'settings',
   'settings_version',
   'start_urls',
+  'params',
   'scope_hosts',
   'labels',
   'warnings',
@@ -86,7 +88,8 @@ export interface NewCrawl {
   /** Of a stored spider; null: the definition was posted with the crawl. */
   version: number | null;
   settings: Settings;
-  startUrls: string[];
+  startUrls: StartUrl[];
+  params: Params;
   scopeHosts: string[];
   labels: Record<string, string>;
   warnings: string[];
@@ -103,7 +106,8 @@ export function toCrawl(row: CrawlRow): Crawl {
     stopReason: row.stop_reason,
     stopDetail: row.stop_detail,
     spider: { name: row.spider_name, version: row.spider_version },
-    startUrls: row.start_urls,
+    startUrls: row.start_urls.map((start) => (typeof start === 'string' ? start : start.url)),
+    params: row.params,
     settings: row.settings,
     labels: row.labels,
     stats: toStats(row),
@@ -142,12 +146,13 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
   const { settings } = crawl;
   const [row] = await db<CrawlRow[]>`
     insert into crawls (
-      id, spider_name, spider_version, definition, settings, start_urls, scope_hosts, labels, warnings,
+      id, spider_name, spider_version, definition, settings, start_urls, params, scope_hosts, labels, warnings,
       max_pages, max_items, max_errors, max_bytes, remaining_ms,
       discovered, queued, skipped, next_seq)
     values (
       ${crawl.id}, ${crawl.definition.name ?? null}, ${crawl.version}, ${JSON.stringify(crawl.definition)}::text::json,
       ${JSON.stringify(settings)}::text::json, ${JSON.stringify(crawl.startUrls)}::text::json,
+      ${JSON.stringify(crawl.params)}::text::json,
       ${JSON.stringify(crawl.scopeHosts)}::text::json, ${db.json(crawl.labels)},
       ${JSON.stringify(crawl.warnings)}::text::json,
       ${settings.maxPages}, ${settings.maxItems}, ${settings.maxErrors}, ${settings.maxBytes},

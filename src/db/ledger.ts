@@ -52,6 +52,8 @@ export async function insertStartRequests(tx: Tx, crawlId: string, rows: readonl
 export interface LedgerRow {
   seq: number;
   url: string;
+  /** Null: GET. */
+  method: string | null;
   state: StateCode;
   reason: Reason | null;
   detail: string | null;
@@ -75,20 +77,29 @@ export interface LedgerFilter {
   reason?: string | undefined;
   /** Host name, with its port where that is not the default. */
   host?: string | undefined;
-  /** Fingerprint of one URL. */
-  fp?: string | undefined;
+  /** One URL by the fingerprint of its GET; with the canonical `url` its requests of other methods and bodies as well. */
+  one?: { fp: string; url?: string } | undefined;
   /** Exclusive. */
   after: number;
   limit: number;
 }
 
 const columns = (db: Db) => db`
-  r.seq, r.url, r.state, r.reason, r.detail, r.status, r.depth, r.priority, r.attempts, r.redirects, r.items, r.bytes,
+  r.seq, r.url, r.extra->>'method' as method, r.state, r.reason, r.detail, r.status, r.depth, r.priority, r.attempts, r.redirects, r.items, r.bytes,
   r.fetch_ms, r.ready_at, r.finished_at, r.parent, p.url as parent_url`;
+
+/** By two indexes, each for itself: with an `or` the planner might read the whole crawl instead. */
+const hasUrl = (db: Db, crawlId: string, { url, fp }: { url?: string; fp: string }) =>
+  url === undefined
+    ? db`fp = ${fp}::uuid`
+    : db`fp in (
+        select ${fp}::uuid union all
+        select fp from requests
+        where crawl_id = ${crawlId} and extra is not null and md5(url) = md5(${url}) and url = ${url})`;
 
 /** A page of the ledger in order of discovery. */
 export async function listRequests(db: Db, crawlId: string, filter: LedgerFilter): Promise<LedgerRow[]> {
-  const { states, reason, host, fp } = filter;
+  const { states, reason, host, one } = filter;
   return db<LedgerRow[]>`
     select ${columns(db)}
     from (
@@ -97,7 +108,7 @@ export async function listRequests(db: Db, crawlId: string, filter: LedgerFilter
         ${states === undefined ? db`` : db`and state = any(${[...states]}::smallint[])`}
         ${reason === undefined ? db`` : db`and reason = ${reason}`}
         ${host === undefined ? db`` : db`and split_part(url, '/', 3) = ${host}`}
-        ${fp === undefined ? db`` : db`and fp = ${fp}::uuid`}
+        ${one === undefined ? db`` : db`and ${hasUrl(db, crawlId, one)}`}
       order by seq limit ${filter.limit}
     ) r
     left join requests p on p.crawl_id = ${crawlId} and p.seq = r.parent

@@ -23,7 +23,7 @@ import {
   RESUMABLE,
   type StartCrawl,
 } from '../model/crawl.ts';
-import type { Problem } from '../model/spider.ts';
+import type { Params, Problem } from '../model/spider.ts';
 import { type PlannedCrawl, planCrawl, wellFormed } from './crawl_input.ts';
 import { type CheckSpider, lookUpSpider } from './spiders.ts';
 
@@ -43,10 +43,16 @@ export interface Started {
   replayed: boolean;
 }
 
-export interface StartOptions {
+export interface StartOptions extends Checks {
   /** The key, whose it is, and the hash of the body that it stands for. */
   idempotency?: { principal: string; key: string; bodyHash: string } | undefined;
+}
+
+/** What is checked off the event loop. */
+export interface Checks {
   checkSpider: CheckSpider;
+  /** By the spider's `params`; pointers start at the params. */
+  checkParams: (schema: Record<string, unknown>, params: Params) => Promise<Problem[]>;
 }
 
 /**
@@ -60,7 +66,7 @@ export async function startCrawl(sql: Sql, input: StartCrawl, options: StartOpti
     const kept = await retried(() => findAnswer(sql, idempotency.principal, idempotency.key));
     if (kept !== null) return replay(kept, idempotency.bodyHash);
   }
-  const { plan, problems } = await readInput(sql, input, options.checkSpider);
+  const { plan, problems } = await readInput(sql, input, options);
   refuse(problems);
   const id = newId();
   const origins = plan.requests.flatMap((request) => request.origin ?? []);
@@ -79,15 +85,15 @@ export async function startCrawl(sql: Sql, input: StartCrawl, options: StartOpti
 class KeyTaken extends Error {}
 
 /** Every problem that a posted crawl has beyond its schema. */
-export async function inputProblems(sql: Sql, input: StartCrawl, check: CheckSpider): Promise<Problem[]> {
-  return (await readInput(sql, input, check)).problems;
+export async function inputProblems(sql: Sql, input: StartCrawl, checks: Checks): Promise<Problem[]> {
+  return (await readInput(sql, input, checks)).problems;
 }
 
 /** Looks the spider up where it is named, and finds every problem of the whole. */
 async function readInput(
   sql: Sql,
   input: StartCrawl,
-  check: CheckSpider,
+  { checkSpider, checkParams }: Checks,
 ): Promise<{ plan: PlannedCrawl; problems: Problem[] }> {
   const { plain, unknown } = await resolveSpider(sql, input);
   const plan = planCrawl(plain);
@@ -96,9 +102,21 @@ async function readInput(
     const others = plan.problems.filter(({ code }) => code !== 'required');
     return { plan, problems: [{ pointer: '/spider', code: 'unknown_spider', message: unknown }, ...others] };
   }
-  const checked = plain.spider === undefined ? [] : await check(plain.spider);
-  const problems = [...plan.problems, ...checked.map((one) => ({ ...one, pointer: `/spider${one.pointer}` }))];
+  const [ofSpider, ofParams] = await Promise.all([
+    plain.spider === undefined ? [] : checkSpider(plain.spider),
+    plain.spider?.params === undefined ? [] : checkParams(plain.spider.params, plan.crawl.params),
+  ]);
+  const isSaid = new Set(plan.problems.map(({ pointer }) => pointer));
+  const problems = [
+    ...plan.problems,
+    ...below('/params', ofParams).filter(({ pointer }) => !isSaid.has(pointer)),
+    ...below('/spider', ofSpider),
+  ];
   return { plan, problems: typeof input.spider === 'string' ? problems.map((one) => named(one, plain)) : problems };
+}
+
+function below(at: string, problems: readonly Problem[]): Problem[] {
+  return problems.map((problem) => ({ ...problem, pointer: at + problem.pointer }));
 }
 
 async function resolveSpider(

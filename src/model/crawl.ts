@@ -32,7 +32,11 @@ export const StartCrawlSchema = Type.Object(
       }),
     ),
     startUrls: Type.Optional({ ...StartUrlsSchema, minItems: 1 }),
-    params: Type.Optional(Type.Record(Type.String(), Type.Unsafe<unknown>({}))),
+    params: Type.Optional(
+      Type.Record(Type.String(), Type.Unsafe<unknown>({}), {
+        description: 'Values for `{name}` in start URLs and forms; checked by the spider’s `params`',
+      }),
+    ),
     settings: Type.Optional(SettingsSchema),
     labels: Type.Optional(Labels),
   },
@@ -97,6 +101,7 @@ export const CrawlSchema = Type.Object({
     version: Type.Union([Type.Integer(), Type.Null()]),
   }),
   startUrls: Type.Array(Type.String()),
+  params: Type.Record(Type.String(), Type.Unsafe<unknown>({})),
   settings: SettingsSchema,
   labels: Labels,
   stats: CrawlStatsSchema,

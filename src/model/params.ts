@@ -1,5 +1,7 @@
 import type { Params } from './spider.ts';
 
+/** Values stop being filled in beyond so many characters: above all that a template may become, below what holds the loop. */
+export const MAX_FILLED = 400_000;
 const PLACEHOLDER = /\{([A-Za-z_][A-Za-z0-9_-]*)\}/g;
 
 /**
@@ -9,12 +11,21 @@ const PLACEHOLDER = /\{([A-Za-z_][A-Za-z0-9_-]*)\}/g;
  * @param encode percent-encodes the values, for URLs; but where the text is one `{name}` alone, the value is the whole URL
  */
 export function fillTemplate(text: string, params: Params, encode: boolean): string {
-  const isWhole = encode && /^\{[A-Za-z_][A-Za-z0-9_-]*\}$/.test(text);
+  const encodes = encode && soleName(text) === null;
+  let filled = 0;
   return text.replace(PLACEHOLDER, (found, name: string) => {
     if (!Object.hasOwn(params, name)) return found;
-    const value = textOf(params[name]).toWellFormed();
-    return encode && !isWhole ? encodeURIComponent(value) : value;
+    if (filled > MAX_FILLED) return '';
+    const raw = textOf(params[name]).toWellFormed();
+    const value = encodes ? encodeURIComponent(raw) : raw;
+    filled += value.length;
+    return value;
   });
+}
+
+/** The name of a text that is one `{name}` and nothing else; null for others. */
+export function soleName(text: string): string | null {
+  return /^\{([A-Za-z_][A-Za-z0-9_-]*)\}$/.exec(text)?.[1] ?? null;
 }
 
 /** The names that a template asks for, each once. */

@@ -12,6 +12,7 @@ import {
   recordsOf,
   short,
 } from './check_values.ts';
+import { schemaMistakes } from './json_schema.ts';
 
 /**
  * What the schema cannot say about a spider: selectors and regexes that do not compile, fields of the wrong shape, names
@@ -23,6 +24,9 @@ export function checkSpider(spider: Spider | unknown): Problem[] {
   const problems: Problem[] = [];
   const report: Report = (pointer, code, message) => problems.push({ pointer, code, message });
   if (!isRecord(spider)) return problems;
+  if (isRecord(spider.params))
+    for (const { pointer, message } of schemaMistakes(spider.params))
+      report(`/params${pointer}`, 'bad_schema', message);
   if (isRecord(spider.scope)) {
     checkPatterns(spider.scope.allow, '/scope/allow', report);
     checkPatterns(spider.scope.deny, '/scope/deny', report);

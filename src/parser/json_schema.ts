@@ -1,9 +1,17 @@
-import { Check, Errors, Meta } from 'typebox/schema';
+import { createRequire } from 'node:module';
 
 /** JSON Schema, of draft 2020-12. Its patterns are JavaScript's own: only to be used where a thread can be killed. */
 
-const DRAFT = Meta['https://json-schema.org/draft/2020-12/schema'];
-/** Names of the keywords under which a schema lies, or a list or an object of schemas. */
+type Library = typeof import('typebox/schema');
+let library: Library | null = null;
+const require = createRequire(import.meta.url);
+
+/** The interpreter of schemas, loaded when first asked for: 50 ms and 4 MB that most threads are spared. */
+export function schemaLibrary(): Library {
+  library ??= require('typebox/schema') as Library;
+  return library;
+}
+
 const MAX_DEPTH = 100;
 const MAX_PATH = 100;
 
@@ -14,21 +22,32 @@ export interface SchemaMistake {
 }
 
 /** The schema is built from a user's JSON, and interpreted: no code is made of it. */
-type Schema = Parameters<typeof Check>[0];
+type Schema = Parameters<Library['Check']>[0];
 
 /** What is wrong with a schema itself: keywords of the wrong type, patterns that do not compile, references that lead outside. */
 export function schemaMistakes(schema: unknown): SchemaMistake[] {
   const found: SchemaMistake[] = [];
   walk(schema, schema, '', 0, found);
   if (found.length > 0) return found;
-  const [ok, errors] = Errors(DRAFT as unknown as Schema, schema);
-  if (ok) return [];
+  const { Errors, Meta } = schemaLibrary();
+  const [ok, errors] = Errors(Meta['https://json-schema.org/draft/2020-12/schema'] as unknown as Schema, schema);
+  if (ok) return isEndless(schema) ? [{ pointer: '', message: 'it refers to itself without an end' }] : [];
   // Those of the whole repeat what those of a part say.
   const inner = errors.filter(({ keyword }) => keyword !== 'additionalProperties' && keyword !== 'anyOf');
   const byPointer = new Map<string, SchemaMistake>();
   for (const { instancePath, message } of inner.length > 0 ? inner : errors)
     if (!byPointer.has(instancePath)) byPointer.set(instancePath, { pointer: instancePath, message });
   return [...byPointer.values()];
+}
+
+function isEndless(schema: unknown): boolean {
+  try {
+    schemaLibrary().Check(schema as Schema, {});
+    return false;
+  } catch (error) {
+    if (error instanceof RangeError) return true;
+    throw error;
+  }
 }
 
 /** References and patterns, wherever they stand; `enum`, `const`, `default` and `examples` hold values, not schemas. */
@@ -95,6 +114,7 @@ export interface Misfit {
 
 /** Every misfit of a value, at most eight; none where it fits. */
 export function misfits(schema: Record<string, unknown>, value: unknown): Misfit[] {
+  const { Check, Errors } = schemaLibrary();
   if (Check(schema as Schema, value)) return [];
   const [, errors] = Errors(schema as Schema, value);
   const found = errors.flatMap(({ keyword, instancePath, message, params }): Misfit[] => {

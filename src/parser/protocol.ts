@@ -1,7 +1,7 @@
 import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
 import type { RequestExtra } from '../model/request.ts';
-import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
+import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import type { RobotsAnswer } from './robots.ts';
 
 /**
@@ -16,6 +16,7 @@ export type ToThread =
   | { kind: 'steps'; job: StepsJob }
   | { kind: 'split'; job: SplitJob }
   | { kind: 'check'; spider: Spider }
+  | { kind: 'params'; schema: Record<string, unknown>; params: Params }
   | { kind: 'robots'; job: RobotsJob };
 
 /** Messages that a thread answers. */

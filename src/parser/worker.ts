@@ -11,6 +11,7 @@ import { boundExtras } from './extras.ts';
 import { ItemSink } from './items.ts';
 import { parseJson } from './json_path.ts';
 import { TargetCache } from './links.ts';
+import { paramProblems } from './param_problems.ts';
 import { Plan } from './plan.ts';
 import type { FromThread, JobMessage, PageJob, StepsJob, StepsResult, ThreadData, ToThread } from './protocol.ts';
 import { Refusal, readPage, sitemapPage } from './read_page.ts';
@@ -68,6 +69,8 @@ function answer(message: JobMessage): FromThread {
       }
       case 'check':
         return { kind: 'check', problems: checkSpider(message.spider), ms: ms() };
+      case 'params':
+        return { kind: 'check', problems: paramProblems(message.schema, message.params), ms: ms() };
       case 'robots': {
         const { text, urls, userAgent } = message.job;
         return { kind: 'robots', answer: judgeRobots(text, urls, userAgent), ms: ms() };

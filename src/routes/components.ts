@@ -87,6 +87,7 @@ const ItemPageSchema = Type.Object({
 const LedgerRequestSchema = Type.Object({
   seq: Type.Integer({ description: 'Order of discovery' }),
   url: text,
+  method: Type.Optional(Type.String({ description: 'Where it is not GET' })),
   state: Type.Enum([...REQUEST_STATES]),
   reason: orNull(ReasonSchema),
   detail: orNull(text, 'The rule that decided, or what the fetch said'),

@@ -61,7 +61,7 @@ export function crawlRoutes(app: App, deps: RouteDeps): void {
 
 function startRoute(app: App, deps: RouteDeps): void {
   const beyond: Beyond<StartCrawl> = {
-    ofRest: (rest) => inputProblems(deps.sql, rest, async () => []),
+    ofRest: (rest) => inputProblems(deps.sql, rest, { ...deps, checkSpider: async () => [] }),
     ofSpider: (spider) => deps.checkSpider(spider as Spider),
     spiderAt: '/spider',
   };
@@ -80,7 +80,8 @@ function startRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       if (request.validationError !== undefined) await refuseBody(request, StartCrawlSchema, beyond);
-      const options = { checkSpider: deps.checkSpider, idempotency: idempotencyOf(request) };
+      const { checkSpider, checkParams } = deps;
+      const options = { checkSpider, checkParams, idempotency: idempotencyOf(request) };
       const started = await startCrawl(deps.sql, request.body, options);
       if (started.replayed) reply.header('idempotent-replayed', 'true');
       else deps.onCrawlChanged(started.crawl.id);

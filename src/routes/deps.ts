@@ -8,7 +8,7 @@ import type {
 } from 'fastify';
 import type { Static, TSchema } from 'typebox';
 import type { Sql } from '../db/client.ts';
-import type { Problem, Spider } from '../model/spider.ts';
+import type { Params, Problem, Spider } from '../model/spider.ts';
 import type { ItemReader } from '../stream/reader.ts';
 import type { Wakeups } from '../stream/wakeups.ts';
 
@@ -20,6 +20,8 @@ export interface RouteDeps {
   reader: ItemReader;
   /** Checks a spider's selectors, patterns and fields off the event loop; pointers start at the spider. */
   checkSpider: (spider: Spider) => Promise<Problem[]>;
+  /** Checks a crawl's params by its spider's schema off the event loop; pointers start at the params. */
+  checkParams: (schema: Record<string, unknown>, params: Params) => Promise<Problem[]>;
   /** Tells the engine that a crawl was started, stopped or changed. */
   onCrawlChanged: (crawlId: string) => void;
   /** Everything that is measured, as Prometheus text. */

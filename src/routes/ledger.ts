@@ -96,9 +96,11 @@ function whyRoute(app: App, deps: RouteDeps): void {
     },
     async (request): Promise<Static<typeof WhySchema>> => {
       const crawl = await crawlOr404(deps, request.params);
-      const { url, fp } = canonicalUrl(request.query.url, crawl);
-      const [row] = await listRequests(deps.sql, crawl.id, { fp, after: -1, limit: 1 });
-      if (row === undefined) throw new ApiError('request_not_found', `The crawl has never discovered ${url}`);
+      const one = canonicalUrl(request.query.url, crawl);
+      const find = async (one: LedgerFilter['one']) =>
+        (await listRequests(deps.sql, crawl.id, { one, after: -1, limit: 1 }))[0];
+      const row = (await find({ fp: one.fp })) ?? (await find(one));
+      if (row === undefined) throw new ApiError('request_not_found', `The crawl has never discovered ${one.url}`);
       const discoveredFrom = row.parent === null ? [] : await readParents(deps.sql, crawl.id, row.parent, PARENTS);
       return { request: toRequest(row), explanation: explainRequest(row, crawl.state), discoveredFrom };
     },
@@ -124,7 +126,7 @@ function readFilter(query: LedgerQuery, crawl: CrawlRow): LedgerFilter {
     states: query.state === undefined ? undefined : codesOf(query.state),
     reason: query.reason,
     host: query.host?.toLowerCase(),
-    fp: query.url === undefined ? undefined : canonicalUrl(query.url, crawl).fp,
+    one: query.url === undefined ? undefined : canonicalUrl(query.url, crawl),
     after: query.cursor ?? -1,
     limit: query.limit ?? 100,
   };
@@ -156,6 +158,7 @@ function toRequest(row: LedgerRow): LedgerRequest {
   return {
     seq: row.seq,
     url: row.url,
+    ...(row.method === null ? {} : { method: row.method }),
     state: STATE_NAMES[row.state]!,
     reason: row.reason,
     detail: row.detail,

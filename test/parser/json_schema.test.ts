@@ -10,6 +10,7 @@ const MISTAKES: [unknown, string, RegExp][] = [
   [{ properties: { a: { pattern: '(' } } }, '/properties/a/pattern', /group/],
   [{ patternProperties: { '[': {} } }, '/patternProperties', /character class/],
   [{ $ref: 'https://elsewhere.example/schema' }, '/$ref', /leads outside/],
+  [{ allOf: [{ $ref: '#' }] }, '', /without an end/],
   [{ items: { $ref: '#/$defs/none' }, $defs: {} }, '/items/$ref', /nothing at "#\/\$defs\/none"/],
   [JSON.parse(`${'{"not":'.repeat(200)}{}${'}'.repeat(200)}`), '', /deeper than 100/],
 ];

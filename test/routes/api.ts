@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { type AppDeps, buildApp } from '../../dist/app.js';
 import type { Sql } from '../../dist/db/client.js';
 import type { Problem } from '../../dist/model/spider.js';
+import { paramProblems } from '../../dist/parser/param_problems.js';
 import { Wakeups } from '../../dist/stream/wakeups.js';
 import { testDatabase } from '../support/database.ts';
 
@@ -48,6 +49,7 @@ export async function testApi(overrides: Partial<AppDeps> = {}): Promise<TestApi
     log: pino({ level: 'silent' }),
     wakeups,
     checkSpider: async () => api.spiderProblems,
+    checkParams: async (schema, params) => paramProblems(schema, params),
     onCrawlChanged: (id) => api.changed.push(id),
     metrics: async () => 'up 1\n',
     ready: async () => ({ ok: true, checks: { database: 'ok' } }),

@@ -58,7 +58,7 @@ export async function startNode(sql: Sql, overrides: Partial<EngineOptions> = {}
     engine,
     complaints,
     start: async (input) => {
-      const { crawl } = await startCrawl(sql, input, { checkSpider: async () => [] });
+      const { crawl } = await startCrawl(sql, input, { checkSpider: async () => [], checkParams: async () => [] });
       engine.wake();
       return crawl.id;
     },
