@@ -3,13 +3,16 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Config } from './config.ts';
+import { VERSION } from './model/settings.ts';
 import { authenticator } from './routes/auth.ts';
 import { COMPONENTS } from './routes/components.ts';
 import { crawlRoutes } from './routes/crawls.ts';
 import type { App, RouteDeps, SchemaTypes } from './routes/deps.ts';
+import { engineRoutes } from './routes/engine.ts';
 import { eventRoutes } from './routes/events.ts';
 import { itemRoutes } from './routes/items.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
+import { logRoutes } from './routes/logs.ts';
 import { type KnownRoute, notFound, pathExpression, sendProblem } from './routes/problems.ts';
 import { compileSchema } from './routes/schemas.ts';
 import { contractRoutes, serviceRoutes } from './routes/service.ts';
@@ -67,12 +70,14 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       ledgerRoutes,
       statsRoutes,
       eventRoutes,
+      logRoutes,
       spiderRoutes,
       contractRoutes,
     ])
       routes(app, routeDeps);
   }
   serviceRoutes(app, routeDeps);
+  engineRoutes(app, routeDeps);
   return app as unknown as FastifyInstance;
 }
 
@@ -112,7 +117,7 @@ function openapiOptions(locked: boolean) {
       openapi: '3.1.0',
       info: {
         title: 'Orbweaver',
-        version: '0.1.0',
+        version: VERSION,
         description:
           'Post a spider and start URLs; read the items back while the crawl runs. Errors are RFC 9457 documents.',
       },

@@ -15,6 +15,7 @@ async function printOpenapi(): Promise<void> {
     checkParams: async () => [],
     onCrawlChanged: () => {},
     metrics: async () => '',
+    engineStatus: () => Promise.reject(new Error('nobody asks')),
     ready: async () => ({ ok: true, checks: {} }),
     closing: new AbortController().signal,
   });

@@ -11,6 +11,7 @@ import { Downloader } from './downloader/downloader.ts';
 import { EgressGuard } from './downloader/egress.ts';
 import { Engine } from './engine/engine.ts';
 import { Metrics } from './engine/metrics.ts';
+import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
 import { KnownFingerprints } from './model/known.ts';
 import { ParserPool } from './parser/pool.ts';
@@ -129,9 +130,13 @@ interface Parts {
   wakeups: Wakeups;
 }
 
+function threadsOf(config: Config): number {
+  return config.role === 'api' ? 1 : config.parserThreads;
+}
+
 async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: Closers, log: Logger): Promise<Parts> {
   const known = new KnownFingerprints(KNOWN_SLOTS);
-  const threads = config.role === 'api' ? 1 : config.parserThreads;
+  const threads = threadsOf(config);
   const parser = new ParserPool({
     threads,
     memoryMb: config.parserMemoryMb,
@@ -201,6 +206,15 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     },
     onDelivered: (ms) => metrics.delivered(ms),
     metrics: () => metrics.text(),
+    engineStatus: () =>
+      engineStatus({
+        engine,
+        metrics,
+        parser,
+        parserThreads: threadsOf(config),
+        scripts: null,
+        scriptProcesses: 0,
+      }),
     ready: () => checkReady(apiSql, engine),
     closing: closing.signal,
   });

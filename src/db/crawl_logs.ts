@@ -35,6 +35,12 @@ export interface StoredLogLine extends LogLine {
   url: string;
 }
 
+/** Lines that a crawl logged so far, those beyond the bound included; null: there is no such crawl. */
+export async function countLogLines(db: Db, crawlId: string): Promise<number | null> {
+  const [row] = await db<{ n: number }[]>`select log_lines as n from crawls where id = ${crawlId}`;
+  return row?.n ?? null;
+}
+
 /** Lines of a crawl in their order. @param after exclusive; -1: from the first */
 export async function readLogs(
   db: Db,

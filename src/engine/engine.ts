@@ -144,6 +144,14 @@ export class Engine {
     return this.#leases.hasOthers;
   }
 
+  get nodeId(): string {
+    return this.#options.nodeId;
+  }
+
+  get role(): EngineOptions['role'] {
+    return this.#options.role;
+  }
+
   get crawls(): number {
     return this.#runs.size;
   }

@@ -78,6 +78,12 @@ export class Metrics {
     this.#delivery.observe(ms / 1000);
   }
 
+  /** Event-loop delay over the last one to two minutes. */
+  get loopDelayMs(): { p50: number; p99: number; max: number } {
+    const ms = (q: number) => Math.round(this.#loop.quantile(q) * 100_000) / 100;
+    return { p50: ms(0.5), p99: ms(0.99), max: ms(1) };
+  }
+
   /** The text of `/metrics`. */
   text(): Promise<string> {
     return this.#registry.metrics();

@@ -17,6 +17,9 @@ export interface ScriptRunner {
   run(job: PageJob): Promise<ParsedPage>;
   stop(): Promise<void>;
   readonly hasRoom: boolean;
+  readonly boundary: { kind: 'bubblewrap' | 'process'; detail: string };
+  readonly busyProcesses: number;
+  readonly kills: number;
 }
 
 export interface ScriptsOptions {

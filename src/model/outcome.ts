@@ -63,9 +63,11 @@ export interface Link {
   extra?: RequestExtra;
 }
 
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+
 /** One line of a crawl's log. */
 export interface LogLine {
-  level: 'debug' | 'info' | 'warn' | 'error';
+  level: (typeof LOG_LEVELS)[number];
   message: string;
 }
 

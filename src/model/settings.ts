@@ -67,6 +67,7 @@ export type Settings = {
   [K in keyof Required<SettingsInput>]: NonNullable<SettingsInput[K]> | Extract<SettingsInput[K], null>;
 };
 
+export const VERSION = '0.1.0';
 /** How the service calls itself. */
 export const USER_AGENT = 'Orbweaver/0.1';
 

@@ -140,6 +140,12 @@ const StatsSchema = Type.Object({
     { p50: orNull(integer), p90: orNull(integer), p99: orNull(integer) },
     { description: 'Upper bounds: the histogram doubles from bucket to bucket' },
   ),
+  cpu: Type.Record(text, Type.Object({ pages: integer, ms: Type.Number(), msPerPage: Type.Number() }), {
+    description: 'CPU time by page entry (`page product`) or callback (`callback parse`)',
+  }),
+  calls: Type.Record(text, integer, {
+    description: 'What scripts called while their pages waited: `fetch`, `fetch failed`, `lookup`, `lookup failed`',
+  }),
   hosts: Type.Array(
     Type.Object({
       origin: text,
@@ -153,6 +159,38 @@ const StatsSchema = Type.Object({
   ),
 });
 export type Stats = Static<typeof StatsSchema>;
+
+const EngineSchema = Type.Object({
+  node: Type.String({ format: 'uuid' }),
+  role: Type.Enum(['all', 'api', 'worker']),
+  version: text,
+  uptimeSeconds: Type.Number(),
+  crawls: Type.Integer({ description: 'Crawls that this node works on' }),
+  hosts: Type.Integer({ description: 'Host leases that it holds' }),
+  fetches: Type.Integer({ description: 'Fetches under way, those of scripts and previews included' }),
+  parser: Type.Object({ threads: integer, busy: integer, kills: integer }),
+  scripts: Type.Object({
+    enabled: Type.Boolean({ description: 'SCRIPTS: on by default where HOST is loopback' }),
+    boundary: Type.Union(
+      [
+        Type.Object({
+          kind: Type.Enum(['bubblewrap', 'process'], { description: 'What surrounds the process of a script' }),
+          detail: Type.String(),
+        }),
+        Type.Null(),
+      ],
+      { description: 'Null where scripts are off' },
+    ),
+    processes: integer,
+    busy: integer,
+    kills: integer,
+  }),
+  eventLoopDelayMs: Type.Object(
+    { p50: Type.Number(), p99: Type.Number(), max: Type.Number() },
+    { description: 'Over the last one to two minutes' },
+  ),
+});
+export type EngineStatus = Static<typeof EngineSchema>;
 
 const summary = {
   name: text,
@@ -204,6 +242,7 @@ export const COMPONENTS: Readonly<Record<string, TSchema>> = {
   LedgerRequest: LedgerRequestSchema,
   Why: WhySchema,
   Stats: StatsSchema,
+  Engine: EngineSchema,
 };
 
 /** A reference to a shared schema that keeps the type. */

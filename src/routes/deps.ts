@@ -11,6 +11,7 @@ import type { Sql } from '../db/client.ts';
 import type { Params, Problem, Spider } from '../model/spider.ts';
 import type { ItemReader } from '../stream/reader.ts';
 import type { Wakeups } from '../stream/wakeups.ts';
+import type { EngineStatus } from './components.ts';
 
 /** What the routes need of the service around them. */
 export interface RouteDeps {
@@ -26,6 +27,8 @@ export interface RouteDeps {
   onCrawlChanged: (crawlId: string) => void;
   /** Everything that is measured, as Prometheus text. */
   metrics: () => Promise<string>;
+  /** What this node is and does at the moment. */
+  engineStatus: () => EngineStatus | Promise<EngineStatus>;
   ready: () => Promise<{ ok: boolean; checks: Record<string, string> }>;
   /** Fires when the service stops: streams end so that they can be resumed. */
   closing: AbortSignal;

@@ -52,7 +52,10 @@ export function progressOf(
 
 function wordCounts(
   rows: readonly CountRow[],
-): Pick<Stats, 'byReason' | 'byStatus' | 'dropped' | 'flags' | 'steps' | 'itemTypes' | 'fields' | 'fetchMs'> {
+): Pick<
+  Stats,
+  'byReason' | 'byStatus' | 'dropped' | 'flags' | 'steps' | 'itemTypes' | 'fields' | 'fetchMs' | 'cpu' | 'calls'
+> {
   const ofKind = (kind: CountRow['kind']) =>
     Object.fromEntries(rows.filter((row) => row.kind === kind).map((row) => [row.key, row.n]));
   const itemTypes = ofKind('type');
@@ -65,7 +68,18 @@ function wordCounts(
     itemTypes,
     fields: fillRates(ofKind('field'), itemTypes),
     fetchMs: percentiles(rows.filter((row) => row.kind === 'fetch_ms')),
+    cpu: cpuTimes(ofKind('cpu_us'), ofKind('cpu_pages')),
+    calls: ofKind('call'),
   };
+}
+
+function cpuTimes(us: Record<string, number>, pages: Record<string, number>): Stats['cpu'] {
+  const round = (ms: number) => Math.round(ms * 100) / 100;
+  const times = Object.entries(pages).map(([key, n]) => {
+    const ms = (us[key] ?? 0) / 1000;
+    return [key, { pages: n, ms: round(ms), msPerPage: round(ms / n) }];
+  });
+  return Object.fromEntries(times);
 }
 
 /** Type and field names may hold dots, so a field belongs to the longest type that it begins with. */

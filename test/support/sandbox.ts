@@ -12,6 +12,9 @@ export class FakeSandbox implements ScriptRunner {
   readonly #calls = new Map<string, ScriptCalls>();
   readonly #ends = new Map<string, AbortController>();
   hasRoom = true;
+  readonly boundary = { kind: 'process' as const, detail: 'none' };
+  readonly busyProcesses = 0;
+  readonly kills = 0;
   stopped = false;
 
   constructor(callback: Callback) {

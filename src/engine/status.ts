@@ -1,0 +1,42 @@
+import { VERSION } from '../model/settings.ts';
+import type { ParserPool } from '../parser/pool.ts';
+import type { Engine } from './engine.ts';
+import type { Metrics } from './metrics.ts';
+import type { ScriptRunner } from './scripts.ts';
+
+/** What is told of a node. */
+export interface StatusParts {
+  engine: Engine;
+  metrics: Metrics;
+  parser: ParserPool;
+  parserThreads: number;
+  /** Null: scripts are off. */
+  scripts: ScriptRunner | null;
+  scriptProcesses: number;
+}
+
+/** What this node is and does at the moment: `GET /engine`. */
+export function engineStatus({ engine, metrics, parser, parserThreads, scripts, scriptProcesses }: StatusParts) {
+  const off = { enabled: false, boundary: null, processes: 0, busy: 0, kills: 0 };
+  return {
+    node: engine.nodeId,
+    role: engine.role,
+    version: VERSION,
+    uptimeSeconds: Math.round(process.uptime() * 10) / 10,
+    crawls: engine.crawls,
+    hosts: engine.frontier.scheduler.hosts.size,
+    fetches: engine.frontier.scheduler.inFlight,
+    parser: { threads: parserThreads, busy: parser.busyThreads, kills: parser.kills },
+    scripts:
+      scripts === null
+        ? off
+        : {
+            enabled: true,
+            boundary: scripts.boundary,
+            processes: scriptProcesses,
+            busy: scripts.busyProcesses,
+            kills: scripts.kills,
+          },
+    eventLoopDelayMs: metrics.loopDelayMs,
+  };
+}
