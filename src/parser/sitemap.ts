@@ -148,7 +148,7 @@ class SitemapReader implements TokenizerCallbacks {
   }
 
   onclosetag(): void {
-    if (this.#isPlace() && this.#text !== '') this.#add(this.#text);
+    if (this.root !== 'feed' && this.#text !== '' && this.#isPlace()) this.#add(this.#text);
     this.#text = '';
     this.#open.pop();
   }
