@@ -2,7 +2,7 @@ import { recycle } from '../downloader/body.ts';
 import type { Downloader } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import { delayOf, type HostQueue } from '../frontier/host.ts';
-import type { CrawlWarning, Outcome } from '../model/outcome.ts';
+import type { CrawlWarning, Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { ParseFailure } from '../parser/failure.ts';
@@ -158,12 +158,13 @@ export class Pages {
     run.parsing++;
     run.parsingBytes += fetched.body.byteLength;
     const session = this.#options.sessions.get(run.id);
-    const isScripts = run.definition.script !== undefined && redirectTo === undefined;
+    // A script is given pages; where a redirect or a sitemap leads is the same for every spider.
+    const isPage = redirectTo === undefined && request.extra?.kind === undefined;
+    const isScripts = run.definition.script !== undefined && isPage;
     try {
       const job = jobOf(request, session, fetched, now, redirectTo);
       const page = await (isScripts ? this.#options.scripts.run(job) : this.#options.parser.parse(job));
-      const ending =
-        redirectTo === undefined ? done(page) : ended('skipped', 'redirected', page.links[0]?.url ?? redirectTo, page);
+      const ending = redirectTo === undefined ? done(page) : redirected(request, page, redirectTo);
       const warnings = session?.watch.see(request.url, page.cpu) ?? [];
       return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings) };
     } catch (error) {
@@ -247,6 +248,12 @@ function jobOf(
     fetchedAt: now,
     ...(redirectTo === undefined ? {} : { redirectTo }),
   };
+}
+
+/** The target is as urgent as what led to it. */
+function redirected(request: ClaimedRequest, page: ParsedPage, location: string): ReturnType<typeof ended> {
+  const links = page.links.map((link) => ({ ...link, priority: request.priority }));
+  return ended('skipped', 'redirected', links[0]?.url ?? location, { ...page, links });
 }
 
 /** What an outcome tells besides its page. */

@@ -4,7 +4,7 @@ import { text as textOf } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { checkBooks, ENDED, getCrawl, postCrawl, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
-import { FAST, TITLE_SPIDER } from '../support/pages.ts';
+import { FAST, html, TITLE_SPIDER } from '../support/pages.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type Site, startSite } from '../support/site.ts';
 
@@ -64,6 +64,42 @@ test('a redirect by 302 and 303 asks with GET, one by 307 posts again', async ()
   const startUrls = [302, 303, 307].map((n) => ({ url: `${site.url}/${n}?to=/to${n}`, ...FORM }));
   const { titles } = await crawl(startUrls);
   assert.deepEqual(titles, [`GET|/to302|||k`, `GET|/to303|||k`, `POST|/to307|${SENT}`]);
+});
+
+test('a redirect’s target is as urgent as what led to it', async () => {
+  const { id } = await crawl([{ url: `${site.url}/302?to=/urgent`, priority: 7 }]);
+  const { ledger } = await checkBooks(service.url, id);
+  assert.deepEqual(
+    ledger.map(({ priority }) => priority),
+    [7, 7],
+  );
+});
+
+test('sitemaps lead to pages: from robots.txt over an index that has moved, and past the scope’s patterns', async () => {
+  const xml = (root: string, entry: string, urls: string[]) =>
+    `<?xml version="1.0"?><${root}>${urls.map((url) => `<${entry}><loc>${url}</loc></${entry}>`).join('')}</${root}>`;
+  const shop: Site = await startSite((req, res) => {
+    const maps: Record<string, string> = {
+      '/robots.txt': `User-agent: *\nDisallow: /maps/\nSitemap: ${shop.url}/index.xml\n`,
+      '/moved.xml': xml('sitemapindex', 'sitemap', [`${shop.url}/map.xml`]),
+      '/map.xml': xml('urlset', 'url', [`${shop.url}/p/1`, `${shop.url}/p/2`, `${shop.url}/other`]),
+    };
+    if (req.url === '/index.xml') res.writeHead(301, { location: '/moved.xml' }).end();
+    else if (req.url! in maps) res.writeHead(200, { 'content-type': 'text/plain' }).end(maps[req.url!]);
+    else html(res, req.url!, []);
+  });
+  try {
+    const spider = { ...TITLE_SPIDER, sitemaps: ['auto'], scope: { allow: ['/p/'] } };
+    const settings = { ...FAST, robots: true };
+    const { id } = await postCrawl(service.url, { spider, startUrls: [`${shop.url}/p/0`], settings });
+    await waitFor(service.url, id, ENDED);
+    const { items, ledger } = await checkBooks(service.url, id);
+    assert.deepEqual(items.map((item) => item.data.title).sort(), ['/p/0', '/p/1', '/p/2']);
+    assert.equal(ledger.find(({ url }) => url.endsWith('/other'))?.reason, 'denied');
+    assert.equal(ledger.find(({ url }) => url.endsWith('/moved.xml'))?.state, 'done');
+  } finally {
+    await shop.close();
+  }
 });
 
 test('a redirect to another origin carries none of the request’s headers', async () => {

@@ -228,3 +228,24 @@ test('calls that wait at a host are told when it is handed on', () => {
   assert.deepEqual(told, [false]);
   assert.equal(drain(scheduler, 2000).length, 0);
 });
+
+test('what the window holds beside URLs is counted until a request begins or is taken out', () => {
+  const scheduler = new Scheduler();
+  const [h1, h2] = [addHost(scheduler, 1), addHost(scheduler, 2)];
+  const crawl = run('a', { concurrencyPerHost: 1 });
+  const [q1, q2] = [scheduler.queueOf(crawl, h1), scheduler.queueOf(crawl, h2)];
+  const posts = (host: HostSlot) =>
+    requests(crawl, host, 3).map((request, i) =>
+      i === 0 ? request : { ...request, extra: { body: 'x'.repeat(1000) } },
+    );
+  scheduler.push(q1, posts(h1));
+  scheduler.push(q2, posts(h2));
+  const each = '{"body":""}'.length + 1000;
+  assert.deepEqual([scheduler.windowed, scheduler.windowedBytes], [6, 4 * each]);
+  for (const { queue } of drain(scheduler, 0)) scheduler.ended(queue, 0);
+  drain(scheduler, 0);
+  assert.deepEqual([scheduler.windowed, scheduler.windowedBytes], [2, 2 * each]);
+  scheduler.removeQueue(q1);
+  scheduler.removeHost(h2);
+  assert.deepEqual([scheduler.windowed, scheduler.windowedBytes], [0, 0]);
+});

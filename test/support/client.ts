@@ -18,6 +18,7 @@ export interface LedgerRow {
   reason: string | null;
   detail: string | null;
   depth: number;
+  priority: number;
   attempts: number;
   status: number | null;
 }
