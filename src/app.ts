@@ -13,6 +13,7 @@ import { eventRoutes } from './routes/events.ts';
 import { itemRoutes } from './routes/items.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
 import { logRoutes } from './routes/logs.ts';
+import { previewRoutes } from './routes/preview.ts';
 import { type KnownRoute, notFound, pathExpression, sendProblem } from './routes/problems.ts';
 import { compileSchema } from './routes/schemas.ts';
 import { contractRoutes, serviceRoutes } from './routes/service.ts';
@@ -72,6 +73,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       eventRoutes,
       logRoutes,
       spiderRoutes,
+      previewRoutes,
       contractRoutes,
     ])
       routes(app, routeDeps);

@@ -54,6 +54,11 @@ export const ERRORS = {
     title: 'The body is not application/json',
     consequence: 'send application/json',
   },
+  too_busy: {
+    status: 503,
+    title: 'This node has all the previews under way that it runs at once',
+    consequence: 'nothing was done; try again after Retry-After seconds',
+  },
   not_ready: { status: 503, title: 'The service is not ready', consequence: 'try again' },
   database_unavailable: {
     status: 503,

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { buildApp } from './app.ts';
+import { type AppDeps, buildApp } from './app.ts';
 import { openPool } from './db/client.ts';
 import { Wakeups } from './stream/wakeups.ts';
 
@@ -13,6 +13,8 @@ async function printOpenapi(): Promise<void> {
     wakeups: new Wakeups(),
     checkSpider: async () => [],
     checkParams: async () => [],
+    // Never asked: no request is served.
+    previews: {} as AppDeps['previews'],
     onCrawlChanged: () => {},
     metrics: async () => '',
     engineStatus: () => Promise.reject(new Error('nobody asks')),

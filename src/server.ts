@@ -10,7 +10,9 @@ import { MigrationError, migrate } from './db/migrate.ts';
 import { Downloader } from './downloader/downloader.ts';
 import { EgressGuard } from './downloader/egress.ts';
 import { Engine } from './engine/engine.ts';
+import type { Checks } from './engine/lifecycle.ts';
 import { Metrics } from './engine/metrics.ts';
+import { Previews } from './engine/preview.ts';
 import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
 import { KnownFingerprints } from './model/known.ts';
@@ -192,13 +194,17 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, wakeups, engine));
   closers.add('the listener', unlisten);
   const closing = new AbortController();
+  const checks: Checks = {
+    checkSpider: async (spider) => (await Promise.all([parser.check(spider), lookups.check(spider)])).flat(),
+    checkParams: (schema, params) => parser.checkParams(schema, params),
+  };
   const app = await buildApp({
     sql: apiSql,
     config,
     log,
     wakeups,
-    checkSpider: async (spider) => (await Promise.all([parser.check(spider), lookups.check(spider)])).flat(),
-    checkParams: (schema, params) => parser.checkParams(schema, params),
+    ...checks,
+    previews: new Previews({ sql: apiSql, parser, fetcher: engine.fetcher, checks }),
     onCrawlChanged: (id) => {
       engine.wake();
       wakeups.publish([id]);

@@ -90,7 +90,7 @@ export async function inputProblems(sql: Sql, input: StartCrawl, checks: Checks)
 }
 
 /** Looks the spider up where it is named, and finds every problem of the whole. */
-async function readInput(
+export async function readInput(
   sql: Sql,
   input: StartCrawl,
   { checkSpider, checkParams }: Checks,

@@ -4,6 +4,8 @@ import type { Source } from './field.ts';
 export interface Explanation {
   /** `html`, `xml`, `json`, `sitemap`, `text`. */
   content: string;
+  /** It is nothing that the spider reads: a crawl skips it as `content_type`. */
+  unread?: boolean;
   /** Names (or numbers) of the page entries, or the callback, that the page was given to. */
   pages: string[];
   /** Every selector that was asked, with the matches that it had on this page; `each` counts its items. */

@@ -5,6 +5,7 @@ import type { ParsePlanInput, Pattern } from '../model/spider.ts';
 import type { PageInput, ParseTree } from './content.ts';
 import { TargetCache } from './links.ts';
 import { Plan } from './plan.ts';
+import type { PageJob } from './protocol.ts';
 import { Trace } from './trace.ts';
 
 /** Warnings of one kind that are told one by one. */
@@ -40,6 +41,13 @@ export function explainPage(
   return { page, explanation };
 }
 
+/** Where a redirect leads: the page's one link, judged by the scope. */
+export function explainRedirect(definition: ParsePlanInput, location: string, job: PageJob): Explained {
+  const trace = new Trace();
+  const plan = new Plan(definition, new KnownFingerprints(1), new TargetCache(), null, trace);
+  return { page: plan.redirect(location, job), explanation: explanationOf(new Trace(), 'redirect') };
+}
+
 /** A sitemap's page, explained. */
 export function explainSitemap(definition: ParsePlanInput, read: (plan: Plan) => ParsedPage): Explained {
   const trace = new Trace();
@@ -55,7 +63,7 @@ export function explainSitemap(definition: ParsePlanInput, read: (plan: Plan) =>
 }
 
 function unread(trace: Trace, content: string, contentType: string | null): Explained {
-  const explanation = explanationOf(trace, content);
+  const explanation = { ...explanationOf(trace, content), unread: true };
   const type = contentType === null ? 'no Content-Type' : `the Content-Type ${short(contentType)}`;
   const why = {
     json: 'the page is JSON, and no `json` of the spider reads it',

@@ -1,6 +1,8 @@
 import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage } from '../model/outcome.ts';
+import type { Difference } from '../model/preview.ts';
 import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
+import type { CompareJob } from './compare.ts';
 import { ParseFailure, ParserStopped, unexpected } from './failure.ts';
 import { JobPool } from './job_pool.ts';
 import type { JobMessage, PageJob, RobotsJob, SplitJob, StepsJob, StepsResult } from './protocol.ts';
@@ -82,6 +84,13 @@ export class ParserPool extends JobPool {
     const answer = await this.submit({ kind: 'preview', plan, job }, this.#previews, job.body.byteLength, limitMs);
     if (answer.kind !== 'preview') throw unexpected(answer);
     return { page: answer.page, explanation: answer.explanation };
+  }
+
+  /** How a page differs from what a sample expects. @throws ParseFailure where that takes too long */
+  async compare(job: CompareJob): Promise<Difference[]> {
+    const answer = await this.submit({ kind: 'compare', job }, this.#checks, 0, CHECK_LIMIT_MS);
+    if (answer.kind !== 'compare') throw unexpected(answer);
+    return answer.differences;
   }
 
   /** Every mistake of a spider that its schema cannot tell; pointers begin at the spider. */

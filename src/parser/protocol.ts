@@ -1,7 +1,9 @@
 import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
+import type { Difference } from '../model/preview.ts';
 import type { RequestExtra } from '../model/request.ts';
 import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
+import type { CompareJob } from './compare.ts';
 import type { RobotsAnswer } from './robots.ts';
 
 /**
@@ -15,6 +17,7 @@ export type ToThread =
   | { kind: 'preview'; plan: ParsePlanInput; job: PageJob }
   | { kind: 'steps'; job: StepsJob }
   | { kind: 'split'; job: SplitJob }
+  | { kind: 'compare'; job: CompareJob }
   | { kind: 'check'; spider: Spider }
   | { kind: 'params'; schema: Record<string, unknown>; params: Params }
   | { kind: 'robots'; job: RobotsJob };
@@ -28,6 +31,7 @@ export type FromThread =
   | { kind: 'preview'; page: ParsedPage; explanation: Explanation; ms: number }
   | { kind: 'steps'; items: StepsResult; ms: number }
   | { kind: 'split'; parts: string[] | null; ms: number }
+  | { kind: 'compare'; differences: Difference[]; ms: number }
   | { kind: 'check'; problems: Problem[]; ms: number }
   | { kind: 'robots'; answer: RobotsAnswer; ms: number }
   | { kind: 'failed'; code: FailureReason; message: string; ms: number };

@@ -4,9 +4,10 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { KnownFingerprints } from '../model/known.ts';
 import type { ParsePlanInput } from '../model/spider.ts';
 import { checkSpider } from './check.ts';
+import { compareSample } from './compare.ts';
 import { inputOf } from './content.ts';
 import type { Document } from './dom.ts';
-import { type Explained, explainPage, explainSitemap } from './explain.ts';
+import { type Explained, explainPage, explainRedirect, explainSitemap } from './explain.ts';
 import { boundExtras } from './extras.ts';
 import { ItemSink } from './items.ts';
 import { parseJson } from './json_path.ts';
@@ -67,6 +68,8 @@ function answer(message: JobMessage): FromThread {
           ms: ms(),
         };
       }
+      case 'compare':
+        return { kind: 'compare', differences: compareSample(message.job), ms: ms() };
       case 'check':
         return { kind: 'check', problems: checkSpider(message.spider), ms: ms() };
       case 'params':
@@ -114,6 +117,7 @@ function loadHtml5(): void {
 
 /** A plan of its own, compiled anew: nothing of a preview is left in the thread. */
 function preview(plan: ParsePlanInput, job: PageJob): Explained {
+  if (job.redirectTo !== undefined) return explainRedirect(plan, job.redirectTo, job);
   if (job.extra?.kind !== undefined) return explainSitemap(plan, (compiled) => sitemapPage(compiled, job));
   if (plan.settings.parser === 'html5') loadHtml5();
   const start = performance.now();

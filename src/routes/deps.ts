@@ -8,6 +8,7 @@ import type {
 } from 'fastify';
 import type { Static, TSchema } from 'typebox';
 import type { Sql } from '../db/client.ts';
+import type { Previews } from '../engine/preview.ts';
 import type { Params, Problem, Spider } from '../model/spider.ts';
 import type { ItemReader } from '../stream/reader.ts';
 import type { Wakeups } from '../stream/wakeups.ts';
@@ -23,6 +24,7 @@ export interface RouteDeps {
   checkSpider: (spider: Spider) => Promise<Problem[]>;
   /** Checks a crawl's params by its spider's schema off the event loop; pointers start at the params. */
   checkParams: (schema: Record<string, unknown>, params: Params) => Promise<Problem[]>;
+  previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;
   /** Tells the engine that a crawl was started, stopped or changed. */
   onCrawlChanged: (crawlId: string) => void;
   /** Everything that is measured, as Prometheus text. */

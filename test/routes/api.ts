@@ -50,6 +50,12 @@ export async function testApi(overrides: Partial<AppDeps> = {}): Promise<TestApi
     wakeups,
     checkSpider: async () => api.spiderProblems,
     checkParams: async (schema, params) => paramProblems(schema, params),
+    previews: {
+      isFull: false,
+      inTurn: (work) => work(),
+      preview: () => assert.fail('there is no engine'),
+      check: () => assert.fail('there is no engine'),
+    },
     onCrawlChanged: (id) => api.changed.push(id),
     metrics: async () => 'up 1\n',
     engineStatus: () => ({

@@ -1,0 +1,276 @@
+import { randomUUID } from 'node:crypto';
+import type { Sql } from '../db/client.ts';
+import type { StartRequest } from '../db/ledger.ts';
+import { recycle } from '../downloader/body.ts';
+import { ApiError, refuse } from '../errors.ts';
+import type { Explanation } from '../model/explanation.ts';
+import type { ParsedPage } from '../model/outcome.ts';
+import type { Preview, PreviewInput, SpiderCheck } from '../model/preview.ts';
+import type { RequestExtra } from '../model/request.ts';
+import type { FetchedResponse } from '../model/response.ts';
+import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
+import { ParseFailure, type ParserPool } from '../parser/pool.ts';
+import { planCrawl } from './crawl_input.ts';
+import type { InlineFetcher } from './inline_fetch.ts';
+import { type Checks, readInput } from './lifecycle.ts';
+import { statusFailure } from './outcomes.ts';
+import { fetchPage, jobOf } from './preview_fetch.ts';
+import { checkSamples } from './samples.ts';
+import { newSession, type Session } from './sessions.ts';
+
+/** Previews at once on one node: each may hold a parser thread for as long as its settings let it. */
+const MAX_RUNNING = 4;
+/** Besides the settings' `timeoutMs`: for waiting, robots.txt and redirects, and for the spider. */
+const SPARE_MS = 10_000;
+/** A crawl skips pages for these reasons, and calls them failed for all others. */
+const SKIPPED = new Set([
+  'robots',
+  'offsite',
+  'denied',
+  'depth',
+  'scheme',
+  'url_too_long',
+  'bad_url',
+  'egress',
+  'content_type',
+]);
+const NOTHING: Explanation = {
+  content: '',
+  pages: [],
+  fields: [],
+  links: { kept: [], dropped: [] },
+  ms: {},
+  warnings: [],
+};
+
+export interface PreviewsOptions {
+  /** For stored spiders. */
+  sql: Sql;
+  parser: ParserPool;
+  fetcher: InlineFetcher;
+  checks: Checks;
+}
+
+/** What is previewed, checked. */
+interface Planned {
+  plan: ParsePlanInput;
+  session: Session;
+  /** Canonical. */
+  url: string;
+  extra: RequestExtra | null;
+  /** Why a crawl would not fetch it; null: it would. */
+  outside: { reason: string; detail: string | null } | null;
+  warnings: string[];
+  timeoutMs: number;
+}
+
+type GivenResponse = Pick<FetchedResponse, 'status' | 'headers' | 'body' | 'bodyBytes'>;
+
+/**
+ * Runs a spider on one page, and says what it makes of it and why. Nothing is stored. All guards and limits of a crawl hold,
+ * for the page's fetch and for whatever the spider calls.
+ */
+export class Previews {
+  readonly #options: PreviewsOptions;
+  #running = 0;
+
+  constructor(options: PreviewsOptions) {
+    this.#options = options;
+  }
+
+  /** As many are under way as may be. */
+  get isFull(): boolean {
+    return this.#running >= MAX_RUNNING;
+  }
+
+  /** Runs `work` as one of the few at a time. @throws ApiError `too_busy` */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.isFull)
+      throw new ApiError(
+        'too_busy',
+        `This node has ${MAX_RUNNING} previews and checks under way; try again in a second`,
+      );
+    this.#running++;
+    try {
+      return await work();
+    } finally {
+      this.#running--;
+    }
+  }
+
+  /**
+   * @param input of the right shape
+   * @param signal gives up
+   * @throws ApiError `invalid_request` or `invalid_spider` with every problem
+   */
+  async preview(input: PreviewInput, signal: AbortSignal): Promise<Preview> {
+    const planned = await this.#plan(input);
+    const from = performance.now();
+    const preview = input.html === undefined ? await this.#visit(planned, signal) : await this.#take(planned, input);
+    preview.timing.total = Math.round(performance.now() - from);
+    preview.warnings.unshift(...planned.warnings);
+    return preview;
+  }
+
+  /**
+   * Runs a stored spider's samples, and compares.
+   *
+   * @param version null: the newest
+   * @param params below each sample's own
+   * @throws ApiError `spider_not_found`
+   */
+  check(spider: { name: string; version: number | null; params: Params }, signal: AbortSignal): Promise<SpiderCheck> {
+    const { sql, parser } = this.#options;
+    return checkSamples({ sql, parser, preview: (input, stop) => this.preview(input, stop) }, spider, signal);
+  }
+
+  async #plan(input: PreviewInput): Promise<Planned> {
+    const { planned, problems } = await readPreview(this.#options.sql, input, this.#options.checks);
+    refuse(problems);
+    const { crawl, requests } = planned;
+    const start = requests[0]!;
+    const { parseTimeoutMs, callbackTimeoutMs, timeoutMs } = crawl.settings;
+    const bounded = {
+      ...crawl.settings,
+      parseTimeoutMs: Math.min(parseTimeoutMs, SPARE_MS),
+      callbackTimeoutMs: Math.min(callbackTimeoutMs, timeoutMs + SPARE_MS),
+    };
+    const id = randomUUID();
+    const { definition, scopeHosts } = crawl;
+    return {
+      plan: { crawlId: id, definition, params: crawl.params, scopeHosts, settings: bounded },
+      session: newSession({ id, settings: bounded, scopeHosts, definition }),
+      url: start.url,
+      extra: extraOf(input, definition, start),
+      outside: start.reason === null ? null : { reason: start.reason, detail: start.detail },
+      warnings: [...crawl.warnings],
+      timeoutMs: timeoutMs + SPARE_MS,
+    };
+  }
+
+  /** The page was given. */
+  #take(planned: Planned, { html = '', contentType = 'text/html', status = 200 }: PreviewInput): Promise<Preview> {
+    const bytes = Buffer.from(html);
+    const body = new SharedArrayBuffer(bytes.length);
+    new Uint8Array(body).set(bytes);
+    // It came as text: whatever charset its type names, these bytes are UTF-8.
+    const type = `${contentType.split(';')[0]!.trim()}; charset=utf-8`;
+    const response = { status, headers: { 'content-type': type }, body, bodyBytes: bytes.length };
+    return this.#read(planned, { url: planned.url, extra: planned.extra, response });
+  }
+
+  async #visit(planned: Planned, signal: AbortSignal): Promise<Preview> {
+    const { url, outside, timeoutMs } = planned;
+    if (outside !== null) return emptyPreview(url, null, outside.reason, outside.detail);
+    const patience = AbortSignal.timeout(timeoutMs);
+    const journey = await fetchPage(this.#options, planned, planned, AbortSignal.any([signal, patience]));
+    signal.throwIfAborted();
+    const { arrival, redirects, ms } = journey;
+    if (arrival.kind === 'refused') {
+      const [reason, detail]: [string, string | null] = patience.aborted
+        ? ['timeout', `there was no answer within ${timeoutMs} ms`]
+        : [arrival.reason, arrival.detail];
+      return { ...emptyPreview(arrival.url, arrival.status, reason, detail), redirects, timing: { fetch: ms } };
+    }
+    const { fetched } = arrival;
+    try {
+      const preview = await this.#read(planned, { ...arrival, response: fetched });
+      preview.timing.fetch = ms;
+      return { ...preview, redirects, fetched: receiptOf(fetched) };
+    } finally {
+      recycle(fetched.body);
+    }
+  }
+
+  async #read(
+    { plan }: Planned,
+    { url, extra, response }: { url: string; extra: RequestExtra | null; response: GivenResponse },
+  ): Promise<Preview> {
+    const { status } = response;
+    const failure = statusFailure(status);
+    if (failure !== null) return emptyPreview(url, status, failure.reason, failure.detail);
+    try {
+      const { page, explanation } = await this.#options.parser.preview(plan, jobOf(plan, url, extra, response));
+      const preview = fullPreview(url, status, page, explanation);
+      if (explanation.unread === true)
+        preview.outcome = { state: 'skipped', reason: 'content_type', detail: contentTypeOf(response) };
+      return preview;
+    } catch (error) {
+      if (error instanceof ParseFailure) return emptyPreview(url, status, error.reason, error.message);
+      throw error;
+    }
+  }
+}
+
+/** Every problem that a posted preview has beyond its schema. */
+export async function previewProblems(sql: Sql, input: PreviewInput, checks: Checks): Promise<Problem[]> {
+  return (await readPreview(sql, input, checks)).problems;
+}
+
+/** As a crawl whose one start URL is the page. */
+async function readPreview(sql: Sql, input: PreviewInput, checks: Checks) {
+  const { spider, params, settings, url, page, pass } = input;
+  const crawl = withoutUndefined({ spider, params, settings, startUrls: [withoutUndefined({ url, page, pass })] });
+  const { plan, problems } = await readInput(sql, crawl, checks);
+  return { planned: plan, problems: problems.map(ofPreview) };
+}
+
+/** A problem of the crawl's start URL is one of the preview itself. */
+function ofPreview(problem: Problem): Problem {
+  return { ...problem, pointer: problem.pointer.replace(/^\/startUrls\/0/, '') || '/url' };
+}
+
+function withoutUndefined<T extends object>(value: T) {
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}
+
+/** What the request is besides a GET: as the preview asks for it, else as the spider's own start request for this URL has it. */
+function extraOf(
+  { page, pass, params, settings }: PreviewInput,
+  spider: Spider,
+  start: StartRequest,
+): RequestExtra | null {
+  const asked = page !== undefined || pass !== undefined;
+  const own = asked ? [] : planCrawl(withoutUndefined({ spider, params, settings })).requests;
+  const { extra } = own.find(({ url }) => url === start.url) ?? start;
+  return extra === null ? null : (JSON.parse(extra) as RequestExtra);
+}
+
+function contentTypeOf({ headers }: Pick<FetchedResponse, 'headers'>): string | null {
+  return [headers['content-type']].flat()[0] ?? null;
+}
+
+function receiptOf({ ms, bodyBytes, headers }: FetchedResponse): Preview['fetched'] {
+  const contentType = contentTypeOf({ headers });
+  const cookies = [headers['set-cookie']].flat().flatMap((line) => line?.split('=')[0]?.trim() || []);
+  return { ms, bytes: bodyBytes, contentType, cookies };
+}
+
+function fullPreview(url: string, status: number, page: ParsedPage, explanation: Explanation): Preview {
+  return {
+    url,
+    status,
+    redirects: [],
+    fetched: null,
+    outcome: { state: 'done', reason: null, detail: null },
+    content: explanation.content,
+    pages: explanation.pages,
+    items: page.items.map(({ type, data }) => ({ type, data })),
+    dropped: page.dropped,
+    fields: explanation.fields,
+    links: explanation.links,
+    logs: page.logs ?? [],
+    state: page.state ?? {},
+    flags: page.flags,
+    timing: { ...explanation.ms },
+    warnings: [...explanation.warnings],
+  };
+}
+
+function emptyPreview(url: string, status: number | null, reason: string, detail: string | null): Preview {
+  const page = { items: [], links: [], linkedFps: [], dropped: {}, fills: {}, flags: [], parseMs: 0 };
+  const state = SKIPPED.has(reason) ? 'skipped' : 'failed';
+  return { ...fullPreview(url, status ?? 0, page, NOTHING), status, content: null, outcome: { state, reason, detail } };
+}

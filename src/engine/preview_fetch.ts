@@ -1,0 +1,83 @@
+import type { Preview } from '../model/preview.ts';
+import type { RequestExtra } from '../model/request.ts';
+import type { FetchedResponse } from '../model/response.ts';
+import type { ParsePlanInput } from '../model/spider.ts';
+import type { PageJob, ParserPool } from '../parser/pool.ts';
+import { CallFailed } from '../parser/script/calls.ts';
+import type { InlineFetcher } from './inline_fetch.ts';
+import type { Session } from './sessions.ts';
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+/** Where a preview's page is, or why there is none. */
+export type Arrival =
+  | { kind: 'page'; url: string; extra: RequestExtra | null; fetched: FetchedResponse }
+  | { kind: 'refused'; url: string; status: number | null; reason: string; detail: string | null };
+
+export interface Journey {
+  arrival: Arrival;
+  redirects: Preview['redirects'];
+  /** Milliseconds of all hops, waiting for their turn included. */
+  ms: number;
+}
+
+/**
+ * Fetches a page as a crawl would: each hop with all that holds for a crawl's fetch, each redirect judged by the scope.
+ * Where the signal gives up, it is refused as `aborted`.
+ */
+export async function fetchPage(
+  parts: { fetcher: Pick<InlineFetcher, 'fetch'>; parser: Pick<ParserPool, 'preview'> },
+  { plan, session }: { plan: ParsePlanInput; session: Session },
+  start: { url: string; extra: RequestExtra | null },
+  signal: AbortSignal,
+): Promise<Journey> {
+  const redirects: Preview['redirects'] = [];
+  const from = performance.now();
+  const arrived = (arrival: Arrival): Journey => ({ arrival, redirects, ms: Math.round(performance.now() - from) });
+  let { url, extra } = start;
+  for (;;) {
+    const hop = await oneHop(() => parts.fetcher.fetch(session, callOf(url, extra), signal));
+    if (hop instanceof CallFailed)
+      return arrived({ kind: 'refused', url, status: null, reason: hop.code, detail: hop.message });
+    const { location } = hop.headers;
+    if (!REDIRECTS.has(hop.status) || typeof location !== 'string')
+      return arrived({ kind: 'page', url, extra, fetched: hop });
+    const refused = (reason: string, detail: string | null, at = url) =>
+      arrived({ kind: 'refused', url: at, status: hop.status, reason, detail });
+    if (redirects.length >= plan.settings.maxRedirects)
+      return refused('too_many_redirects', `after ${redirects.length} redirects, to ${location.slice(0, 500)}`);
+    const { page } = await parts.parser.preview(plan, { ...jobOf(plan, url, extra, hop), redirectTo: location });
+    const [link] = page.links;
+    if (link === undefined) return refused('bad_url', `it redirects to ${location.slice(0, 500)}, which is not a URL`);
+    redirects.push({ url, status: hop.status, to: link.url });
+    if (link.reason !== null) return refused(link.reason, link.detail, link.url);
+    url = link.url;
+    extra = link.extra ?? null;
+  }
+}
+
+async function oneHop(fetch: () => Promise<FetchedResponse>): Promise<FetchedResponse | CallFailed> {
+  try {
+    return await fetch();
+  } catch (error) {
+    if (error instanceof CallFailed) return error;
+    throw error;
+  }
+}
+
+function callOf(url: string, extra: RequestExtra | null) {
+  return { url, method: extra?.method ?? 'GET', headers: extra?.headers ?? {}, body: extra?.body ?? null };
+}
+
+/** The parser's job for what came back. */
+export function jobOf(
+  plan: ParsePlanInput,
+  url: string,
+  extra: RequestExtra | null,
+  { status, headers, body, bodyBytes }: Pick<FetchedResponse, 'status' | 'headers' | 'body' | 'bodyBytes'>,
+): PageJob {
+  const type = headers['content-type'];
+  const contentType = (Array.isArray(type) ? type[0] : type) ?? null;
+  const fetchedAt = Date.now();
+  return { crawlId: plan.crawlId, url, depth: 0, status, contentType, headers, extra, body, bodyBytes, fetchedAt };
+}
