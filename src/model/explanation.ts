@@ -16,6 +16,8 @@ export interface Explanation {
   };
   /** Milliseconds of the parser's thread (or the script's process) by stage: `decode`, `tree`, `links`, `items`, `steps`. */
   ms: Record<string, number>;
+  /** What a script asked for; `outcome` is a status, `ok`, or why it came to nothing. */
+  calls?: { kind: 'fetch' | 'lookup' | 'state'; what: string; ms: number; outcome: string }[];
   /** In plain words, with the mend. */
   warnings: string[];
 }

@@ -1,0 +1,86 @@
+import { type Static, type TSchema, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import type { Frame } from './frames.ts';
+import { type FromChild, LIMITS } from './protocol.ts';
+
+// What a child says, read as a stranger's: the script's engine is a wall, and this is what stands if it falls. Shape and
+// sizes are held to here; what links, items and headers mean is judged where they are used.
+
+const closed = <T extends Record<string, TSchema>>(parts: T) => Type.Object(parts, { additionalProperties: false });
+const Count = Type.Integer({ minimum: 0, maximum: 1e9 });
+const Text = (maxLength: number) => Type.String({ maxLength });
+const Texts = Type.Record(Type.String({ maxLength: 200 }), Text(8000), { maxProperties: 100 });
+const Method = Type.Enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']);
+
+const Extra = closed({
+  method: Type.Optional(Method),
+  headers: Type.Optional(Texts),
+  body: Type.Optional(Text(200_000)),
+  page: Type.Optional(Text(200)),
+  pass: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+});
+const Link = closed({
+  url: Text(64 * 1024),
+  priority: Type.Integer({ minimum: -1000, maximum: 1000 }),
+  extra: Type.Union([Extra, Type.Null()]),
+  denied: Type.Union([Text(1200), Type.Null()]),
+});
+const Ended = closed({
+  page: Count,
+  cpuMs: Type.Number({ minimum: 0, maximum: 1e9 }),
+  failure: Type.Union([
+    closed({ reason: Type.Enum(['script_error', 'parse_timeout', 'parse_memory']), message: Text(4000) }),
+    Type.Null(),
+  ]),
+  types: Type.Array(Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$' }), { maxItems: LIMITS.items }),
+  links: Type.Array(Link, { maxItems: LIMITS.links }),
+  dropped: Type.Record(Text(100), Count, { maxProperties: 100 }),
+  state: Type.Record(Text(200), Type.Union([Text(LIMITS.stateValueChars), Type.Null()]), {
+    maxProperties: LIMITS.stateKeys,
+  }),
+  flags: Type.Array(Type.Enum(['items', 'links', 'depth', 'nodes', 'attributes']), { maxItems: 10 }),
+  unlogged: Count,
+  hits: Type.Array(closed({ language: Text(10), text: Text(1000), hits: Count }), { maxItems: 1000 }),
+});
+const Question = Type.Union([
+  closed({
+    kind: Type.Literal('fetch'),
+    url: Text(8192),
+    method: Method,
+    headers: Texts,
+    body: Type.Union([Text(200_000), Type.Null()]),
+  }),
+  closed({
+    kind: Type.Literal('lookup'),
+    connection: Text(100),
+    query: Text(100_000),
+    params: Type.Array(Type.Unknown(), { maxItems: 1000 }),
+  }),
+  closed({ kind: Type.Literal('read'), key: Text(200) }),
+]);
+const Message = Type.Union([
+  closed({
+    kind: Type.Literal('turn'),
+    calls: Type.Array(closed({ page: Count, call: Count, question: Question }), { maxItems: 8 * LIMITS.calls }),
+    ended: Type.Array(Ended, { maxItems: 8 }),
+    description: Type.Union([closed({ spider: Type.Unknown() }), closed({ failure: Text(4000) }), Type.Null()]),
+    unfit: Type.Union([Text(4000), Type.Null()]),
+  }),
+  closed({
+    kind: Type.Literal('log'),
+    page: Count,
+    level: Type.Enum(['debug', 'info', 'warn', 'error']),
+    message: Text(LIMITS.logChars),
+  }),
+  closed({ kind: Type.Literal('ready') }),
+]);
+const message = Compile(Message);
+
+/** What a frame says. @throws where it is nothing that a child says */
+export function readAnswer({ header, segments }: Frame): FromChild {
+  if (!message.Check(header)) throw new Error('it is no message of a script process');
+  const read: Static<typeof Message> = header;
+  const items = read.kind === 'turn' ? read.ended.reduce((sum, { types }) => sum + types.length, 0) : 0;
+  if (items !== segments.length) throw new Error(`${segments.length} items came where ${items} were announced`);
+  return read;
+}

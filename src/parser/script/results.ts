@@ -1,0 +1,112 @@
+import { requestFp, storedJson } from '../../model/extra.ts';
+import { headerProblems } from '../../model/headers.ts';
+import { crawlKey, fpWords, type KnownFingerprints, skippedKey } from '../../model/known.ts';
+import type { Link, LogLine, ParsedPage } from '../../model/outcome.ts';
+import type { ParsePlanInput } from '../../model/spider.ts';
+import type { Data } from '../extract.ts';
+import { boundExtras } from '../extras.ts';
+import { ItemSink } from '../items.ts';
+import { linkOf } from '../links.ts';
+import type { ChildLink, EndedPage } from './protocol.ts';
+import { GuestScope } from './scope.ts';
+
+/** Makes pages of what a crawl's children say: every item is read and cleaned, every link judged here once more. */
+export class PageResults {
+  /** Without its patterns: those were tried in the child. */
+  readonly scope: GuestScope;
+  readonly #plan: ParsePlanInput;
+  readonly #known: KnownFingerprints | null;
+  readonly #key: Uint32Array;
+  readonly #skippedKey: Uint32Array;
+
+  /** @param known null: every link comes back, known or not */
+  constructor(plan: ParsePlanInput, known: KnownFingerprints | null) {
+    this.scope = new GuestScope(plan, false);
+    this.#plan = plan;
+    this.#known = known;
+    this.#key = crawlKey(plan.crawlId);
+    this.#skippedKey = skippedKey(plan.crawlId);
+  }
+
+  /**
+   * @param depth of the page
+   * @throws where what came is no page: an item that is no JSON object, or nested too deep
+   */
+  page(ended: EndedPage, items: readonly Uint8Array[], depth: number, callback: string, logs: LogLine[]): ParsedPage {
+    const sink = new ItemSink();
+    ended.types.forEach((type, i) => {
+      sink.add(type, dataOf(items[i]!));
+    });
+    const links = this.#links(ended.links, depth + 1);
+    const flags = new Set(sink.full ? [...ended.flags, 'items'] : ended.flags);
+    const page: ParsedPage = {
+      items: sink.items,
+      links: links.fresh,
+      linkedFps: links.worthy,
+      dropped: { ...sink.dropped, ...ended.dropped },
+      fills: sink.fills,
+      flags: [...flags],
+      parseMs: ended.cpuMs,
+      cpu: { [`callback ${callback}`]: ended.cpuMs },
+      ...(logs.length === 0 ? {} : { logs }),
+      ...stateOf(ended.state),
+    };
+    boundExtras(page);
+    return page;
+  }
+
+  #links(given: readonly ChildLink[], depth: number): { fresh: Link[]; worthy: string[] } {
+    const best = new Map<string, Link>();
+    for (const one of given) {
+      const link = this.#link(one, depth);
+      const known = link && best.get(link.fp);
+      if (link !== null && (known === undefined || (known?.reason !== null && link.reason === null)))
+        best.set(link.fp, link);
+    }
+    const { maxDepth } = this.#plan.settings;
+    const links = [...best.values()];
+    const worthy = links.filter(({ reason }) => reason === null || reason === 'depth').map(({ fp }) => fp);
+    return { fresh: links.filter((link) => this.#isFresh(link, depth)), worthy: maxDepth === null ? [] : worthy };
+  }
+
+  /** As `PageLinks.fresh`: without what the ledger is known to have. */
+  #isFresh({ fp, reason }: Link, depth: number): boolean {
+    const known = this.#known;
+    if (known === null) return true;
+    const near = this.#plan.settings.maxDepth === null ? Number.MAX_SAFE_INTEGER : depth;
+    const words = fpWords(fp);
+    return !known.has(this.#key, words, near) && (reason === null || !known.has(this.#skippedKey, words, near));
+  }
+
+  #link({ url, priority, extra, denied }: ChildLink, depth: number): Link | null {
+    const target = this.scope.target(url);
+    if (target === null || headerProblems(extra?.headers, '').length > 0) return null;
+    const { maxDepth } = this.#plan.settings;
+    const sent = extra === null ? {} : { extra, fp: requestFp(target.url, extra) };
+    if (target.reason !== null) return { ...linkOf(target), ...sent, priority };
+    const refusal = { origin: target.origin, url: target.url, fp: target.fp, priority, ...sent };
+    if (denied !== null) return { ...refusal, reason: 'denied', detail: denied };
+    if (maxDepth !== null && depth > maxDepth) return { ...refusal, reason: 'depth', detail: `maxDepth ${maxDepth}` };
+    return { ...refusal, reason: null, detail: null };
+  }
+}
+
+function dataOf(bytes: Uint8Array): Data {
+  const data = JSON.parse(Buffer.from(bytes).toString('utf8')) as unknown;
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) throw new Error('an item is no object');
+  return data as Data;
+}
+
+/** What the page keeps, as PostgreSQL holds it. */
+function stateOf(state: Record<string, string | null>): Pick<ParsedPage, 'state'> {
+  const entries = Object.entries(state).map(([key, json]): [string, string | null] => [
+    clean(key),
+    json === null ? null : storedJson(JSON.parse(json)),
+  ]);
+  return entries.length === 0 ? {} : { state: Object.fromEntries(entries) };
+}
+
+/** Well formed, NUL as U+FFFD. */
+export function clean(text: string): string {
+  return text.toWellFormed().replaceAll('\0', '\ufffd');
+}

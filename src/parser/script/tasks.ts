@@ -1,0 +1,141 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+import type { Explanation } from '../../model/explanation.ts';
+import type { LogLine } from '../../model/outcome.ts';
+import type { ParsePlanInput } from '../../model/spider.ts';
+import type { FailureReason, PageJob } from '../protocol.ts';
+import type { Answer, Question } from './broker_messages.ts';
+import { type CallResult, type EndedPage, LIMITS } from './protocol.ts';
+import { clean, type PageResults } from './results.ts';
+
+/** Calls of one page, and of one crawl, under way at once. */
+const PAGE_CALLS = 8;
+const CRAWL_CALLS = 16;
+const MAX_NOTED = 200;
+const DEFAULT_CALLBACK = 'parse';
+
+/** A process that works for a crawl, as its pages see it. */
+export interface CrawlRunner {
+  /** It gets no more pages. */
+  readonly isDraining: boolean;
+  /** Gives a call of a page its result. */
+  settle(task: PageTask, call: number, result: CallResult, segment: Uint8Array | null): void;
+  end(): void;
+}
+
+/** How a task came to an end. */
+export type Ending =
+  | { kind: 'done'; ended: EndedPage; items: Uint8Array[] }
+  | { kind: 'failed'; reason: FailureReason; message: string }
+  /** Nothing is wrong with it. */
+  | { kind: 'stopped' };
+
+/** A page on its way through the broker. */
+export class PageTask {
+  readonly number: number;
+  readonly job: PageJob;
+  readonly crawl: ScriptCrawl;
+  readonly callback: string;
+  logs: LogLine[] = [];
+  /** CPU milliseconds that its process has told of. */
+  cpuMs = 0;
+  isOver = false;
+  /** How often it lost its process by no fault of its own. */
+  displaced = 0;
+  /** The process that it is in. */
+  runner: CrawlRunner | null = null;
+  /** Ends with the page's stay there. */
+  stay = new AbortController();
+  limit: LimitFunction = pLimit(PAGE_CALLS);
+  clock: NodeJS.Timeout | null = null;
+  /** Its calls, for the explanation. */
+  noted: NonNullable<Explanation['calls']> = [];
+  readonly #settle: (task: PageTask, ending: Ending) => void;
+
+  constructor(number: number, job: PageJob, crawl: ScriptCrawl, settle: (task: PageTask, ending: Ending) => void) {
+    this.number = number;
+    this.job = job;
+    this.crawl = crawl;
+    this.callback = job.extra?.page ?? DEFAULT_CALLBACK;
+    this.#settle = settle;
+  }
+
+  /** Ends it, once; its calls end with it. */
+  end(ending: Ending): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.leave();
+    this.#settle(this, ending);
+  }
+
+  /** It is no longer in a process: it is done, or goes back to its queue with nothing kept. */
+  leave(): void {
+    if (this.clock !== null) clearTimeout(this.clock);
+    this.clock = null;
+    this.runner = null;
+    this.stay.abort();
+    if (this.isOver) return;
+    this.stay = new AbortController();
+    this.limit = pLimit(PAGE_CALLS);
+    this.logs = [];
+    this.cpuMs = 0;
+  }
+
+  /** Notes a call for the explanation. */
+  noteCall(question: Question, answer: Answer, ms: number): void {
+    if (this.noted.length < MAX_NOTED) this.noted.push({ ...nameOf(question), ms, outcome: outcomeOf(answer) });
+  }
+
+  log(level: LogLine['level'], message: string): void {
+    if (this.logs.length <= LIMITS.logs) this.logs.push({ level, message: clean(message) });
+  }
+}
+
+/** A crawl whose pages run here: what waits, and the processes that work for it. */
+export class ScriptCrawl {
+  readonly plan: ParsePlanInput;
+  readonly results: PageResults;
+  /** Whom calls are asked of. */
+  readonly owner: string;
+  /** For a dry run: hits and calls are noted. */
+  readonly explain: boolean;
+  queue: PageTask[] = [];
+  readonly runners = new Set<CrawlRunner>();
+  readonly limit: LimitFunction = pLimit(CRAWL_CALLS);
+  /** CPU milliseconds used: the crawl with the least is served first. */
+  usedMs = 0;
+  /** Characters of its state, by key, as far as this node knows. */
+  readonly #sizes = new Map<string, number>();
+
+  constructor(plan: ParsePlanInput, results: PageResults, owner: string, explain: boolean) {
+    this.plan = plan;
+    this.results = results;
+    this.owner = owner;
+    this.explain = explain;
+  }
+
+  /** Takes note of what a page keeps. @throws where the crawl would keep too much */
+  keep(state: Record<string, string | null> | undefined): void {
+    for (const [key, json] of Object.entries(state ?? {}))
+      if (json === null) this.#sizes.delete(key);
+      else this.#sizes.set(key, key.length + json.length);
+    const total = this.#sizes.values().reduce((sum, size) => sum + size, 0);
+    if (total > LIMITS.stateChars)
+      throw new Error(`ctx.state of the crawl has ${total} characters; at most ${LIMITS.stateChars} are kept`);
+  }
+}
+
+function nameOf(question: Question): { kind: 'fetch' | 'lookup' | 'state'; what: string } {
+  switch (question.kind) {
+    case 'fetch':
+      return { kind: 'fetch', what: `${question.call.method} ${question.call.url}` };
+    case 'lookup':
+      return { kind: 'lookup', what: `${question.connection}: ${question.query}`.slice(0, 500) };
+    case 'read':
+      return { kind: 'state', what: question.key };
+  }
+}
+
+function outcomeOf(answer: Answer): string {
+  if (!answer.ok) return `${answer.code}: ${answer.message}`.slice(0, 500);
+  return 'fetched' in answer ? String(answer.fetched.status) : 'ok';
+}
