@@ -25,16 +25,37 @@ const Link = closed({
   extra: Type.Union([Extra, Type.Null()]),
   denied: Type.Union([Text(1200), Type.Null()]),
 });
+const Item = closed({
+  type: Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$' }),
+  place: Count,
+  keys: Type.Array(closed({ scope: Type.Enum(['crawl', 'spider']), key: Type.String({ pattern: '^[0-9a-f]{32}$' }) }), {
+    maxItems: 50,
+  }),
+  wait: Type.Union([
+    closed({
+      step: Type.Integer({ minimum: 0, maximum: 50 }),
+      question: Type.Union([
+        closed({ kind: Type.Literal('enrich'), url: Text(16_000), body: Type.Union([Text(2_000_000), Type.Null()]) }),
+        closed({ kind: Type.Literal('lookup'), params: Type.Array(Type.Unknown(), { maxItems: 20 }) }),
+      ]),
+    }),
+    Type.Null(),
+  ]),
+});
 const Ended = closed({
   page: Count,
   cpuMs: Type.Number({ minimum: 0, maximum: 1e9 }),
   failure: Type.Union([
-    closed({ reason: Type.Enum(['script_error', 'parse_timeout', 'parse_memory']), message: Text(4000) }),
+    closed({
+      reason: Type.Enum(['script_error', 'parse_timeout', 'parse_memory', 'pipeline_error']),
+      message: Text(4000),
+    }),
     Type.Null(),
   ]),
-  types: Type.Array(Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$' }), { maxItems: LIMITS.items }),
+  items: Type.Array(Item, { maxItems: LIMITS.items }),
+  steps: Type.Record(Text(200), Count, { maxProperties: 500 }),
   links: Type.Array(Link, { maxItems: LIMITS.links }),
-  dropped: Type.Record(Text(100), Count, { maxProperties: 100 }),
+  dropped: Type.Record(Text(300), Count, { maxProperties: 200 }),
   state: Type.Record(Text(200), Type.Union([Text(LIMITS.stateValueChars), Type.Null()]), {
     maxProperties: LIMITS.stateKeys,
   }),
@@ -80,7 +101,7 @@ const message = Compile(Message);
 export function readAnswer({ header, segments }: Frame): FromChild {
   if (!message.Check(header)) throw new Error('it is no message of a script process');
   const read: Static<typeof Message> = header;
-  const items = read.kind === 'turn' ? read.ended.reduce((sum, { types }) => sum + types.length, 0) : 0;
+  const items = read.kind === 'turn' ? read.ended.reduce((sum, one) => sum + one.items.length, 0) : 0;
   if (items !== segments.length) throw new Error(`${segments.length} items came where ${items} were announced`);
   return read;
 }

@@ -49,6 +49,9 @@ const PACKAGES = [
   'css-what',
   'cheerio',
   're2js',
+  'fontoxpath',
+  '@jmespath-community/jmespath',
+  'typebox',
 ];
 
 /** Files that the child reads, each with its place below the application's root. */

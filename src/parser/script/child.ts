@@ -1,5 +1,6 @@
 import { readSync, writeSync } from 'node:fs';
 import type { ParsePlanInput } from '../../model/spider.ts';
+import { compileSteps, StepFailed, type Steps } from '../steps.ts';
 import { encodeFrame, FrameReader } from './frames.ts';
 import { GuestPage } from './guest_page.ts';
 import { type EndedPage, type FromChild, LIMITS, type ToChild, type Turn } from './protocol.ts';
@@ -22,6 +23,7 @@ const FULL = 0.8;
 
 let plan: ParsePlanInput | null = null;
 let scope: GuestScope | null = null;
+let steps: Steps | null = null;
 let explain = false;
 /** The script: not yet evaluated, running, or why it cannot. */
 let script: 'new' | 'running' | { failure: string } = 'new';
@@ -45,7 +47,7 @@ function answer(message: ToChild, segment: Uint8Array): void {
       open(message.plan, message.explain);
       return;
     case 'page': {
-      const page = new GuestPage(message.page, message.input, scope!, explain);
+      const page = new GuestPage(message.page, message.input, scope!, steps, explain);
       pages.set(page.number, page);
       reply(page, (open) => turn(open, () => begin(open, segment)));
       return;
@@ -68,6 +70,11 @@ function open(given: ParsePlanInput, explained: boolean): void {
   plan = given;
   explain = explained;
   scope = new GuestScope(given, true);
+  try {
+    steps = compileSteps(given.definition);
+  } catch (error) {
+    script = { failure: `the pipeline does not compile: ${(error as Error).message}` };
+  }
   vm.limitMemory(given.settings.scriptMemoryMb);
   answerTurn(null, null);
 }
@@ -207,8 +214,8 @@ function answerTurn(page: GuestPage | null, broken: string | null): void {
     pages.delete(number);
     if (unfit === null) unfit = vm.turn(DROP_MS, () => vm.call('drop', number)).unfit;
   }
+  const items = ended.flatMap((one) => one.finish());
   const ends = ended.map((one): EndedPage => ({ ...one.end, cpuMs: one.cpuMs }));
-  const items = ended.flatMap((one) => one.items);
   send({ kind: 'turn', calls, ended: ends, description: null, unfit }, items);
 }
 
@@ -240,8 +247,7 @@ function endStuckPages(): void {
 function fail(page: GuestPage, reason: NonNullable<EndedPage['failure']>['reason'], message: string): void {
   if (page.hasEnded) return;
   page.hasEnded = true;
-  page.items.length = 0;
-  Object.assign(page.end, { failure: { reason, message }, types: [], links: [], dropped: {}, state: {}, flags: [] });
+  Object.assign(page.end, { failure: { reason, message }, items: [], links: [], dropped: {}, state: {}, flags: [] });
 }
 
 /** What the guest is offered; `guest/host.ts` describes it. */
@@ -269,6 +275,7 @@ function functions(): Record<string, HostFunction> {
         first: number,
       ) => page(number).values(scopes, language, selector, what, name, first),
     },
+    jsonLd: { takes: 'nn', work: (number: number, document: number) => page(number).document(document).jsonLd },
     text: { takes: 'nn', work: (number: number, document: number) => page(number).document(document).text },
     join: {
       takes: 'nns',
@@ -289,7 +296,7 @@ function functions(): Record<string, HostFunction> {
 function emitted(page: GuestPage, kind: string, name: string, text: string): undefined {
   switch (kind) {
     case 'item':
-      page.item(name, text);
+      takeItem(page, name, text);
       return;
     case 'dropped':
       page.dropped(name.slice(0, 100));
@@ -320,6 +327,17 @@ function emitted(page: GuestPage, kind: string, name: string, text: string): und
       return;
     default:
       throw new ScriptMistake(`"${kind.slice(0, 50)}" cannot be handed out`);
+  }
+}
+
+/** An item whose step fails, and whose `onError` says so, fails its page. */
+function takeItem(page: GuestPage, type: string, json: string): void {
+  try {
+    page.item(type, json);
+  } catch (error) {
+    if (!(error instanceof StepFailed)) throw error;
+    fail(page, 'pipeline_error', error.message);
+    throw new ScriptMistake(error.message);
   }
 }
 

@@ -1,10 +1,14 @@
 import { createRequire } from 'node:module';
 import { parseHttpUrl } from '../../model/url.ts';
-import { decodeHtml } from '../charset.ts';
+import { decodeBody } from '../charset.ts';
+import { documentOf, kindOf, type PageKind } from '../content.ts';
 import { type Document, type Element, htmlOf, textOf } from '../dom.ts';
+import { numberOf } from '../numbers.ts';
 import { Selector } from '../selector.ts';
-import { collapse, transform } from '../transforms.ts';
+import { jsonLd } from '../structured.ts';
+import { collapse } from '../transforms.ts';
 import { parseFast } from '../tree.ts';
+import { XPath } from '../xpath.ts';
 import { ScriptMistake } from './vm.ts';
 
 /** More text than an item may hold is not read. */
@@ -22,6 +26,7 @@ export interface Body {
 /** A response's document; its text and its tree are made when the script first asks for them. */
 export class GuestDocument {
   readonly url: string;
+  readonly kind: PageKind;
   readonly #body: Body;
   readonly #parser: 'fast' | 'html5';
   #text: string | null = null;
@@ -30,34 +35,39 @@ export class GuestDocument {
 
   constructor(body: Body, parser: 'fast' | 'html5') {
     this.url = body.url;
+    this.kind = kindOf(body.bytes, body.bytes.byteLength, body.contentType) ?? 'text';
     this.#body = body;
     this.#parser = parser;
   }
 
   /** Decoded, without NUL. */
   get text(): string {
-    this.#text ??= decodeHtml(this.#body.bytes, this.#body.bytes.byteLength, this.#body.contentType).replaceAll(
-      '\0',
-      '\ufffd',
-    );
+    if (this.#text === null) {
+      const { bytes, contentType } = this.#body;
+      this.#text = decodeBody(bytes, bytes.byteLength, contentType, this.kind).replaceAll('\0', '\ufffd');
+    }
     return this.#text;
   }
 
   get tree(): Document {
-    this.#tree ??= this.#parser === 'html5' ? html5(this.text) : parseFast(this.text);
+    this.#tree ??= documentOf(this, this.#parser === 'html5' ? html5 : parseFast);
     return this.#tree;
   }
 
   /** What relative URLs are resolved against. */
   get base(): string {
     if (this.#base === null) {
-      const given = /<base\s/i.test(this.text)
-        ? this.tree.byTag('base').find((element) => element.attribute('href') !== undefined)
-        : undefined;
+      const mayHave = this.kind === 'html' && /<base\s/i.test(this.text);
+      const given = mayHave ? this.tree.byTag('base').find((one) => one.attribute('href') !== undefined) : undefined;
       const href = given?.attribute('href');
       this.#base = href === undefined ? this.url : (parseHttpUrl(href, this.url)?.href ?? this.url);
     }
     return this.#base;
+  }
+
+  /** The objects of its JSON-LD, as JSON. */
+  get jsonLd(): string {
+    return JSON.stringify(jsonLd(this.tree));
   }
 }
 
@@ -73,35 +83,48 @@ function html5(text: string): Document {
 export type GuestNode = Element | string;
 
 const selectors = new Map<string, Selector>();
+const paths = new Map<string, XPath>();
 
-/** @throws ScriptMistake */
-function selectorOf(text: string, scoped: boolean): Selector {
-  const key = `${scoped ? 1 : 0}${text}`;
-  let selector = selectors.get(key);
-  if (selector === undefined) {
+/** Of a cache, or made and kept there. @throws ScriptMistake */
+function compiled<T>(cache: Map<string, T>, key: string, make: () => T, what: string): T {
+  let one = cache.get(key);
+  if (one === undefined) {
     try {
-      selector = new Selector(text, scoped);
+      one = make();
     } catch (error) {
       if (error instanceof RangeError) throw error;
-      throw new ScriptMistake(`"${text.slice(0, 100)}" is not a CSS selector: ${(error as Error).message}`);
+      throw new ScriptMistake(`${what}: ${(error as Error).message}`);
     }
-    if (selectors.size >= MAX_SELECTORS) selectors.clear();
-    selectors.set(key, selector);
+    if (cache.size >= MAX_SELECTORS) cache.clear();
+    cache.set(key, one);
   }
-  return selector;
+  return one;
 }
 
-/** The nodes that a CSS selector finds below `scope`. @throws ScriptMistake */
-export function selectCss(document: GuestDocument, scope: GuestNode, text: string): GuestNode[] {
-  const { tree } = document;
-  const root = tree.root;
-  const selector = selectorOf(text, scope !== root);
+/** The nodes that a selector finds below `scope`. @throws ScriptMistake */
+export function select(document: GuestDocument, scope: GuestNode, language: string, text: string): GuestNode[] {
+  if (language !== 'css' && language !== 'xpath')
+    throw new ScriptMistake(`"${language.slice(0, 100)}" is no language of selectors`);
   if (typeof scope === 'string') return [];
+  return language === 'css' ? selectCss(document, scope, text) : selectXPath(document, scope, text);
+}
+
+function selectCss({ tree }: GuestDocument, scope: Element, text: string): GuestNode[] {
+  const scoped = scope !== tree.root;
+  const what = `"${text.slice(0, 100)}" is not a CSS selector`;
+  const selector = compiled(selectors, `${scoped ? 1 : 0}${text}`, () => new Selector(text, scoped), what);
   const found = selector.all(tree, scope);
   const { ending } = selector;
   if (ending === null) return found;
   if ('text' in ending) return found.map((element) => collapse(textOf(element, MAX_TEXT)));
   return found.map((element) => element.attribute(ending.attribute)).filter((value) => value !== undefined);
+}
+
+function selectXPath({ tree }: GuestDocument, scope: Element, text: string): GuestNode[] {
+  const path = compiled(paths, text, () => new XPath(text), `"${text.slice(0, 100)}" is not an XPath`);
+  const nodes = path.nodes(tree, scope);
+  if (path.fault !== null) throw new ScriptMistake(`"${text.slice(0, 100)}" fails on this page: ${path.fault}`);
+  return nodes;
 }
 
 /** What is read from a node; null where it has no such thing. */
@@ -110,9 +133,11 @@ export function readNode(document: GuestDocument, node: GuestNode, what: string,
     case 'text':
       return textOfNode(node);
     case 'attr':
-      return typeof node === 'string' ? null : (node.attribute(name.toLowerCase()) ?? null);
+      return typeof node === 'string'
+        ? null
+        : (node.attribute(document.kind === 'xml' ? name : name.toLowerCase()) ?? null);
     case 'number':
-      return transform('number', textOfNode(node), { base: document.base, attribute: false }) as number | null;
+      return numberOf(textOfNode(node), localeOf(name));
     case 'html':
       return typeof node === 'string' ? node : htmlOf(node, MAX_TEXT);
     case 'outer':
@@ -124,4 +149,14 @@ export function readNode(document: GuestDocument, node: GuestNode, what: string,
 
 function textOfNode(node: GuestNode): string {
   return collapse(typeof node === 'string' ? node : textOf(node, MAX_TEXT));
+}
+
+/** @throws ScriptMistake */
+function localeOf(name: string): string | null {
+  if (name === '') return null;
+  try {
+    return Intl.getCanonicalLocales(name)[0] ?? null;
+  } catch {
+    throw new ScriptMistake(`"${name.slice(0, 50)}" is no language tag; expected one as \`de\` or \`en-GB\``);
+  }
 }

@@ -1,7 +1,10 @@
 import { storedJson } from '../../model/extra.ts';
 import type { RequestExtra } from '../../model/request.ts';
 import { partProblems, type RequestParts, sentParts } from '../../model/request_parts.ts';
-import { type Body, GuestDocument, type GuestNode, readNode, selectCss } from './documents.ts';
+import type { Data } from '../extract.ts';
+import { ItemSink } from '../items.ts';
+import type { Steps } from '../steps.ts';
+import { type Body, GuestDocument, type GuestNode, readNode, select } from './documents.ts';
 import { type ChildCall, type ChildLink, type ChildPage, type EndedPage, LIMITS } from './protocol.ts';
 import type { GuestScope } from './scope.ts';
 import { ScriptMistake } from './vm.ts';
@@ -31,7 +34,6 @@ export class GuestPage {
   readonly number: number;
   readonly input: ChildPage;
   readonly calls: ChildCall[] = [];
-  readonly items: Uint8Array[] = [];
   /** Calls without an answer, by number. */
   readonly pending = new Map<number, { hops: number; question: ChildCall['question'] }>();
   /** Calls that come to nothing here; the guest is told when it has finished what it is at. */
@@ -45,11 +47,15 @@ export class GuestPage {
   /** `node` null: the root, since the tree is made when it is first asked for. */
   readonly #nodes: { document: GuestDocument; node: GuestNode | null }[] = [];
   readonly #prepared: Prepared[] = [];
+  /** With a pipeline: its items pass through there. */
+  readonly #sink: ItemSink | null;
+  readonly #items: Uint8Array[] = [];
   #bytes = { items: 0, links: 0, fetched: 0, state: 0 };
   #asked = 0;
   #logged = 0;
 
-  constructor(number: number, input: ChildPage, scope: GuestScope, explain: boolean) {
+  constructor(number: number, input: ChildPage, scope: GuestScope, steps: Steps | null, explain: boolean) {
+    this.#sink = steps === null ? null : new ItemSink(steps);
     this.number = number;
     this.input = input;
     this.#scope = scope;
@@ -58,7 +64,8 @@ export class GuestPage {
       page: number,
       cpuMs: 0,
       failure: null,
-      types: [],
+      items: [],
+      steps: {},
       links: [],
       dropped: {},
       state: {},
@@ -122,19 +129,46 @@ export class GuestPage {
     });
   }
 
+  /** Takes an item, through the pipeline where there is one. @throws StepFailed */
   item(type: string, json: string): void {
-    if (json.length > LIMITS.itemBytes || this.items.length >= LIMITS.items) {
-      this.#flag('items');
+    if (this.#sink !== null) {
+      this.#sink.add(type, JSON.parse(json) as Data);
+      if (this.#sink.full) this.#flag('items');
       return;
     }
     const bytes = Buffer.from(json);
-    if (this.#bytes.items + bytes.length > LIMITS.itemBytes) {
+    if (this.#items.length >= LIMITS.items || this.#bytes.items + bytes.length > LIMITS.itemBytes) {
       this.#flag('items');
       return;
     }
     this.#bytes.items += bytes.length;
-    this.items.push(bytes);
-    this.end.types.push(type);
+    this.end.items.push({ type, place: this.#items.length, keys: [], wait: null });
+    this.#items.push(bytes);
+  }
+
+  /** The page has come to its end: gives the data of its items, in the order of `end.items`. */
+  finish(): Uint8Array[] {
+    if (this.end.failure !== null) return [];
+    if (this.#sink === null) return this.#items;
+    const { items, dropped, steps = {}, pending } = this.#sink.outcome();
+    for (const [reason, n] of Object.entries(dropped)) this.end.dropped[reason] = (this.end.dropped[reason] ?? 0) + n;
+    this.end.steps = steps;
+    const kept = items.map(({ type, keys = [], data }, i) => ({
+      type,
+      place: pending?.places[i] ?? i,
+      keys,
+      wait: null,
+      data,
+    }));
+    const waiting = (pending?.waiting ?? []).map(({ type, place, keys, step, question, data }) => ({
+      ...{ type, place, keys, data },
+      wait: { step, question },
+    }));
+    const all = [...kept, ...waiting];
+    if (all.length > LIMITS.items) this.#flag('items');
+    const taken = all.slice(0, LIMITS.items);
+    this.end.items = taken.map(({ data: _, ...row }) => row);
+    return taken.map(({ data }) => Buffer.from(data));
   }
 
   dropped(reason: string): void {
@@ -250,11 +284,6 @@ export class GuestPage {
   #flag(name: string): void {
     if (!this.end.flags.includes(name)) this.end.flags.push(name);
   }
-}
-
-function select(document: GuestDocument, node: GuestNode, language: string, selector: string): GuestNode[] {
-  if (language === 'css') return selectCss(document, node, selector);
-  throw new ScriptMistake(`"${language.slice(0, 100)}" is no language of selectors`);
 }
 
 /** An object of options, whose names are checked. @throws ScriptMistake */

@@ -1,4 +1,4 @@
-import type { LogLine } from '../../model/outcome.ts';
+import type { DedupeKey, LogLine, StepQuestion } from '../../model/outcome.ts';
 import type { RequestExtra } from '../../model/request.ts';
 import type { ParsePlanInput } from '../../model/spider.ts';
 
@@ -81,9 +81,14 @@ export interface ChildCall {
 export interface EndedPage {
   page: number;
   cpuMs: number;
-  failure: { reason: 'script_error' | 'parse_timeout' | 'parse_memory'; message: string } | null;
-  /** Types of the items, in order. */
-  types: string[];
+  failure: {
+    reason: 'script_error' | 'parse_timeout' | 'parse_memory' | 'pipeline_error';
+    message: string;
+  } | null;
+  /** What its items are besides their data; `wait`: at which step of the pipeline, for what. */
+  items: ChildItem[];
+  /** What steps of the pipeline met. */
+  steps: Record<string, number>;
   links: ChildLink[];
   dropped: Record<string, number>;
   state: Record<string, string | null>;
@@ -92,6 +97,13 @@ export interface EndedPage {
   unlogged: number;
   /** For previews: selectors with their hits. */
   hits: { language: string; text: string; hits: number }[];
+}
+
+export interface ChildItem {
+  type: string;
+  place: number;
+  keys: DedupeKey[];
+  wait: { step: number; question: StepQuestion } | null;
 }
 
 export interface ChildLink {

@@ -1,13 +1,13 @@
 import { requestFp, storedJson } from '../../model/extra.ts';
 import { headerProblems } from '../../model/headers.ts';
 import { crawlKey, fpWords, type KnownFingerprints, skippedKey } from '../../model/known.ts';
-import type { Link, LogLine, ParsedPage } from '../../model/outcome.ts';
+import type { DedupeKey, Link, LogLine, ParsedPage, StepQuestion, WaitingItem } from '../../model/outcome.ts';
 import type { ParsePlanInput } from '../../model/spider.ts';
 import type { Data } from '../extract.ts';
 import { boundExtras } from '../extras.ts';
 import { ItemSink } from '../items.ts';
 import { linkOf } from '../links.ts';
-import type { ChildLink, EndedPage } from './protocol.ts';
+import type { ChildItem, ChildLink, EndedPage } from './protocol.ts';
 import { GuestScope } from './scope.ts';
 
 /** Makes pages of what a crawl's children say: every item is read and cleaned, every link judged here once more. */
@@ -33,26 +33,60 @@ export class PageResults {
    * @throws where what came is no page: an item that is no JSON object, or nested too deep
    */
   page(ended: EndedPage, items: readonly Uint8Array[], depth: number, callback: string, logs: LogLine[]): ParsedPage {
-    const sink = new ItemSink();
-    ended.types.forEach((type, i) => {
-      sink.add(type, dataOf(items[i]!));
-    });
+    const { full, ...sunk } = this.#items(ended.items, items);
     const links = this.#links(ended.links, depth + 1);
-    const flags = new Set(sink.full ? [...ended.flags, 'items'] : ended.flags);
+    const flags = new Set(full ? [...ended.flags, 'items'] : ended.flags);
     const page: ParsedPage = {
-      items: sink.items,
+      ...sunk,
       links: links.fresh,
       linkedFps: links.worthy,
-      dropped: { ...sink.dropped, ...ended.dropped },
-      fills: sink.fills,
+      dropped: cleanCounts(sunk.dropped, ended.dropped),
       flags: [...flags],
       parseMs: ended.cpuMs,
       cpu: { [`callback ${callback}`]: ended.cpuMs },
       ...(logs.length === 0 ? {} : { logs }),
       ...stateOf(ended.state),
+      ...(Object.keys(ended.steps).length === 0 ? {} : { steps: cleanCounts(ended.steps) }),
     };
     boundExtras(page);
     return page;
+  }
+
+  /** Items that are whole, and those that wait for a step of the pipeline; all of them are read and cleaned. */
+  #items(
+    rows: readonly ChildItem[],
+    data: readonly Uint8Array[],
+  ): Pick<ParsedPage, 'items' | 'dropped' | 'fills' | 'pending'> & { full: boolean } {
+    const kept = new ItemSink();
+    const places: number[] = [];
+    rows.forEach(({ type, place, keys, wait }, i) => {
+      if (wait === null && addTo(kept, type, dataOf(data[i]!), keys)) places.push(place);
+    });
+    const held = new ItemSink(
+      null,
+      kept.items.reduce((sum, { size }) => sum + size, 0),
+    );
+    const waiting: WaitingItem[] = [];
+    rows.forEach(({ type, place, keys, wait }, i) => {
+      if (wait === null || !addTo(held, type, dataOf(data[i]!), [])) return;
+      this.#checkQuestion(wait.step, wait.question);
+      waiting.push({ ...held.items.at(-1)!, place, keys, ...wait });
+    });
+    const { items, fills } = kept;
+    const dropped = cleanCounts(kept.dropped, held.dropped);
+    const pending = waiting.length === 0 ? {} : { pending: { places, waiting } };
+    return { items, fills, dropped, full: kept.full || held.full, ...pending };
+  }
+
+  /** A step's question goes where the step says: its headers may be secrets. @throws where it does not */
+  #checkQuestion(step: number, question: StepQuestion): void {
+    const { enrich, lookup } = this.#plan.definition.pipeline?.[step] ?? {};
+    const isSame = question.kind === 'lookup' ? lookup !== undefined : enrich !== undefined;
+    const template = question.kind === 'enrich' ? URL.parse(enrich?.url.replace(/\{[^}]*\}/g, 'x') ?? '') : null;
+    const isElsewhere = question.kind === 'enrich' && URL.parse(question.url)?.origin !== template?.origin;
+    const isTemplated = /^[a-z]+:\/\/[^/?#]*\{/i.test(enrich?.url ?? '');
+    if (!isSame || (isElsewhere && !isTemplated))
+      throw new Error(`step ${step} of the pipeline asks nothing like this`);
   }
 
   #links(given: readonly ChildLink[], depth: number): { fresh: Link[]; worthy: string[] } {
@@ -89,6 +123,23 @@ export class PageResults {
     if (maxDepth !== null && depth > maxDepth) return { ...refusal, reason: 'depth', detail: `maxDepth ${maxDepth}` };
     return { ...refusal, reason: null, detail: null };
   }
+}
+
+/** @returns false where it was too large */
+function addTo(sink: ItemSink, type: string, data: Data, keys: DedupeKey[]): boolean {
+  const before = sink.items.length;
+  sink.add(type, data);
+  const row = sink.items[before];
+  if (row !== undefined && keys.length > 0) row.keys = keys;
+  return row !== undefined;
+}
+
+/** Counts added up, under names that PostgreSQL holds. */
+function cleanCounts(...all: Readonly<Record<string, number>>[]): Record<string, number> {
+  const counts: Record<string, number> = Object.create(null);
+  for (const [name, n] of all.flatMap((one) => Object.entries(one)))
+    counts[clean(name)] = (counts[clean(name)] ?? 0) + n;
+  return counts;
 }
 
 function dataOf(bytes: Uint8Array): Data {

@@ -200,8 +200,8 @@ export class Runner implements CrawlRunner {
     this.usedAt = this.#since;
     let at = 0;
     for (const ended of turn.ended) {
-      const items = segments.slice(at, at + ended.types.length);
-      at += ended.types.length;
+      const items = segments.slice(at, at + ended.items.length);
+      at += ended.items.length;
       const task = this.#pages.get(ended.page);
       this.#pages.delete(ended.page);
       this.#cpuMs += ended.cpuMs;
