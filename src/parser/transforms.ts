@@ -1,4 +1,5 @@
 import type { Transform } from '../model/field.ts';
+import { dateOf } from './dates.ts';
 import { numberOf } from './numbers.ts';
 
 /** What a transform may need besides the text. */
@@ -33,9 +34,10 @@ export function transform(as: Transform, text: string, context: TransformContext
     case 'text':
     case 'html':
       return text;
-    case 'date':
     case 'markdown':
       return text;
+    case 'date':
+      return dateOf(text, context.locale, Date.parse(context.fetchedAt));
     case 'trim':
       return text.trim();
     case 'number':

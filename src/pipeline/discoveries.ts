@@ -46,8 +46,10 @@ export function collectDiscoveries(
   for (const { outcome, depth } of applied) {
     const crawl = crawls.get(outcome.crawlId)!;
     const hop = outcome.reason === 'redirected';
-    const at = Math.min(MAX_DEPTH, hop ? depth : depth + 1);
+    const below = Math.min(MAX_DEPTH, hop ? depth : depth + 1);
     for (const link of outcome.page?.links ?? []) {
+      // A sitemap that another names is no level of its own: its pages are as deep as those of the one.
+      const at = link.extra?.kind === 'sitemap' ? depth : below;
       const key = outcome.crawlId + link.fp;
       const { reason, detail, extra } = judge(link, at, crawl.maxDepth);
       const known = found.get(key);
