@@ -149,6 +149,8 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
   await parser.start();
   const downloader = new Downloader({ egress: new EgressGuard({ allow: [...config.egressAllow] }) });
   closers.add('the downloader', () => downloader.close());
+  const callDownloader = new Downloader({ egress: new EgressGuard({ allow: [...config.enrichEgressAllow] }) });
+  closers.add('the downloader of calls', () => callDownloader.close());
   const wakeups = new Wakeups();
   const engine = new Engine({
     sql,
@@ -159,6 +161,7 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
     parser,
     scripts: null,
     lookups,
+    callDownloader,
     known,
     onCommitted: (ids) => wakeups.publish(ids),
     log,

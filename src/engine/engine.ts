@@ -38,6 +38,7 @@ import { Pages } from './pages.ts';
 import { type ScriptRunner, Scripts } from './scripts.ts';
 import { type Session, Sessions } from './sessions.ts';
 import { SiteRobots } from './site_robots.ts';
+import { StepCalls } from './step_calls.ts';
 
 const SURVEY_MS = 500;
 const BEAT_MS = 2500;
@@ -55,6 +56,8 @@ export interface EngineOptions {
   /** The sandbox; null: scripts are off on this node. */
   scripts: ScriptRunner | null;
   lookups: Lookups;
+  /** For the calls of pipeline steps: it has an egress policy of its own. */
+  callDownloader: Downloader;
   known: KnownFingerprints;
   /** After each commit: these crawls have something new. */
   onCommitted: (crawlIds: Iterable<string>) => void;
@@ -72,6 +75,8 @@ export class Engine {
   readonly #pages: Pages;
   readonly #sessions = new Sessions();
   readonly #scripts: Scripts;
+  /** For the items of previews as well. */
+  readonly steps: StepCalls;
   readonly frontier: Frontier;
   /** For previews; calls of scripts go the same way. */
   readonly fetcher: InlineFetcher;
@@ -105,10 +110,12 @@ export class Engine {
     const robots = new SiteRobots(downloader, parser);
     this.fetcher = new InlineFetcher({ frontier: this.frontier, downloader, robots, onEnded: () => this.#pump() });
     this.#scripts = new Scripts({ sql, pool: options.scripts, fetcher: this.fetcher, lookups: options.lookups });
+    this.steps = new StepCalls({ downloader: options.callDownloader, lookups: options.lookups, parser });
     this.#pages = new Pages({
       downloader,
       parser,
       scripts: this.#scripts,
+      steps: this.steps,
       robots,
       sessions: this.#sessions,
       onOutcome: (outcome) => this.#outcome(outcome),
@@ -191,8 +198,12 @@ export class Engine {
     const scripts = this.#scripts.stop();
     this.fetcher.stop();
     const deadline = AbortSignal.timeout(graceMs);
+    // Most calls of steps are over soon; pages whose calls are not are fetched again.
+    const patience = setTimeout(() => this.steps.stop(), graceMs / 4);
     await Promise.all([this.#work.stop(), this.#janitor.stop(), scripts]);
     while (this.#underWay > 0 && !deadline.aborted) await sleep(10);
+    clearTimeout(patience);
+    this.steps.stop();
     await this.committer.stop(deadline);
     await this.#beat.stop();
     try {
@@ -208,9 +219,11 @@ export class Engine {
     const session = this.#sessions.open(run);
     this.#options.parser.openCrawl(parsePlanOf(run));
     this.#scripts.openCrawl(run, session);
+    this.steps.openCrawl(run);
   }
 
   #closeCrawl(id: string): void {
+    this.steps.closeCrawl(id);
     this.#scripts.closeCrawl(id);
     this.#options.parser.closeCrawl(id);
     this.#sessions.close(id);

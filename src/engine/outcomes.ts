@@ -87,6 +87,8 @@ export function parseFailed(
     return { ...ended('failed', 'parse_error', null), state: 'delayed', readyAt: now };
   const reason = error instanceof ParseFailure ? error.reason : 'parse_error';
   const detail = (error instanceof Error ? error.message : String(error)).slice(0, 1000);
+  // The step asked others, who may answer the next time.
+  if (reason === 'pipeline_error') return retryOrFail(request, settings, now, { reason, detail });
   if (byScript && TRIED_AGAIN.has(reason))
     return retryOrFail(request, { ...settings, retries: Math.min(settings.retries, 1) }, now, { reason, detail });
   return ended(reason === 'content_type' ? 'skipped' : 'failed', reason, detail);

@@ -13,6 +13,7 @@ import { backOff, done, ended, outcomeOf, parseFailed, retryOrFail, statusFailur
 import type { Scripts } from './scripts.ts';
 import { type Session, type Sessions, takeCalls } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
+import type { StepCalls } from './step_calls.ts';
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
@@ -20,6 +21,7 @@ export interface PagesOptions {
   downloader: Downloader;
   parser: ParserPool;
   scripts: Scripts;
+  steps: StepCalls;
   robots: SiteRobots;
   sessions: Sessions;
   /** Takes every outcome. */
@@ -155,15 +157,16 @@ export class Pages {
     now: number,
     redirectTo?: string,
   ): Promise<Outcome> {
-    run.parsing++;
-    run.parsingBytes += fetched.body.byteLength;
+    const leave = this.#enterParser(run, fetched);
     const session = this.#options.sessions.get(run.id);
     // A script is given pages; where a redirect or a sitemap leads is the same for every spider.
     const isPage = redirectTo === undefined && request.extra?.kind === undefined;
     const isScripts = run.definition.script !== undefined && isPage;
     try {
       const job = jobOf(request, session, fetched, now, redirectTo);
-      const page = await (isScripts ? this.#options.scripts.run(job) : this.#options.parser.parse(job));
+      const parsed = await (isScripts ? this.#options.scripts.run(job) : this.#options.parser.parse(job));
+      leave();
+      const page = parsed.pending === undefined ? parsed : await this.#awaitSteps(run, parsed);
       const ending = redirectTo === undefined ? done(page) : redirected(request, page, redirectTo);
       const warnings = session?.watch.see(request.url, page.cpu) ?? [];
       return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings) };
@@ -174,9 +177,35 @@ export class Pages {
       const logs = error instanceof ParseFailure ? { logs: error.logs } : {};
       return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings), ...logs };
     } finally {
+      leave();
+    }
+  }
+
+  /** The page counts as in the parser until the returned function is called. */
+  #enterParser(run: CrawlRun, { body }: FetchedResponse): () => void {
+    let inside = true;
+    run.parsing++;
+    run.parsingBytes += body.byteLength;
+    return () => {
+      if (!inside) return;
+      inside = false;
       run.parsing--;
-      run.parsingBytes -= fetched.body.byteLength;
-      recycle(fetched.body);
+      run.parsingBytes -= body.byteLength;
+      recycle(body);
+      this.#options.onParsed(run);
+    };
+  }
+
+  /** The page with the items that waited. What it holds meanwhile is its place among the pages that may wait. */
+  async #awaitSteps(run: CrawlRun, page: ParsedPage): Promise<ParsedPage> {
+    const bytes = sizeOf(page);
+    run.waiting++;
+    run.waitingBytes += bytes;
+    try {
+      return await this.#options.steps.finish(run.id, page);
+    } finally {
+      run.waiting--;
+      run.waitingBytes -= bytes;
       this.#options.onParsed(run);
     }
   }
@@ -254,6 +283,15 @@ function jobOf(
 function redirected(request: ClaimedRequest, page: ParsedPage, location: string): ReturnType<typeof ended> {
   const links = page.links.map((link) => ({ ...link, priority: request.priority }));
   return ended('skipped', 'redirected', links[0]?.url ?? location, { ...page, links });
+}
+
+/** About the bytes that a page holds while its items wait. */
+function sizeOf({ items, links, pending }: ParsedPage): number {
+  let bytes = 1000;
+  for (const { size } of items) bytes += size + 100;
+  for (const { size } of pending?.waiting ?? []) bytes += 2 * size + 500;
+  for (const { url } of links) bytes += url.length + 200;
+  return bytes;
 }
 
 /** What an outcome tells besides its page. */

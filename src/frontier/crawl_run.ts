@@ -9,6 +9,9 @@ export interface CrawlRun extends StoredCrawl {
   /** Its fetched pages that wait for the parser or are in it, and their bytes. */
   parsing: number;
   parsingBytes: number;
+  /** Its pages whose items wait for calls of pipeline steps, and about their bytes. */
+  waiting: number;
+  waitingBytes: number;
   /** Told by whoever takes its pages: false while that has no room for more. Absent: the bounds here are enough. */
   takesPages?: () => boolean;
 }
@@ -16,10 +19,14 @@ export interface CrawlRun extends StoredCrawl {
 /** Pages of one crawl in the parser: enough to keep every thread busy, too few to take the room of other crawls. */
 const MAX_PARSING = 32;
 const MAX_PARSING_BYTES = 16 * 1024 * 1024;
+/** Pages of one crawl that wait for calls: at a hundred pages a second and a second a call, a hundred wait. */
+const MAX_WAITING = 1000;
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 
 /** Whether a crawl may begin another fetch: backpressure is per crawl, so that one with slow pages stops only itself. */
 export function hasRoom(run: CrawlRun): boolean {
   if (run.takesPages?.() === false) return false;
+  if (run.waiting >= MAX_WAITING || run.waitingBytes >= MAX_WAITING_BYTES) return false;
   return run.inFlight < run.settings.concurrency && run.parsing < MAX_PARSING && run.parsingBytes < MAX_PARSING_BYTES;
 }
 
@@ -70,7 +77,9 @@ export class CrawlRuns {
     )) {
       const known = this.#runs.get(stored.id);
       const run =
-        known === undefined ? { ...stored, inFlight: 0, parsing: 0, parsingBytes: 0 } : Object.assign(known, stored);
+        known === undefined
+          ? { ...stored, inFlight: 0, parsing: 0, parsingBytes: 0, waiting: 0, waitingBytes: 0 }
+          : Object.assign(known, stored);
       this.#runs.set(stored.id, run);
       this.#onOpen(run);
     }

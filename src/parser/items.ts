@@ -13,6 +13,8 @@ type SunkItems = Pick<ParsedPage, 'items' | 'dropped' | 'fills' | 'steps' | 'pen
 /** The items of one page, taken through the pipeline's steps and serialised, with what was counted on the way. */
 export class ItemSink {
   readonly items: ItemRow[] = [];
+  /** The places of `items` among the page's; left out where there are no steps. */
+  readonly places: number[] = [];
   readonly dropped: Record<string, number> = Object.create(null);
   readonly fills: Record<string, number> = Object.create(null);
   /** True once the page's items came to more bytes than one page may bring; the rest is left out. */
@@ -21,8 +23,6 @@ export class ItemSink {
   readonly #met: Record<string, number> = Object.create(null);
   readonly #note = (key: string): void => count(this.#met, clean(key));
   readonly #waiting: WaitingItem[] = [];
-  /** The places of `items`. */
-  readonly #places: number[] = [];
   #place = 0;
   #bytes: number;
 
@@ -64,7 +64,7 @@ export class ItemSink {
     const { items, dropped, fills } = this;
     const sunk: SunkItems = { items, dropped, fills };
     for (const _ in this.#met) sunk.steps = this.#met;
-    if (this.#waiting.length > 0) sunk.pending = { places: this.#places, waiting: this.#waiting };
+    if (this.#waiting.length > 0) sunk.pending = { places: this.places, waiting: this.#waiting };
     return sunk;
   }
 
@@ -83,7 +83,7 @@ export class ItemSink {
     if (row === null) return;
     if (keys.length > 0) row.keys = keys;
     this.items.push(row);
-    if (this.#steps !== null) this.#places.push(place);
+    if (this.#steps !== null) this.places.push(place);
     count(this.fills, type);
     for (const name in data) if (hasValue(data[name])) count(this.fills, `${type}.${clean(name)}`);
   }

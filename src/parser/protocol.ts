@@ -82,7 +82,10 @@ export interface StepsJob {
 }
 
 /** What became of them: more items, and those that wait again. */
-export type StepsResult = Pick<ParsedPage, 'items' | 'dropped' | 'fills' | 'steps' | 'pending' | 'flags'>;
+export type StepsResult = Pick<ParsedPage, 'items' | 'dropped' | 'fills' | 'steps' | 'pending' | 'flags'> & {
+  /** Of `items`. */
+  places: readonly number[];
+};
 
 /** The answer to many questions that were sent as one list. */
 export interface SplitJob {

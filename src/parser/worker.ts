@@ -94,7 +94,7 @@ function resume({ crawlId, definition, waiting, answers, bytes }: StepsJob): Ste
   waiting.forEach((item, i) => {
     sink.resume(item, answers[i]!);
   });
-  return { ...sink.outcome(), flags: sink.full ? ['items'] : [] };
+  return { ...sink.outcome(), places: sink.places, flags: sink.full ? ['items'] : [] };
 }
 
 function closePlan(crawlId: string): void {

@@ -5,6 +5,7 @@ import { Pages } from '../../dist/engine/pages.js';
 import type { Scripts } from '../../dist/engine/scripts.js';
 import { Sessions } from '../../dist/engine/sessions.js';
 import type { SiteRobots } from '../../dist/engine/site_robots.js';
+import type { StepCalls } from '../../dist/engine/step_calls.js';
 import type { HostQueue } from '../../dist/frontier/host.js';
 import type { Outcome } from '../../dist/model/outcome.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
@@ -25,6 +26,7 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
     downloader: { fetch } as unknown as Downloader,
     parser: {} as ParserPool,
     scripts: {} as Scripts,
+    steps: {} as StepCalls,
     robots: {} as SiteRobots,
     sessions: new Sessions(),
     onOutcome,

@@ -20,6 +20,8 @@ function run(id: string, settings: Partial<Settings> = {}): CrawlRun {
     inFlight: 0,
     parsing: 0,
     parsingBytes: 0,
+    waiting: 0,
+    waitingBytes: 0,
   };
 }
 

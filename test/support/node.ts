@@ -39,6 +39,7 @@ export async function startNode(sql: Sql, overrides: Partial<EngineOptions> = {}
     parser,
     scripts: null,
     lookups,
+    callDownloader: downloader,
     known,
     onCommitted: () => {},
     log: { info: () => {}, warn: complain, error: complain },

@@ -1,0 +1,218 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { LookupFailed, type Lookups } from '../db/lookups.ts';
+import type { Downloader } from '../downloader/downloader.ts';
+import type { CrawlRun } from '../frontier/crawl_run.ts';
+import type { ItemRow, ParsedPage, StepAnswer, StepQuestion, WaitingItem } from '../model/outcome.ts';
+import type { ParsePlanInput, Spider } from '../model/spider.ts';
+import { type LookupStep, type Step, type StepKind, stepName } from '../model/step.ts';
+import { ParserStopped } from '../parser/failure.ts';
+import type { ParserPool } from '../parser/pool.ts';
+import type { StepsResult } from '../parser/protocol.ts';
+import { withoutDuplicates } from '../pipeline/dedupe.ts';
+import { Answers } from './answers.ts';
+import { type Asked, enricher } from './enrich.ts';
+import { Gatherer } from './gatherer.ts';
+
+const CACHE_SECONDS = 300;
+const LOOKUP_TIMEOUT_MS = 10_000;
+const LOOKUP_CONCURRENCY = 4;
+const LOOKUP_LINGER_MS = 10;
+const MAX_LOOKUPS = 500;
+/** Items whose questions are put before others have their turn. */
+const TURN = 1000;
+
+export interface StepCallsOptions {
+  /** With the egress policy of calls. */
+  downloader: Downloader;
+  lookups: Lookups;
+  parser: Pick<ParserPool, 'steps' | 'split'>;
+}
+
+type Ask = (question: StepQuestion) => Promise<Asked>;
+
+/** The steps of a crawl, or of a preview, that ask. */
+interface CrawlSteps {
+  crawlId: string;
+  /** Tells its questions from those of others. */
+  number: number;
+  /** Null: the crawl is open in the parser. */
+  definition: Spider | null;
+  pipeline: readonly Step[];
+  stopping: AbortController;
+  /** By number of the step. */
+  asks: Map<number, Ask>;
+}
+
+/**
+ * What the items of a page wait for: puts the questions of all pages of a crawl together, gets the answers, and has the
+ * parser go on with them, until no item waits. Holds no host slot and no thread meanwhile, so that nothing that waits here
+ * has what another needs. Where calls fail, the step's `onError` decides.
+ */
+export class StepCalls {
+  readonly #options: StepCallsOptions;
+  readonly #crawls = new Map<string, CrawlSteps>();
+  readonly #answers = new Answers();
+
+  constructor(options: StepCallsOptions) {
+    this.#options = options;
+  }
+
+  /** Also when its settings changed: its calls go on. */
+  openCrawl({ id, definition }: CrawlRun): void {
+    if (!this.#crawls.has(id)) this.#crawls.set(id, newSteps(id, definition, false));
+  }
+
+  /** Its pages that wait are rejected with ParserStopped. */
+  closeCrawl(crawlId: string): void {
+    this.#crawls.get(crawlId)?.stopping.abort();
+    this.#crawls.delete(crawlId);
+  }
+
+  /** Ends all calls; pages that wait are rejected with ParserStopped. */
+  stop(): void {
+    for (const { stopping } of this.#crawls.values()) stopping.abort();
+  }
+
+  /**
+   * The page with all its items.
+   *
+   * @throws ParseFailure `pipeline_error` where a step's `onError` is `fail`, ParserStopped
+   */
+  async finish(crawlId: string, page: ParsedPage): Promise<ParsedPage> {
+    if (page.pending === undefined) return page;
+    const crawl = this.#crawls.get(crawlId);
+    if (crawl === undefined) throw new ParserStopped('the crawl is not open');
+    return this.#finish(crawl, page);
+  }
+
+  /** As a crawl would have it: calls are made, and duplicates are left out, within the page. @throws as `finish` */
+  async preview(plan: ParsePlanInput, page: ParsedPage, signal: AbortSignal): Promise<ParsedPage> {
+    const crawl = newSteps(plan.crawlId, plan.definition, true);
+    const stop = () => crawl.stopping.abort();
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      const whole = await this.#finish(crawl, page);
+      const items = withoutDuplicates(whole.items);
+      const duplicates = whole.items.length - items.length;
+      const dropped = duplicates === 0 ? whole.dropped : { ...whole.dropped, duplicate: duplicates };
+      return { ...whole, items, dropped };
+    } finally {
+      signal.removeEventListener('abort', stop);
+      stop();
+    }
+  }
+
+  async #finish(crawl: CrawlSteps, { pending, ...page }: ParsedPage): Promise<ParsedPage> {
+    if (pending === undefined) return page;
+    const { crawlId, definition } = crawl;
+    const { places } = pending;
+    for (let { waiting } = pending; waiting.length > 0; ) {
+      const answers = await this.#ask(crawl, waiting, page);
+      const bytes = page.items.reduce((sum, item) => sum + item.size, 0);
+      const result = await this.#options.parser.steps({ crawlId, definition, waiting, answers, bytes });
+      take(page, places, result);
+      waiting = result.pending?.waiting ?? [];
+    }
+    return { ...page, items: inOrder(page.items, places) };
+  }
+
+  async #ask(crawl: CrawlSteps, waiting: readonly WaitingItem[], page: ParsedPage): Promise<StepAnswer[]> {
+    const answers: StepAnswer[] = [];
+    const counts: Record<string, number> = { ...page.steps };
+    for (let from = 0; from < waiting.length; from += TURN) {
+      if (from > 0) await turn();
+      const asked = await Promise.all(
+        waiting.slice(from, from + TURN).map((item) => this.#askOne(crawl, item, counts)),
+      );
+      for (const answer of asked) answers.push(answer);
+    }
+    page.steps = counts;
+    return answers;
+  }
+
+  async #askOne(
+    crawl: CrawlSteps,
+    { step, question }: WaitingItem,
+    counts: Record<string, number>,
+  ): Promise<StepAnswer> {
+    const { enrich, lookup } = crawl.pipeline[step]!;
+    const ask = crawl.asks.get(step) ?? this.#newAsk(crawl, step);
+    const text = question.kind === 'enrich' ? `${question.url}\n${question.body}` : JSON.stringify(question.params);
+    const seconds = (enrich ?? lookup)?.cacheSeconds ?? CACHE_SECONDS;
+    const { answer, calls, cached } = await this.#answers.get(`${crawl.number} ${step} ${text}`, seconds, () =>
+      ask(question),
+    );
+    const name = stepName(question.kind satisfies StepKind, step);
+    if (calls > 0) counts[`${name} calls`] = (counts[`${name} calls`] ?? 0) + calls;
+    if (cached) counts[`${name} cached`] = (counts[`${name} cached`] ?? 0) + 1;
+    return answer;
+  }
+
+  #newAsk(crawl: CrawlSteps, step: number): Ask {
+    const { enrich, lookup } = crawl.pipeline[step]!;
+    const { downloader, parser, lookups } = this.#options;
+    const { crawlId, stopping } = crawl;
+    let ask: Ask;
+    if (lookup !== undefined) ask = lookupAsk(lookup, lookups, stopping.signal);
+    else {
+      const split = (text: string) => parser.split({ crawlId, text });
+      const gatherer = enricher(enrich!, { downloader, split, signal: stopping.signal });
+      ask = (question) => gatherer.ask(question as StepQuestion & { kind: 'enrich' });
+    }
+    crawl.asks.set(step, ask);
+    return ask;
+  }
+}
+
+let opened = 0;
+
+function newSteps(crawlId: string, definition: Spider, isPreview: boolean): CrawlSteps {
+  const { pipeline = [] } = definition;
+  const stopping = new AbortController();
+  const own = isPreview ? definition : null;
+  return { crawlId, number: ++opened, definition: own, pipeline, stopping, asks: new Map() };
+}
+
+/** One statement for the questions of many items. */
+function lookupAsk(step: LookupStep, lookups: Lookups, signal: AbortSignal): Ask {
+  const { connection, query, timeoutMs = LOOKUP_TIMEOUT_MS, concurrency = LOOKUP_CONCURRENCY } = step;
+  const send = async (questions: unknown[][]): Promise<Asked[]> => {
+    const rows = await unlessStopped(lookups.ask(connection, query, questions, timeoutMs), signal);
+    return rows.map((row, i) => ({
+      answer: row instanceof LookupFailed ? { error: row.code } : { text: row },
+      calls: i === 0 ? 1 : 0,
+    }));
+  };
+  const gatherer = new Gatherer({ max: MAX_LOOKUPS, lingerMs: LOOKUP_LINGER_MS, concurrency, send });
+  return (question) => gatherer.ask((question as StepQuestion & { kind: 'lookup' }).params);
+}
+
+/** The database ends its statement by itself, at its time limit. */
+function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(new ParserStopped('the crawl was closed'));
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+/** Adds what became of a page's items. */
+function take(page: ParsedPage, places: number[], result: StepsResult): void {
+  for (const item of result.items) page.items.push(item);
+  for (const place of result.places) places.push(place);
+  add(page.dropped, result.dropped);
+  add(page.fills, result.fills);
+  page.steps ??= {};
+  add(page.steps, result.steps ?? {});
+  for (const flag of result.flags) if (!page.flags.includes(flag)) page.flags.push(flag);
+}
+
+function add(counts: Record<string, number>, more: Readonly<Record<string, number>>): void {
+  for (const [key, n] of Object.entries(more)) counts[key] = (counts[key] ?? 0) + n;
+}
+
+function inOrder(items: readonly ItemRow[], places: readonly number[]): ItemRow[] {
+  const order = [...places.keys()].sort((a, b) => places[a]! - places[b]!);
+  return order.map((i) => items[i]!);
+}
