@@ -66,6 +66,13 @@ export const SETTINGS_TABLE = {
     integer(32, 4096),
     'heap of one parser thread; a page that needs more fails',
   ),
+  scripts: setting<boolean | null>(
+    'SCRIPTS',
+    null,
+    onOff,
+    'on or off: whether script spiders run; none: on where HOST is loopback',
+  ),
+  scriptProcesses: setting('SCRIPT_PROCESSES', 2, integer(1, 64), 'sandboxed processes that run scripts at once'),
   maxFetches: setting('MAX_FETCHES', 512, integer(1, 10_000), 'fetches at once on this node, over all crawls'),
   logLevel: setting(
     'LOG_LEVEL',
@@ -97,6 +104,10 @@ function oneOf<T extends string>(...words: T[]): Parse<T> {
     if (word === undefined) throw new StartupError(`${variable} is "${value}"; expected one of ${words.join(', ')}`);
     return word;
   };
+}
+
+function onOff(value: string, variable: string): boolean {
+  return oneOf('on', 'off')(value, variable) === 'on';
 }
 
 function databaseUrl(value: string, variable: string): string {
@@ -138,6 +149,11 @@ function connections(value: string, variable: string): Map<string, string> {
     known.set(name, url);
   }
   return known;
+}
+
+/** Whether script spiders may be posted and run: by default only where nobody else can reach the service. */
+export function runsScripts({ scripts, host }: Pick<Config, 'scripts' | 'host'>): boolean {
+  return scripts ?? isLoopback(host);
 }
 
 /** True for names and literals that only this machine can reach. */

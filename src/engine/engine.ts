@@ -170,7 +170,7 @@ export class Engine {
 
   /** The outside of the scripts of a preview. */
   callsOf(session: Session): ScriptCalls {
-    return this.#scripts.callsOf(session, null);
+    return this.#scripts.callsOf(() => session, null);
   }
 
   async start(): Promise<void> {
@@ -218,7 +218,7 @@ export class Engine {
   #openCrawl(run: CrawlRun): void {
     const session = this.#sessions.open(run);
     this.#options.parser.openCrawl(parsePlanOf(run));
-    this.#scripts.openCrawl(run, session);
+    this.#scripts.openCrawl(run, () => this.#sessions.get(run.id) ?? session);
     this.steps.openCrawl(run);
   }
 

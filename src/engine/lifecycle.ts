@@ -23,7 +23,7 @@ import {
   RESUMABLE,
   type StartCrawl,
 } from '../model/crawl.ts';
-import type { Params, Problem } from '../model/spider.ts';
+import type { Params, Problem, Spider } from '../model/spider.ts';
 import { type PlannedCrawl, planCrawl, wellFormed } from './crawl_input.ts';
 import { type CheckSpider, lookUpSpider } from './spiders.ts';
 
@@ -51,6 +51,8 @@ export interface StartOptions extends Checks {
 /** What is checked off the event loop. */
 export interface Checks {
   checkSpider: CheckSpider;
+  /** Fills in what a script exports besides its callbacks: name and start URLs. */
+  completeSpider?: ((spider: Spider) => Promise<Spider>) | undefined;
   /** By the spider's `params`; pointers start at the params. */
   checkParams: (schema: Record<string, unknown>, params: Params) => Promise<Problem[]>;
 }
@@ -93,9 +95,10 @@ export async function inputProblems(sql: Sql, input: StartCrawl, checks: Checks)
 export async function readInput(
   sql: Sql,
   input: StartCrawl,
-  { checkSpider, checkParams }: Checks,
+  { checkSpider, checkParams, completeSpider }: Checks,
 ): Promise<{ plan: PlannedCrawl; problems: Problem[] }> {
   const { plain, unknown } = await resolveSpider(sql, input);
+  if (plain.spider !== undefined && completeSpider !== undefined) plain.spider = await completeSpider(plain.spider);
   const plan = planCrawl(plain);
   if (unknown !== null) {
     // What the spider would have brought is not missed as well.

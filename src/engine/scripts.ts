@@ -39,9 +39,9 @@ export class Scripts {
     this.#options = options;
   }
 
-  /** Also when its settings changed. */
-  openCrawl(run: CrawlRun, session: Session): void {
-    if (run.definition.script === undefined) return;
+  /** Again for the same crawl, it does nothing: no setting that may change is the sandbox's. @param session as it is by then */
+  openCrawl(run: CrawlRun, session: () => Session): void {
+    if (run.definition.script === undefined || this.#open.has(run.id)) return;
     this.#open.add(run.id);
     const { pool } = this.#options;
     if (pool === null) return;
@@ -69,16 +69,16 @@ export class Scripts {
   }
 
   /** The outside of a crawl's scripts, or of a preview's. @param crawlId null: there is no committed state */
-  callsOf(session: Session, crawlId: string | null): ScriptCalls {
+  callsOf(session: () => Session, crawlId: string | null): ScriptCalls {
     const { sql, fetcher, lookups } = this.#options;
     return {
-      fetch: (call, signal) => fetcher.fetch(session, call, signal),
+      fetch: (call, signal) => fetcher.fetch(session(), call, signal),
       lookup: async (connection, query, params, signal) => {
-        countCall(session, 'lookup');
+        countCall(session(), 'lookup');
         try {
           return await lookups.query(connection, query, params, signal);
         } catch (error) {
-          countCall(session, 'lookup failed');
+          countCall(session(), 'lookup failed');
           throw error instanceof LookupFailed ? new CallFailed(error.code, error.message) : error;
         }
       },

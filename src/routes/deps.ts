@@ -22,6 +22,8 @@ export interface RouteDeps {
   reader: ItemReader;
   /** Checks a spider's selectors, patterns and fields off the event loop; pointers start at the spider. */
   checkSpider: (spider: Spider) => Promise<Problem[]>;
+  /** Fills in what a script exports besides its callbacks: name and start URLs. */
+  completeSpider?: ((spider: Spider) => Promise<Spider>) | undefined;
   /** Checks a crawl's params by its spider's schema off the event loop; pointers start at the params. */
   checkParams: (schema: Record<string, unknown>, params: Params) => Promise<Problem[]>;
   previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;

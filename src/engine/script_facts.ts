@@ -1,0 +1,72 @@
+import { LRUCache } from 'lru-cache';
+import type { Problem, Spider } from '../model/spider.ts';
+import { ParseFailure } from '../parser/failure.ts';
+
+/** What a script says of itself when it is loaded alone. */
+export interface ScriptFactsSource {
+  describe(script: string): Promise<{ name: string | null; startUrls: string[]; problems: Problem[] }>;
+}
+type Described = Awaited<ReturnType<ScriptFactsSource['describe']>>;
+
+const MAX_CHARS = 4 * 1024 * 1024;
+
+/** Loads posted scripts, in the sandbox, to know whether they can be and what they export besides callbacks. */
+export class ScriptFacts {
+  readonly #source: ScriptFactsSource | null;
+  /** A post asks twice, and many crawls have one script. */
+  readonly #known = new LRUCache<string, Described>({
+    maxSize: MAX_CHARS,
+    sizeCalculation: (_, script) => script.length,
+  });
+
+  /** @param source null: scripts are off */
+  constructor(source: ScriptFactsSource | null) {
+    this.#source = source;
+  }
+
+  /** What is wrong with the script of a spider of whatever shape; pointers begin at the spider. */
+  async problems(spider: Spider | unknown): Promise<Problem[]> {
+    const script = scriptOf(spider);
+    if (script === null) return [];
+    return (await this.#describe(script)).problems;
+  }
+
+  /** The spider with the name and the start URLs that its script exports, where it has none beside the script. */
+  async complete(spider: Spider): Promise<Spider> {
+    const script = scriptOf(spider);
+    if (script === null || (spider.name !== undefined && spider.startUrls !== undefined)) return spider;
+    const { name, startUrls } = await this.#describe(script);
+    const given = {
+      ...(name === null ? {} : { name }),
+      ...(startUrls.length === 0 ? {} : { startUrls }),
+    };
+    return { ...given, ...spider };
+  }
+
+  async #describe(script: string): Promise<Described> {
+    if (this.#source === null) return refused('scripts_off', OFF);
+    const known = this.#known.get(script);
+    if (known !== undefined) return known;
+    try {
+      const described = await this.#source.describe(script);
+      this.#known.set(script, described);
+      return described;
+    } catch (error) {
+      if (!(error instanceof ParseFailure)) throw error;
+      return refused('bad_script', `the script could not be loaded: ${error.message}`);
+    }
+  }
+}
+
+const OFF =
+  'this service runs no scripts: others can reach it (HOST is not loopback), or SCRIPTS is off; set SCRIPTS=on, or say what to extract in `pages`';
+
+function refused(code: string, message: string): Described {
+  return { name: null, startUrls: [], problems: [{ pointer: '/script', code, message }] };
+}
+
+function scriptOf(spider: unknown): string | null {
+  if (typeof spider !== 'object' || spider === null) return null;
+  const { script } = spider as { script?: unknown };
+  return typeof script === 'string' && script !== '' ? script : null;
+}
