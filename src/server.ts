@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { buildApp } from './app.ts';
-import { type Config, readConfig } from './config.ts';
+import { type Config, readConfig, runsScripts } from './config.ts';
 import { openPool, type Sql } from './db/client.ts';
 import { EmbeddedServerError, startEmbedded } from './db/embedded.ts';
 import { Lookups } from './db/lookups.ts';
@@ -13,10 +13,12 @@ import { Engine } from './engine/engine.ts';
 import type { Checks } from './engine/lifecycle.ts';
 import { Metrics } from './engine/metrics.ts';
 import { Previews } from './engine/preview.ts';
+import { ScriptFacts } from './engine/script_facts.ts';
 import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
 import { KnownFingerprints } from './model/known.ts';
 import { ParserPool } from './parser/pool.ts';
+import { ScriptPool } from './parser/script/pool.ts';
 import { Wakeups } from './stream/wakeups.ts';
 
 /** Time for what is in flight to end and commit after SIGTERM. */
@@ -127,6 +129,8 @@ async function checkReady(sql: Sql, engine: Engine): Promise<{ ok: boolean; chec
 
 interface Parts {
   parser: ParserPool;
+  /** Null: scripts are off. */
+  scripts: ScriptPool | null;
   downloader: Downloader;
   engine: Engine;
   wakeups: Wakeups;
@@ -136,17 +140,30 @@ function threadsOf(config: Config): number {
   return config.role === 'api' ? 1 : config.parserThreads;
 }
 
+async function startScripts(config: Config, known: SharedArrayBuffer, closers: Closers, log: Logger) {
+  if (!runsScripts(config)) return null;
+  const scripts = new ScriptPool({
+    processes: config.scriptProcesses,
+    known,
+    log: (message, detail) => log.warn(detail, message),
+  });
+  closers.add('the sandbox', () => scripts.stop());
+  await scripts.start();
+  log.info({ boundary: scripts.boundary }, 'script spiders are on');
+  return scripts;
+}
+
 async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: Closers, log: Logger): Promise<Parts> {
   const known = new KnownFingerprints(KNOWN_SLOTS);
-  const threads = threadsOf(config);
   const parser = new ParserPool({
-    threads,
+    threads: threadsOf(config),
     memoryMb: config.parserMemoryMb,
     known: known.buffer,
     log: (message, detail) => log.warn(detail, message),
   });
   closers.add('the parser pool', () => parser.stop());
   await parser.start();
+  const scripts = await startScripts(config, known.buffer, closers, log);
   const downloader = new Downloader({ egress: new EgressGuard({ allow: [...config.egressAllow] }) });
   closers.add('the downloader', () => downloader.close());
   const callDownloader = new Downloader({ egress: new EgressGuard({ allow: [...config.enrichEgressAllow] }) });
@@ -159,7 +176,7 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
     maxFetches: config.maxFetches,
     downloader,
     parser,
-    scripts: null,
+    scripts,
     lookups,
     callDownloader,
     known,
@@ -168,7 +185,7 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
   });
   await engine.start();
   closers.add('the engine', () => engine.stop(GRACE_MS));
-  return { parser, downloader, engine, wakeups };
+  return { parser, scripts, downloader, engine, wakeups };
 }
 
 /** Wake-ups from other nodes: `crawls` have new items, `changed` was started, paused or changed through their API. */
@@ -190,17 +207,28 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   closers.stopping.throwIfAborted();
   const lookups = new Lookups(config.connections);
   closers.add('the lookups', () => lookups.close());
-  const { parser, downloader, engine, wakeups } = await startEngine(config, engineSql, lookups, closers, log);
+  const { parser, scripts, downloader, engine, wakeups } = await startEngine(config, engineSql, lookups, closers, log);
   closers.stopping.throwIfAborted();
-  const metrics = new Metrics({ engine, downloader, parser, streams: () => wakeups.size });
+  const metrics = new Metrics({
+    engine,
+    downloader,
+    parser,
+    scripts,
+    streams: () => wakeups.size,
+    onSlowLoop: (p99Ms) => log.warn({ p99Ms }, 'once in a hundred times the event loop was late by more than 50 ms'),
+  });
   closers.add('the metrics', () => metrics.stop());
   const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, wakeups, engine));
   closers.add('the listener', unlisten);
   const closing = new AbortController();
+  const facts = new ScriptFacts(scripts);
   const checks: Checks = {
-    checkSpider: async (spider) => (await Promise.all([parser.check(spider), lookups.check(spider)])).flat(),
+    checkSpider: async (spider) =>
+      (await Promise.all([parser.check(spider), lookups.check(spider), facts.problems(spider)])).flat(),
+    completeSpider: (spider) => facts.complete(spider),
     checkParams: (schema, params) => parser.checkParams(schema, params),
   };
+  const processes = config.scriptProcesses;
   const app = await buildApp({
     sql: apiSql,
     config,
@@ -208,22 +236,15 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     wakeups,
     ...checks,
     previews: new Previews({ sql: apiSql, parser, fetcher: engine.fetcher, checks }),
-    onCrawlChanged: (id) => {
+    onCrawlChanged: (id, what) => {
+      log.info({ crawl: id }, `crawl ${what}`);
       engine.wake();
       wakeups.publish([id]);
       if (engine.hasOthers) void apiSql.notify(CHANNEL, JSON.stringify({ changed: id })).catch(() => {});
     },
     onDelivered: (ms) => metrics.delivered(ms),
     metrics: () => metrics.text(),
-    engineStatus: () =>
-      engineStatus({
-        engine,
-        metrics,
-        parser,
-        parserThreads: threadsOf(config),
-        scripts: null,
-        scriptProcesses: 0,
-      }),
+    engineStatus: () => engineStatus({ engine, metrics, parser, scripts, threads: threadsOf(config), processes }),
     ready: () => checkReady(apiSql, engine),
     closing: closing.signal,
   });

@@ -3,9 +3,12 @@ import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Downloader } from '../downloader/downloader.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { Engine } from './engine.ts';
+import type { ScriptRunner } from './scripts.ts';
 
 const LOOP_RESOLUTION_MS = 10;
 const LOOP_WINDOW_MS = 60_000;
+/** Above this, in a minute in which crawls ran, something is on the loop that should not be, or the machine is too small. */
+const SLOW_LOOP_S = 0.05;
 const QUANTILES = [0.5, 0.9, 0.99, 1];
 type LoopMonitor = ReturnType<typeof monitorEventLoopDelay>;
 
@@ -17,8 +20,11 @@ class LoopDelay {
   #current = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
   #previous: LoopMonitor | null = null;
   readonly #timer: NodeJS.Timeout;
+  readonly #onWindow: (p99: number) => void;
 
-  constructor() {
+  /** @param onWindow told the 99th percentile of each minute, in seconds */
+  constructor(onWindow: (p99: number) => void) {
+    this.#onWindow = onWindow;
     this.#current.enable();
     this.#timer = setInterval(() => this.#turn(), LOOP_WINDOW_MS).unref();
   }
@@ -35,6 +41,7 @@ class LoopDelay {
 
   #turn(): void {
     this.#current.disable();
+    this.#onWindow(read(this.#current, 0.99));
     this.#previous = this.#current;
     this.#current = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
     this.#current.enable();
@@ -53,15 +60,22 @@ export interface Measured {
   downloader: Downloader;
   parser: ParserPool;
   streams: () => number;
+  /** Null: scripts are off. */
+  scripts: ScriptRunner | null;
+  /** Told the 99th percentile of the event-loop delay, in milliseconds, of a minute in which it was above 50. */
+  onSlowLoop?: (p99Ms: number) => void;
 }
 
 /** The Prometheus metrics of one node. */
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #loop = new LoopDelay();
+  readonly #loop: LoopDelay;
   readonly #delivery: Histogram;
 
   constructor(measured: Measured) {
+    this.#loop = new LoopDelay((p99) => {
+      if (p99 > SLOW_LOOP_S && measured.engine.crawls > 0) measured.onSlowLoop?.(Math.round(p99 * 1000));
+    });
     collectDefaultMetrics({ register: this.#registry, prefix: 'orbweaver_', eventLoopMonitoringPrecision: 1000 });
     this.#delivery = new Histogram({
       name: 'orbweaver_commit_to_stream_seconds',
@@ -107,7 +121,7 @@ export class Metrics {
     });
   }
 
-  #addStages({ engine, downloader, parser, streams }: Measured): void {
+  #addStages({ engine, downloader, parser, scripts, streams }: Measured): void {
     const { frontier, committer } = engine;
     const { scheduler } = frontier;
     const rows: [string, string, () => number][] = [
@@ -123,6 +137,8 @@ export class Metrics {
       ['parser_queued_bytes', 'Bytes of these pages', () => parser.queuedBytes],
       ['parser_busy_threads', 'Parser threads at work', () => parser.busyThreads],
       ['parser_kills_total', 'Parser threads killed at a limit', () => parser.kills],
+      ['script_busy_processes', 'Processes of scripts at work', () => scripts?.busyProcesses ?? 0],
+      ['script_kills_total', 'Processes of scripts that had to be ended', () => scripts?.kills ?? 0],
       ['committer_pending', 'Outcomes waiting for their commit', () => committer.pending],
       ['committer_pending_bytes', 'Bytes of these outcomes', () => committer.pendingBytes],
       ['commits_total', 'Commit transactions', () => committer.totals.commits],

@@ -49,7 +49,7 @@ export class ScriptFacts {
     if (known !== undefined) return known;
     try {
       const described = await this.#source.describe(script);
-      this.#known.set(script, described);
+      if (described.problems.length === 0) this.#known.set(script, described);
       return described;
     } catch (error) {
       if (!(error instanceof ParseFailure)) throw error;

@@ -9,14 +9,14 @@ export interface StatusParts {
   engine: Engine;
   metrics: Metrics;
   parser: ParserPool;
-  parserThreads: number;
+  threads: number;
   /** Null: scripts are off. */
   scripts: ScriptRunner | null;
-  scriptProcesses: number;
+  processes: number;
 }
 
 /** What this node is and does at the moment: `GET /engine`. */
-export function engineStatus({ engine, metrics, parser, parserThreads, scripts, scriptProcesses }: StatusParts) {
+export function engineStatus({ engine, metrics, parser, threads, scripts, processes }: StatusParts) {
   const off = { enabled: false, boundary: null, processes: 0, busy: 0, kills: 0 };
   return {
     node: engine.nodeId,
@@ -26,14 +26,14 @@ export function engineStatus({ engine, metrics, parser, parserThreads, scripts, 
     crawls: engine.crawls,
     hosts: engine.frontier.scheduler.hosts.size,
     fetches: engine.frontier.scheduler.inFlight,
-    parser: { threads: parserThreads, busy: parser.busyThreads, kills: parser.kills },
+    parser: { threads, busy: parser.busyThreads, kills: parser.kills },
     scripts:
       scripts === null
         ? off
         : {
             enabled: true,
             boundary: scripts.boundary,
-            processes: scriptProcesses,
+            processes,
             busy: scripts.busyProcesses,
             kills: scripts.kills,
           },

@@ -171,8 +171,10 @@ export class Committer {
 
 /** About the bytes that an outcome holds in memory until it is committed. */
 function sizeOf(outcome: Outcome): number {
-  if (outcome.page === null) return 500;
   let bytes = 500;
+  for (const line of outcome.logs ?? outcome.page?.logs ?? []) bytes += line.message.length + 100;
+  if (outcome.page === null) return bytes;
+  for (const value of Object.values(outcome.page.state ?? {})) bytes += (value?.length ?? 0) + 200;
   for (const item of outcome.page.items) bytes += item.size + 100 + (item.keys?.length ?? 0) * 100;
   for (const link of outcome.page.links) bytes += link.url.length + 200 + extraSize(link.extra);
   return bytes + outcome.page.linkedFps.length * 40;

@@ -84,7 +84,7 @@ function startRoute(app: App, deps: RouteDeps): void {
       const options = { checkSpider, completeSpider, checkParams, idempotency: idempotencyOf(request) };
       const started = await startCrawl(deps.sql, request.body, options);
       if (started.replayed) reply.header('idempotent-replayed', 'true');
-      else deps.onCrawlChanged(started.crawl.id);
+      else deps.onCrawlChanged(started.crawl.id, 'started');
       return reply.code(started.status).header('location', started.location).send(started.crawl);
     },
   );
@@ -180,7 +180,7 @@ function oneCrawlRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       const crawl = await changeCrawl(deps.sql, crawlId(request.params), request.body);
-      deps.onCrawlChanged(crawl.id);
+      deps.onCrawlChanged(crawl.id, 'changed');
       return crawl;
     },
   );
@@ -203,27 +203,29 @@ function oneCrawlRoutes(app: App, deps: RouteDeps): void {
 const ACTIONS = [
   [
     'pause',
+    'paused',
     pauseCrawl,
     'Pause a crawl',
     'Fetches under way are finished and committed first: `pausing`, then `paused`.',
   ],
   [
     'resume',
+    'resumed',
     resumeCrawl,
     'Resume a crawl',
     'Also continues one that stopped at a limit, once that has been raised by PATCH.',
   ],
-  ['cancel', cancelCrawl, 'Cancel a crawl', 'Keeps what was committed.'],
+  ['cancel', 'cancelled', cancelCrawl, 'Cancel a crawl', 'Keeps what was committed.'],
 ] as const;
 
 function actionRoutes(app: App, deps: RouteDeps): void {
-  for (const [name, act, summary, description] of ACTIONS)
+  for (const [name, done, act, summary, description] of ACTIONS)
     app.post(
       `/crawls/:id/${name}`,
       { schema: { tags: ['crawls'], params: CrawlParams, summary, description, response: crawlAnswer('The crawl') } },
       async (request) => {
         const crawl = await act(deps.sql, crawlId(request.params));
-        deps.onCrawlChanged(crawl.id);
+        deps.onCrawlChanged(crawl.id, done);
         return crawl;
       },
     );

@@ -27,8 +27,8 @@ export interface RouteDeps {
   /** Checks a crawl's params by its spider's schema off the event loop; pointers start at the params. */
   checkParams: (schema: Record<string, unknown>, params: Params) => Promise<Problem[]>;
   previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;
-  /** Tells the engine that a crawl was started, stopped or changed. */
-  onCrawlChanged: (crawlId: string) => void;
+  /** Tells the engine that a crawl was `started`, `changed`, `paused`, `resumed` or `cancelled`. */
+  onCrawlChanged: (crawlId: string, what: string) => void;
   /** Everything that is measured, as Prometheus text. */
   metrics: () => Promise<string>;
   /** What this node is and does at the moment. */

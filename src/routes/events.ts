@@ -1,7 +1,9 @@
+import { countLogLines, readLogs, type StoredLogLine } from '../db/crawl_logs.ts';
 import { findCrawl } from '../db/crawls.ts';
 import { type FailedRow, readFailedSince } from '../db/ledger.ts';
 import { ApiError } from '../errors.ts';
 import { type CrawlState, ENDED_STATES } from '../model/crawl.ts';
+import { LOG_LEVELS } from '../model/outcome.ts';
 import { sseEvent } from '../stream/formats.ts';
 import { type Chunks, sendStream } from '../stream/send.ts';
 import { errorResponses } from './components.ts';
@@ -14,6 +16,7 @@ const HEARTBEAT_TICKS = 15;
 /** Failures may commit a little out of the order of their times. */
 const LOOK_BACK_MS = 5000;
 const ERRORS_PER_TICK = 100;
+const LINES_PER_TICK = 100;
 
 /** `GET /crawls/:id/events`: what happens in a crawl, as server-sent events. */
 export function eventRoutes(app: App, deps: RouteDeps): void {
@@ -21,10 +24,11 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
     '/crawls/:id/events',
     {
       schema: {
-        summary: 'Progress once a second, changes of state, failed requests',
+        summary: 'Progress once a second, changes of state, failed requests, the log',
         description:
           '`state` when it changes (and first), `progress` once a second while it runs, `error` for each failed request ' +
-          '(at most a hundred a second: the ledger has all), `end` with state and stopReason.',
+          '(at most a hundred a second: the ledger has all), `log` for each line that the script logs from now on (so too: ' +
+          'GET /crawls/:id/logs), `end` with state and stopReason.',
         tags: ['crawls'],
         params: CrawlParams,
         response: {
@@ -55,6 +59,7 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
 async function* eventChunks(deps: RouteDeps, id: string, signal: AbortSignal): Chunks {
   yield { text: 'retry: 1000\n\n' };
   const failures = new Failures();
+  let logged = ((await countLogLines(deps.sql, id)) ?? 0) - 1;
   let state: CrawlState | null = null;
   for (let tick = 1; ; tick++) {
     const crawl = await findCrawl(deps.sql, id);
@@ -65,6 +70,9 @@ async function* eventChunks(deps: RouteDeps, id: string, signal: AbortSignal): C
     const events: string[] = [];
     if (crawl.state !== state) events.push(sseEvent('state', JSON.stringify(end)));
     for (const failed of await failures.next(deps, id)) events.push(sseEvent('error', failedJson(failed)));
+    const lines = await readLogs(deps.sql, id, { levels: LOG_LEVELS, after: logged, limit: LINES_PER_TICK });
+    for (const line of lines) events.push(sseEvent('log', logJson(line)));
+    logged = lines.at(-1)?.n ?? logged;
     if (ended || crawl.state === 'running' || crawl.state === 'pausing')
       events.push(sseEvent('progress', JSON.stringify(progress)));
     if (ended) events.push(sseEvent('end', JSON.stringify(end)));
@@ -96,6 +104,10 @@ class Failures {
 function failedJson(row: FailedRow): string {
   const { url, reason, detail, status, attempts, finished_at } = row;
   return JSON.stringify({ url, reason, detail, status, attempts, finishedAt: finished_at.toISOString() });
+}
+
+function logJson({ at, ...line }: StoredLogLine): string {
+  return JSON.stringify({ ...line, at: at.toISOString() });
 }
 
 /** @throws the signal's reason, at once */
