@@ -12,7 +12,7 @@ async function printOpenapi(): Promise<void> {
     log: pino({ level: 'silent' }),
     wakeups: new Wakeups(),
     checkSpider: async () => [],
-    checkParams: async () => [],
+    planStart: async () => ({ requests: [], scopeHosts: [], warnings: [], problems: [] }),
     // Never asked: no request is served.
     previews: {} as AppDeps['previews'],
     onCrawlChanged: () => {},

@@ -226,7 +226,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     checkSpider: async (spider) =>
       (await Promise.all([parser.check(spider), lookups.check(spider), facts.problems(spider)])).flat(),
     completeSpider: (spider) => facts.complete(spider),
-    checkParams: (schema, params) => parser.checkParams(schema, params),
+    planStart: (input) => parser.planStart(input),
   };
   const processes = config.scriptProcesses;
   const app = await buildApp({

@@ -1,20 +1,5 @@
-import { type Reason, STATE, type StateCode } from '../model/request.ts';
+import { type Reason, STATE, type StartRequest, type StateCode } from '../model/request.ts';
 import type { Db, Tx } from './client.ts';
-
-/** A start request, ready to be stored. */
-export interface StartRequest {
-  url: string;
-  fp: string;
-  /** Null where it is skipped at once. */
-  origin: string | null;
-  seq: number;
-  rank: bigint;
-  priority: number;
-  reason: Reason | null;
-  detail: string | null;
-  /** JSON text of its `RequestExtra`; null: a plain GET. */
-  extra: string | null;
-}
 
 /** Makes origins known. Commits on its own: an origin without requests harms nobody. */
 export async function addHosts(db: Db, origins: readonly string[]): Promise<void> {

@@ -1,13 +1,13 @@
 import type { NewCrawl } from '../db/crawls.ts';
-import type { StartRequest } from '../db/ledger.ts';
 import type { PlainStart } from '../model/crawl.ts';
 import { storedJson } from '../model/extra.ts';
 import { headerProblems } from '../model/headers.ts';
 import { withDefaults } from '../model/params.ts';
+import type { StartRequest } from '../model/request.ts';
 import { DEFAULT_SETTINGS, type Settings } from '../model/settings.ts';
 import type { Params, Problem, Scope, Spider } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
-import { planStart } from './start_requests.ts';
+import type { StartInput, StartPlan } from '../parser/start_requests.ts';
 
 /** A posted crawl, understood: what is to be stored, or what is wrong with it. */
 export interface PlannedCrawl {
@@ -16,14 +16,17 @@ export interface PlannedCrawl {
   problems: Problem[];
 }
 
+/** Works out the first requests off the event loop. */
+export type PlanStart = (input: StartInput) => Promise<StartPlan>;
+
 /** Characters of a crawl's params as JSON. */
 const MAX_PARAMS = 64 * 1024;
 
 /**
  * Checks what a schema cannot say (URLs, hosts, headers) and works the start out: effective settings, scope, the first
- * requests. Every problem is given at once. Pure.
+ * requests. Every problem is given at once.
  */
-export function planCrawl(input: PlainStart): PlannedCrawl {
+export async function planCrawl(input: PlainStart, planStart: PlanStart): Promise<PlannedCrawl> {
   const definition = wellFormed(input.spider ?? {});
   const settings: Settings = { ...DEFAULT_SETTINGS, ...definition.settings, ...wellFormed(input.settings ?? {}) };
   const problems = [
@@ -33,8 +36,9 @@ export function planCrawl(input: PlainStart): PlannedCrawl {
   const params = readParams(input, definition, problems);
   const hosts = scopeHosts(definition.scope, problems);
   const given = wellFormed(input.startUrls ?? null);
-  const start = { definition, startUrls: given, params, isGiven: input.params !== undefined, settings };
-  const { requests, scopeHosts: inside, warnings } = planStart(start, hosts, problems);
+  const isGiven = input.params !== undefined;
+  const start = await planStart({ definition, startUrls: given, params, isGiven, settings, hosts });
+  const { requests, scopeHosts: inside, warnings } = start;
   const skipped = requests.filter((request) => request.reason !== null).length;
   const crawl = {
     definition,
@@ -48,7 +52,7 @@ export function planCrawl(input: PlainStart): PlannedCrawl {
     queued: requests.length - skipped,
     skipped,
   };
-  return { crawl, requests, problems };
+  return { crawl, requests, problems: [...problems, ...start.problems] };
 }
 
 /** The params as they are given, with the schema's defaults. Whether they fit the schema is asked elsewhere, off the loop. */

@@ -23,8 +23,8 @@ import {
   RESUMABLE,
   type StartCrawl,
 } from '../model/crawl.ts';
-import type { Params, Problem, Spider } from '../model/spider.ts';
-import { type PlannedCrawl, planCrawl, wellFormed } from './crawl_input.ts';
+import type { Problem, Spider } from '../model/spider.ts';
+import { type PlannedCrawl, type PlanStart, planCrawl, wellFormed } from './crawl_input.ts';
 import { type CheckSpider, lookUpSpider } from './spiders.ts';
 
 // What starts, stops and changes a crawl. Each transition is one transaction that begins with the crawl's row lock, and
@@ -48,13 +48,12 @@ export interface StartOptions extends Checks {
   idempotency?: { principal: string; key: string; bodyHash: string } | undefined;
 }
 
-/** What is checked off the event loop. */
+/** What is done off the event loop. */
 export interface Checks {
   checkSpider: CheckSpider;
   /** Fills in what a script exports besides its callbacks: name and start URLs. */
   completeSpider?: ((spider: Spider) => Promise<Spider>) | undefined;
-  /** By the spider's `params`; pointers start at the params. */
-  checkParams: (schema: Record<string, unknown>, params: Params) => Promise<Problem[]>;
+  planStart: PlanStart;
 }
 
 /**
@@ -95,31 +94,19 @@ export async function inputProblems(sql: Sql, input: StartCrawl, checks: Checks)
 export async function readInput(
   sql: Sql,
   input: StartCrawl,
-  { checkSpider, checkParams, completeSpider }: Checks,
+  { checkSpider, completeSpider, planStart }: Checks,
 ): Promise<{ plan: PlannedCrawl; problems: Problem[] }> {
   const { plain, unknown } = await resolveSpider(sql, input);
   if (plain.spider !== undefined && completeSpider !== undefined) plain.spider = await completeSpider(plain.spider);
-  const plan = planCrawl(plain);
+  const plan = await planCrawl(plain, planStart);
   if (unknown !== null) {
     // What the spider would have brought is not missed as well.
     const others = plan.problems.filter(({ code }) => code !== 'required');
     return { plan, problems: [{ pointer: '/spider', code: 'unknown_spider', message: unknown }, ...others] };
   }
-  const [ofSpider, ofParams] = await Promise.all([
-    plain.spider === undefined ? [] : checkSpider(plain.spider),
-    plain.spider?.params === undefined ? [] : checkParams(plain.spider.params, plan.crawl.params),
-  ]);
-  const isSaid = new Set(plan.problems.map(({ pointer }) => pointer));
-  const problems = [
-    ...plan.problems,
-    ...below('/params', ofParams).filter(({ pointer }) => !isSaid.has(pointer)),
-    ...below('/spider', ofSpider),
-  ];
+  const checked = plain.spider === undefined ? [] : await checkSpider(plain.spider);
+  const problems = [...plan.problems, ...checked.map((one) => ({ ...one, pointer: `/spider${one.pointer}` }))];
   return { plan, problems: typeof input.spider === 'string' ? problems.map((one) => named(one, plain)) : problems };
-}
-
-function below(at: string, problems: readonly Problem[]): Problem[] {
-  return problems.map((problem) => ({ ...problem, pointer: at + problem.pointer }));
 }
 
 async function resolveSpider(

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Sql } from '../db/client.ts';
-import type { StartRequest } from '../db/ledger.ts';
 import { recycle } from '../downloader/body.ts';
 import { ApiError, refuse } from '../errors.ts';
 import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { Preview, PreviewInput, SpiderCheck } from '../model/preview.ts';
-import type { RequestExtra } from '../model/request.ts';
+import type { RequestExtra, StartRequest } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import { ParseFailure, type ParserPool } from '../parser/pool.ts';
@@ -141,7 +140,7 @@ export class Previews {
       plan: { crawlId: id, definition, params: crawl.params, scopeHosts, settings: bounded },
       session: newSession({ id, settings: bounded, scopeHosts, definition }),
       url: start.url,
-      extra: extraOf(input, definition, start),
+      extra: await extraOf(input, definition, start, this.#options.checks),
       outside: start.reason === null ? null : { reason: start.reason, detail: start.detail },
       warnings: [...crawl.warnings],
       timeoutMs: timeoutMs + SPARE_MS,
@@ -227,13 +226,15 @@ function withoutUndefined<T extends object>(value: T) {
 }
 
 /** What the request is besides a GET: as the preview asks for it, else as the spider's own start request for this URL has it. */
-function extraOf(
+async function extraOf(
   { page, pass, params, settings }: PreviewInput,
   spider: Spider,
   start: StartRequest,
-): RequestExtra | null {
+  { planStart }: Checks,
+): Promise<RequestExtra | null> {
   const asked = page !== undefined || pass !== undefined;
-  const own = asked ? [] : planCrawl(withoutUndefined({ spider, params, settings })).requests;
+  const plan = asked ? null : await planCrawl(withoutUndefined({ spider, params, settings }), planStart);
+  const own = plan?.requests ?? [];
   const { extra } = own.find(({ url }) => url === start.url) ?? start;
   return extra === null ? null : (JSON.parse(extra) as RequestExtra);
 }

@@ -11,7 +11,7 @@ import {
 import { ApiError } from '../errors.ts';
 import { nearest } from '../model/nearest.ts';
 import { NAME_PATTERN, type Problem, type Spider } from '../model/spider.ts';
-import { planCrawl, wellFormed } from './crawl_input.ts';
+import { type PlanStart, planCrawl, wellFormed } from './crawl_input.ts';
 
 // Stored spiders. A version is never changed, and a crawl keeps a copy of its own, so that nothing here touches a crawl.
 
@@ -105,8 +105,9 @@ export async function lookUpSpider(
 }
 
 /** What is wrong with a spider's start URLs, hosts and headers, as if a crawl were started with it; pointers start at the spider. */
-export function startProblems(spider: Spider): Problem[] {
-  const problems = planCrawl({ spider }).problems.filter(({ pointer }) => pointer.startsWith('/spider/'));
+export async function startProblems(spider: Spider, planStart: PlanStart): Promise<Problem[]> {
+  const { problems: all } = await planCrawl({ spider }, planStart);
+  const problems = all.filter(({ pointer }) => pointer.startsWith('/spider/'));
   return problems.map((problem) => ({ ...problem, pointer: problem.pointer.slice('/spider'.length) }));
 }
 

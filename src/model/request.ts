@@ -70,6 +70,21 @@ export interface RequestExtra {
   pass?: Record<string, unknown>;
 }
 
+/** A start request, ready to be stored. */
+export interface StartRequest {
+  url: string;
+  fp: string;
+  /** Null where it is skipped at once. */
+  origin: string | null;
+  seq: number;
+  rank: bigint;
+  priority: number;
+  reason: Reason | null;
+  detail: string | null;
+  /** JSON text of its `RequestExtra`; null: a plain GET. */
+  extra: string | null;
+}
+
 /** A request as the frontier hands it to the engine: claimed, in state fetching, its attempt already counted. */
 export interface ClaimedRequest {
   crawlId: string;

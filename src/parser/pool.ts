@@ -1,13 +1,14 @@
 import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { Difference } from '../model/preview.ts';
-import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
+import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import type { CompareJob } from './compare.ts';
 import { ParseFailure, ParserStopped, unexpected } from './failure.ts';
 import { JobPool } from './job_pool.ts';
-import type { JobMessage, PageJob, RobotsJob, SplitJob, StepsJob, StepsResult } from './protocol.ts';
+import type { PageJob, RobotsJob, SplitJob, StepsJob, StepsResult } from './protocol.ts';
 import { JobQueue } from './queue.ts';
 import type { RobotsAnswer } from './robots.ts';
+import type { StartInput, StartPlan } from './start_requests.ts';
 
 export { ParseFailure, ParserStopped };
 export type { PageJob, RobotsAnswer, RobotsJob };
@@ -94,23 +95,28 @@ export class ParserPool extends JobPool {
   }
 
   /** Every mistake of a spider that its schema cannot tell; pointers begin at the spider. */
-  check(spider: Spider): Promise<Problem[]> {
-    return this.#find({ kind: 'check', spider }, 'the spider');
-  }
-
-  /** Every mistake of a crawl's params by its spider's schema; pointers begin at the params. */
-  checkParams(schema: Record<string, unknown>, params: Params): Promise<Problem[]> {
-    return this.#find({ kind: 'params', schema, params }, 'the params');
-  }
-
-  async #find(message: JobMessage, what: string): Promise<Problem[]> {
+  async check(spider: Spider): Promise<Problem[]> {
     try {
-      const answer = await this.submit(message, this.#checks, 0, CHECK_LIMIT_MS);
+      const answer = await this.submit({ kind: 'check', spider }, this.#checks, 0, CHECK_LIMIT_MS);
       if (answer.kind !== 'check') throw unexpected(answer);
       return answer.problems;
     } catch (error) {
       if (!(error instanceof ParseFailure)) throw error;
-      return [{ pointer: '', code: 'too_complex', message: `${what} could not be checked: ${error.message}` }];
+      return [{ pointer: '', code: 'too_complex', message: `the spider could not be checked: ${error.message}` }];
+    }
+  }
+
+  /** The first requests of a crawl, and every mistake of its start URLs and params; pointers begin at the posted crawl. */
+  async planStart(input: StartInput): Promise<StartPlan> {
+    try {
+      const answer = await this.submit({ kind: 'start', input }, this.#checks, 0, CHECK_LIMIT_MS);
+      if (answer.kind !== 'start') throw unexpected(answer);
+      return answer.plan;
+    } catch (error) {
+      if (!(error instanceof ParseFailure)) throw error;
+      const message = `the start URLs and params could not be worked out: ${error.message}`;
+      const problems = [{ pointer: '/startUrls', code: 'too_complex', message }];
+      return { requests: [], scopeHosts: [], warnings: [], problems };
     }
   }
 

@@ -2,9 +2,10 @@ import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
 import type { Difference } from '../model/preview.ts';
 import type { RequestExtra } from '../model/request.ts';
-import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
+import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import type { CompareJob } from './compare.ts';
 import type { RobotsAnswer } from './robots.ts';
+import type { StartInput, StartPlan } from './start_requests.ts';
 
 /**
  * What the pool and its threads say to each other. A thread answers every job, in the order in which they came; plans are
@@ -19,7 +20,7 @@ export type ToThread =
   | { kind: 'split'; job: SplitJob }
   | { kind: 'compare'; job: CompareJob }
   | { kind: 'check'; spider: Spider }
-  | { kind: 'params'; schema: Record<string, unknown>; params: Params }
+  | { kind: 'start'; input: StartInput }
   | { kind: 'robots'; job: RobotsJob };
 
 /** Messages that a thread answers. */
@@ -33,6 +34,7 @@ export type FromThread =
   | { kind: 'split'; parts: string[] | null; ms: number }
   | { kind: 'compare'; differences: Difference[]; ms: number }
   | { kind: 'check'; problems: Problem[]; ms: number }
+  | { kind: 'start'; plan: StartPlan; ms: number }
   | { kind: 'robots'; answer: RobotsAnswer; ms: number }
   | { kind: 'failed'; code: FailureReason; message: string; ms: number };
 

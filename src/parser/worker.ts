@@ -12,11 +12,11 @@ import { boundExtras } from './extras.ts';
 import { ItemSink } from './items.ts';
 import { parseJson } from './json_path.ts';
 import { TargetCache } from './links.ts';
-import { paramProblems } from './param_problems.ts';
 import { Plan } from './plan.ts';
 import type { FromThread, JobMessage, PageJob, StepsJob, StepsResult, ThreadData, ToThread } from './protocol.ts';
 import { Refusal, readPage, sitemapPage } from './read_page.ts';
 import { judgeRobots } from './robots.ts';
+import { planStart } from './start_requests.ts';
 import { compileSteps, StepFailed } from './steps.ts';
 
 // The entry of a parser thread: plans come and go, each job is answered. Everything that a stranger wrote is read here.
@@ -72,8 +72,8 @@ function answer(message: JobMessage): FromThread {
         return { kind: 'compare', differences: compareSample(message.job), ms: ms() };
       case 'check':
         return { kind: 'check', problems: checkSpider(message.spider), ms: ms() };
-      case 'params':
-        return { kind: 'check', problems: paramProblems(message.schema, message.params), ms: ms() };
+      case 'start':
+        return { kind: 'start', plan: planStart(message.input), ms: ms() };
       case 'robots': {
         const { text, urls, userAgent } = message.job;
         return { kind: 'robots', answer: judgeRobots(text, urls, userAgent), ms: ms() };

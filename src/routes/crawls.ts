@@ -80,8 +80,8 @@ function startRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       if (request.validationError !== undefined) await refuseBody(request, StartCrawlSchema, beyond);
-      const { checkSpider, completeSpider, checkParams } = deps;
-      const options = { checkSpider, completeSpider, checkParams, idempotency: idempotencyOf(request) };
+      const { checkSpider, completeSpider, planStart } = deps;
+      const options = { checkSpider, completeSpider, planStart, idempotency: idempotencyOf(request) };
       const started = await startCrawl(deps.sql, request.body, options);
       if (started.replayed) reply.header('idempotent-replayed', 'true');
       else deps.onCrawlChanged(started.crawl.id, 'started');

@@ -8,8 +8,9 @@ import type {
 } from 'fastify';
 import type { Static, TSchema } from 'typebox';
 import type { Sql } from '../db/client.ts';
+import type { PlanStart } from '../engine/crawl_input.ts';
 import type { Previews } from '../engine/preview.ts';
-import type { Params, Problem, Spider } from '../model/spider.ts';
+import type { Problem, Spider } from '../model/spider.ts';
 import type { ItemReader } from '../stream/reader.ts';
 import type { Wakeups } from '../stream/wakeups.ts';
 import type { EngineStatus } from './components.ts';
@@ -24,8 +25,8 @@ export interface RouteDeps {
   checkSpider: (spider: Spider) => Promise<Problem[]>;
   /** Fills in what a script exports besides its callbacks: name and start URLs. */
   completeSpider?: ((spider: Spider) => Promise<Spider>) | undefined;
-  /** Checks a crawl's params by its spider's schema off the event loop; pointers start at the params. */
-  checkParams: (schema: Record<string, unknown>, params: Params) => Promise<Problem[]>;
+  /** Works out a crawl's first requests, and checks its params, off the event loop. */
+  planStart: PlanStart;
   previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;
   /** Tells the engine that a crawl was `started`, `changed`, `paused`, `resumed` or `cancelled`. */
   onCrawlChanged: (crawlId: string, what: string) => void;

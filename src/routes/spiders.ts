@@ -58,7 +58,7 @@ export function spiderRoutes(app: App, deps: RouteDeps): void {
 
 function beyondSchema(deps: RouteDeps, nameProblems: (spider: Partial<Spider>) => Problem[]): Beyond<Spider> {
   return {
-    ofRest: (rest) => [...nameProblems(rest), ...startProblems(rest)],
+    ofRest: async (rest) => [...nameProblems(rest), ...(await startProblems(rest, deps.planStart))],
     ofSpider: (spider) => deps.checkSpider(spider as Spider),
     spiderAt: '',
   };

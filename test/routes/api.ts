@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { type AppDeps, buildApp } from '../../dist/app.js';
 import type { Sql } from '../../dist/db/client.js';
 import type { Problem } from '../../dist/model/spider.js';
-import { paramProblems } from '../../dist/parser/param_problems.js';
+import { planStart } from '../../dist/parser/start_requests.js';
 import { Wakeups } from '../../dist/stream/wakeups.js';
 import { testDatabase } from '../support/database.ts';
 
@@ -49,7 +49,7 @@ export async function testApi(overrides: Partial<AppDeps> = {}): Promise<TestApi
     log: pino({ level: 'silent' }),
     wakeups,
     checkSpider: async () => api.spiderProblems,
-    checkParams: async (schema, params) => paramProblems(schema, params),
+    planStart: async (input) => planStart(input),
     previews: {
       isFull: false,
       inTurn: (work) => work(),

@@ -59,7 +59,10 @@ export async function startNode(sql: Sql, overrides: Partial<EngineOptions> = {}
     engine,
     complaints,
     start: async (input) => {
-      const { crawl } = await startCrawl(sql, input, { checkSpider: async () => [], checkParams: async () => [] });
+      const { crawl } = await startCrawl(sql, input, {
+        checkSpider: async () => [],
+        planStart: (start) => parser.planStart(start),
+      });
       engine.wake();
       return crawl.id;
     },

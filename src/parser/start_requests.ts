@@ -1,12 +1,12 @@
-import type { StartRequest } from '../db/ledger.ts';
 import { extraText, MAX_EXTRA, requestFp } from '../model/extra.ts';
 import { nearest } from '../model/nearest.ts';
 import { rankOf } from '../model/rank.ts';
-import type { RequestExtra } from '../model/request.ts';
+import type { RequestExtra, StartRequest } from '../model/request.ts';
 import { partProblems, sentParts } from '../model/request_parts.ts';
 import type { Settings } from '../model/settings.ts';
 import type { Params, Problem, Spider, StartUrl } from '../model/spider.ts';
 import { canonicalize, parseHttpUrl } from '../model/url.ts';
+import { paramProblems } from './param_problems.ts';
 import { type StartObject, StartTemplates } from './start_templates.ts';
 
 /** Start requests of one crawl, lists of params filled in. */
@@ -14,6 +14,8 @@ const MAX_STARTS = 10_000;
 /** Characters of their URLs and extras together: a short list can make much of a long template. */
 const MAX_START_CHARS = 4 * 1024 * 1024;
 const MAX_WARNINGS = 100;
+/** No more are looked for. */
+const MAX_PROBLEMS = 100;
 const LONG_HOST = 'its host name is longer than 253 characters';
 
 /** What the first requests of a crawl are made of; JSON that PostgreSQL holds. */
@@ -26,6 +28,16 @@ export interface StartInput {
   /** Whether the crawl gave params. */
   isGiven: boolean;
   settings: Settings;
+  /** Of an explicit scope; null: those of the start URLs and sitemaps are the scope. */
+  hosts: string[] | null;
+}
+
+/** The first requests, or what is wrong with what they are made of; pointers begin at the posted crawl. */
+export interface StartPlan {
+  requests: StartRequest[];
+  scopeHosts: string[];
+  warnings: string[];
+  problems: Problem[];
 }
 
 interface Start {
@@ -37,18 +49,16 @@ interface Start {
 
 /**
  * The first requests of a crawl: start URLs, then sitemaps, then for `auto` the robots.txt of each start URL's origin, each
- * once. Those outside the scope are skipped, with a warning.
+ * once. Those outside the scope are skipped, with a warning. The params are checked as well.
  *
- * @param hosts of an explicit scope; null: those of the start URLs and sitemaps are the scope
- * @param problems takes what is wrong with them
+ * Ten thousand URLs, or lists of params in long templates, are a second's work: to be run off the event loop.
  */
-export function planStart(
-  input: StartInput,
-  hosts: string[] | null,
-  problems: Problem[],
-): { requests: StartRequest[]; scopeHosts: string[]; warnings: string[] } {
+export function planStart(input: StartInput): StartPlan {
+  const problems: Problem[] = [];
   const starts = readStarts(input, problems);
-  const scopeHosts = hosts ?? hostsOf(starts);
+  const isSaid = new Set(problems.map(({ pointer }) => pointer));
+  problems.push(...schemaProblems(input).filter(({ pointer }) => !isSaid.has(pointer)));
+  const scopeHosts = input.hosts ?? hostsOf(starts);
   const scope = { hosts: new Set(scopeHosts), subdomains: input.definition.scope?.subdomains ?? false };
   const requests = new Map<string, StartRequest>();
   const warnings: string[] = [];
@@ -59,7 +69,12 @@ export function planStart(
     if (request.reason !== null && warnings.length < MAX_WARNINGS)
       warnings.push(`the ${start.what} ${start.url.href} is outside the scope`);
   }
-  return { requests: [...requests.values()], scopeHosts, warnings };
+  return { requests: [...requests.values()], scopeHosts, warnings, problems };
+}
+
+function schemaProblems({ definition, params }: StartInput): Problem[] {
+  if (definition.params === undefined) return [];
+  return paramProblems(definition.params, params).map((one) => ({ ...one, pointer: `/params${one.pointer}` }));
 }
 
 function readStarts(input: StartInput, problems: Problem[]): Start[] {
@@ -108,7 +123,7 @@ class StartReader {
 
   /** @param at its pointer. @param urlAt the pointer of its URL */
   read(given: StartObject, at: string, urlAt: string, what: Start['what']): void {
-    if (this.#isFull) return;
+    if (this.#isFull || this.#problems.length >= MAX_PROBLEMS) return;
     const { count, starts, problems } = this.#templates.fill(given, urlAt);
     this.#problems.push(...problems);
     // Of the spider's own start URLs its check says it.
