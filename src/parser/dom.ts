@@ -79,20 +79,12 @@ export function sourceForm(text: string): string {
 
 /** Elements whose text is code, not prose: left out of their ancestors' text. */
 const CODE = new Set(['script', 'style']);
-const INLINE = new Set(
-  (
-    'a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q rp rt ruby s samp small span strike ' +
-    'strong sub sup time tt u var wbr'
-  ).split(' '),
-);
-
 /**
  * The decoded text below an element. Scripts and styles are left out, unless the element itself is one.
  *
  * @param limit characters after which it stops
- * @param spaced puts a blank around every element that is not inline, so that the words of two paragraphs stay apart
  */
-export function textOf(scope: Element, limit: number, spaced = false): string {
+export function textOf(scope: Element, limit: number): string {
   const only = scope.children.length === 1 ? scope.children[0] : undefined;
   if (CODE.has(scope.name)) return scope.children.filter((child) => typeof child === 'string').join('');
   if (typeof only === 'string') return decodeText(only);
@@ -101,15 +93,9 @@ export function textOf(scope: Element, limit: number, spaced = false): string {
   while (stack.length > 0 && text.length < limit) {
     const node = stack.pop()!;
     if (typeof node === 'string') text += decodeText(node);
-    else if (!CODE.has(node.name)) pushChildren(stack, node, spaced && !INLINE.has(node.name));
+    else if (!CODE.has(node.name)) for (let i = node.children.length - 1; i >= 0; i--) stack.push(node.children[i]!);
   }
   return text;
-}
-
-function pushChildren(stack: Node[], { children }: Element, apart: boolean): void {
-  if (apart) stack.push(' ');
-  for (let i = children.length - 1; i >= 0; i--) stack.push(children[i]!);
-  if (apart) stack.push(' ');
 }
 
 export const VOID_TAGS: ReadonlySet<string> = new Set(

@@ -2,6 +2,7 @@ import { RE2JS } from 're2js';
 import type { Field, FieldObject, Fields } from '../model/field.ts';
 import type { ItemRule } from '../model/spider.ts';
 import { type Element, htmlOf, textOf } from './dom.ts';
+import { markdownOf } from './markdown.ts';
 import { JsonNode, type PageFacts, type Scope } from './page_facts.ts';
 import type { Ending } from './selector.ts';
 import { attributeOf, type CompiledSource, compileEach, compileSource, type Place } from './sources.ts';
@@ -174,6 +175,8 @@ function isObjectNode(found: Scope): boolean {
 function compileElementLeaf(field: FieldObject, ending: Ending | null): (page: PageFacts, element: Element) => unknown {
   const { as, locale = null } = field;
   const attribute = attributeOf(field, ending);
+  if (as === 'markdown' && attribute === null && field.match === undefined)
+    return (page, element) => markdownOf(element, page.document, { base: page.base, limit: MAX_TEXT });
   const read = textReader(attribute, as);
   const regex = field.match === undefined ? null : RE2JS.compile(field.match);
   return (page, element) => {

@@ -94,7 +94,7 @@ export class Plan {
     const sink = new ItemSink(this.steps);
     const cpu: Record<string, number> = {};
     for (const entry of this.#entriesFor(input)) this.#runEntry(entry, page, links, sink, cpu);
-    if (this.#input.definition.pages === undefined) sink.add(PLAIN_TYPE, plainItem(page, links));
+    if (this.#input.definition.pages === undefined) sink.add(PLAIN_TYPE, plainItem(page, input.contentType, links));
     const { document } = page;
     if (links.full) document.flags.add('links');
     if (sink.full) document.flags.add('items');

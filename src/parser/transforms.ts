@@ -1,6 +1,8 @@
 import type { Transform } from '../model/field.ts';
 import { dateOf } from './dates.ts';
+import { markdownOf } from './markdown.ts';
 import { numberOf } from './numbers.ts';
+import { parseFast } from './tree.ts';
 
 /** What a transform may need besides the text. */
 export interface TransformContext {
@@ -14,6 +16,8 @@ export interface TransformContext {
   fetchedAt: string;
 }
 
+/** More than an item may hold. */
+const MAX_MARKDOWN = 1_100_000;
 const SPACES = /\s+/g;
 const TRUE = new Set(['true', 'yes', 'on', 'y', '1']);
 const FALSE = new Set(['false', 'no', 'off', 'n', '0']);
@@ -26,8 +30,9 @@ export function collapse(text: string): string {
 /**
  * Applies a named transform to a text. Null: the text is no such value.
  *
- * `text` and `html` leave it as it is (their difference is in what was read), `url` resolves it, `number` and `integer`
- * find the first number whatever the notation, `boolean` knows true/yes/on/y/1 and their opposites.
+ * `text` and `html` leave it as it is (their difference is in what was read), `url` resolves it, `number`, `integer` and
+ * `date` find the first of their kind as the locale writes it, `boolean` knows true/yes/on/y/1 and their opposites, and
+ * `markdown` takes the text for HTML.
  */
 export function transform(as: Transform, text: string, context: TransformContext): string | number | boolean | null {
   switch (as) {
@@ -35,7 +40,7 @@ export function transform(as: Transform, text: string, context: TransformContext
     case 'html':
       return text;
     case 'markdown':
-      return text;
+      return markdownText(text, context.base);
     case 'date':
       return dateOf(text, context.locale, Date.parse(context.fetchedAt));
     case 'trim':
@@ -69,6 +74,12 @@ export function convert(as: Transform, value: unknown, context: TransformContext
     return Number.isSafeInteger(Math.trunc(value)) ? Math.trunc(value) : null;
   if (typeof value === 'boolean' && as === 'boolean') return value;
   return transform(as, String(value), context);
+}
+
+/** Markdown of a text that holds markup, as many APIs give it. */
+function markdownText(html: string, base: string): string {
+  const document = parseFast(html);
+  return markdownOf(document.root, document, { base, limit: MAX_MARKDOWN });
 }
 
 function booleanOf(text: string, attribute: boolean): boolean | null {

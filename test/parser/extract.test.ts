@@ -124,16 +124,27 @@ describe('the extraction dialect', () => {
     );
   });
   it('makes a page item for a spider without pages', () => {
-    const html = `<html lang="en"><head><title>T</title><meta name="Description" content="D"><style>s{}</style></head>
-      <body><h1>H</h1><p>one</p><p>two <b>b</b>old<script>x()</script></p><a href="x">X</a><a href="http://other.test/">O</a></body></html>`;
+    const html = `<html lang="en"><head><title>T</title><meta name="Description" content="D"><style>s{}</style>
+      <link rel="canonical" href="/canonical"><meta property="og:type" content="article">
+      <meta property="article:published_time" content="2026-01-01T10:00:00Z">
+      <script type="application/ld+json">{"@type":"Article","dateModified":"January 2, 2026"}</script></head>
+      <body><nav><a href="x">X</a></nav><main><h1>H</h1><p>one</p><p>two <b>b</b>old<script>x()</script></p>
+      <a href="http://other.test/">O</a></main></body></html>`;
     const page = run({}, html);
     assert.deepEqual(JSON.parse(page.items[0]!.data), {
       title: 'T',
       description: 'D',
       lang: 'en',
-      h1: 'H',
-      text: 'H one two bold XO',
+      markdown: '# H\n\none\n\ntwo **b**old\n\n[O](http://other.test/)',
       links: ['http://site.test/dir/x'],
+      metadata: {
+        canonical: 'http://site.test/canonical',
+        published: '2026-01-01T10:00:00Z',
+        modified: '2026-01-02',
+        og: { type: 'article', 'article:published_time': '2026-01-01T10:00:00Z' },
+        status: 200,
+        contentType: 'text/html',
+      },
     });
     assert.equal(page.items[0]!.type, 'page');
     assert.deepEqual(
