@@ -1,6 +1,7 @@
 import { compile, type Options } from 'css-select';
 import { isTraversal, parse, type Selector as Token } from 'css-what';
 import { type Document, Element, type Node, textOf } from './dom.ts';
+import { oddName, selectorProblem } from './selector_words.ts';
 
 /** What a selector may be: longer or deeper ones overflow the compiler's stack. */
 const SELECTOR_LIMITS = { length: 1000, nesting: 8 } as const;
@@ -130,8 +131,10 @@ function parseSelector(text: string): Token[][] {
   try {
     alternatives = parse(text);
   } catch (error) {
-    throw new SelectorError(error instanceof Error ? error.message : String(error));
+    throw new SelectorError(selectorProblem(text, error));
   }
+  const odd = oddName(text, alternatives.flat());
+  if (odd !== null) throw new SelectorError(odd);
   if (alternatives.some((tokens) => tokens[0]?.type === 'adjacent' || tokens[0]?.type === 'sibling'))
     throw new SelectorError('it may not begin with + or ~, since matches lie below the element it is asked of');
   if (alternatives.some((tokens) => tokens.length === 0 || isTraversal(tokens.at(-1)!)))
@@ -193,7 +196,7 @@ function compileTest(
   try {
     return compile(alternatives, { adapter: ADAPTER, cacheResults: false, xmlMode }, relative ? scope : undefined);
   } catch (error) {
-    throw new SelectorError(error instanceof Error ? error.message : String(error));
+    throw new SelectorError(selectorProblem('', error));
   }
 }
 

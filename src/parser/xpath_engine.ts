@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { unbalanced } from './selector_words.ts';
 import { namespaceOf, type TreeNode } from './xpath_tree.ts';
 
 /** What is used of fontoxpath. Its own types bring the DOM's globals with them. */
@@ -127,7 +128,7 @@ export function checkSyntax(text: string): void {
     throw new XPathError(`it has ${text.length} characters; at most ${MAX_LENGTH} are allowed`);
   if (text.includes('fontoxml.com'))
     throw new XPathError('it names the functions of an engine; only XPath is understood');
-  const open = unbalanced(text);
+  const open = unbalanced(text, false);
   if (open !== null) throw new XPathError(open);
   try {
     loadEngine().getBucketForSelector(text);
@@ -141,27 +142,6 @@ export function checkSyntax(text: string): void {
   } catch (error) {
     throw new XPathError(staticMessage(faultOf(error)));
   }
-}
-
-const CLOSES: Readonly<Record<string, string>> = { ')': '(', ']': '[', '}': '{' };
-
-/** Says which bracket or quote is never closed, which the parser's own message does not; null where all are. */
-function unbalanced(text: string): string | null {
-  const open: { mark: string; at: number }[] = [];
-  for (let i = 0; i < text.length; i++) {
-    const mark = text[i]!;
-    if (mark === '"' || mark === "'") {
-      const end = text.indexOf(mark, i + 1);
-      if (end < 0) return `the quote ${mark} at character ${i + 1} is never closed`;
-      i = end;
-    } else if ('([{'.includes(mark)) {
-      open.push({ mark, at: i + 1 });
-    } else if (mark in CLOSES) {
-      if (open.pop()?.mark !== CLOSES[mark]) return `the ${mark} at character ${i + 1} closes nothing`;
-    }
-  }
-  const last = open.at(-1);
-  return last === undefined ? null : `the ${last.mark} at character ${last.at} is never closed`;
 }
 
 function syntaxMessage(text: string, error: unknown): string {
