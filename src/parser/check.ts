@@ -1,6 +1,7 @@
 import type { Problem, Spider } from '../model/spider.ts';
 import { checkFields, type KnownNames } from './check_fields.ts';
 import { checkFollow } from './check_follow.ts';
+import { checkSteps } from './check_steps.ts';
 import {
   checkJsonQuery,
   checkPatterns,
@@ -34,6 +35,7 @@ export function checkSpider(spider: Spider | unknown): Problem[] {
   if (spider.script !== undefined && spider.pages !== undefined)
     report('/pages', 'conflict', '"pages" do not go with "script": a spider is one or the other');
   checkPages(spider, report);
+  checkSteps(spider, report);
   return problems;
 }
 

@@ -91,7 +91,7 @@ function compileSet(values: Record<string, unknown>): PureStep {
 }
 
 /** Without a prototype: a field may be called `__proto__`. */
-export function emptyData(): Data {
+function emptyData(): Data {
   return Object.create(null) as Data;
 }
 
