@@ -14,8 +14,6 @@ const MAX_STARTS = 10_000;
 /** Characters of their URLs and extras together: a short list can make much of a long template. */
 const MAX_START_CHARS = 4 * 1024 * 1024;
 const MAX_WARNINGS = 100;
-/** No more are looked for. */
-const MAX_PROBLEMS = 100;
 const LONG_HOST = 'its host name is longer than 253 characters';
 
 /** What the first requests of a crawl are made of; JSON that PostgreSQL holds. */
@@ -123,7 +121,7 @@ class StartReader {
 
   /** @param at its pointer. @param urlAt the pointer of its URL */
   read(given: StartObject, at: string, urlAt: string, what: Start['what']): void {
-    if (this.#isFull || this.#problems.length >= MAX_PROBLEMS) return;
+    if (this.#isFull) return;
     const { count, starts, problems } = this.#templates.fill(given, urlAt);
     this.#problems.push(...problems);
     // Of the spider's own start URLs its check says it.

@@ -65,14 +65,11 @@ test('a discovered request is claimed with what it carries; a plain one with not
   assert.equal(start!.extra, null);
   await s.find(start!, [s.link('/search', POST), s.link('/plain'), s.link('/map', { kind: 'sitemap' })]);
   const claimed = await s.take(10);
-  assert.deepEqual(
-    claimed.map(({ url, extra }) => [url.slice(s.origin.length), extra]),
-    [
-      ['/search', POST],
-      ['/plain', null],
-      ['/map', { kind: 'sitemap' }],
-    ],
-  );
+  assert.deepEqual(Object.fromEntries(claimed.map(({ url, extra }) => [url.slice(s.origin.length), extra])), {
+    '/search': POST,
+    '/plain': null,
+    '/map': { kind: 'sitemap' },
+  });
   await assertBooks(s.id);
 });
 
