@@ -23,14 +23,18 @@ export const META_PREFIXES = ['header:', 'param:', 'passed:'] as const;
 export const SOURCES = ['selector', 'xpath', 'json', 'jsonld', 'microdata', 'opengraph', 'meta'] as const;
 export type Source = (typeof SOURCES)[number];
 
-/** One field, in the dialect of cheerio's `extract`: a selector, a list of one field, or an object. */
+/**
+ * One field, in the dialect of cheerio's `extract`: a selector, a list of one field, or an object. Inside a part of JSON
+ * (below `each: { json }`, or nested in a field with `json`, `jsonld` or `microdata`) a plain string is JMESPath from that
+ * part, not a selector.
+ */
 export type Field = string | readonly [Field] | FieldObject;
 export interface FieldObject {
   /** CSS. */
   selector?: string;
   /** XPath 3.1. */
   xpath?: string;
-  /** JMESPath over a JSON response; with `selector`: over the JSON in that element. */
+  /** JMESPath over a JSON response, or over the part of it that is read; with `selector`: over the JSON in that element or attribute. */
   json?: string;
   /** `Product.brand.name`: type and path in the page's JSON-LD. */
   jsonld?: string;

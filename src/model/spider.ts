@@ -78,7 +78,13 @@ const FollowRuleSchema = Type.Object(
     xpath: Type.Optional(Selector),
     json: Type.Optional(Selector),
     form: Type.Optional(Selector),
-    value: Type.Optional(Type.String({ minLength: 1, maxLength: 100, description: 'Attribute; default: href' })),
+    value: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 100,
+        description: 'Attribute; default: href, in XML also the text. With `json`: JMESPath in each member',
+      }),
+    ),
     match: Type.Optional(Type.String({ minLength: 1, maxLength: 1000, description: 'RE2 over what was read' })),
     url: Type.Optional(
       Type.String({ minLength: 1, maxLength: 4000, description: 'Template; `{value}` is what was read' }),

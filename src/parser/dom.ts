@@ -79,6 +79,7 @@ export function sourceForm(text: string): string {
 
 /** Elements whose text is code, not prose: left out of their ancestors' text. */
 const CODE = new Set(['script', 'style']);
+
 /**
  * The decoded text below an element. Scripts and styles are left out, unless the element itself is one.
  *

@@ -36,6 +36,8 @@ export function explainPage(
   trace.time('compile', start);
   if (input === null || !plan.reads(input.kind)) return unread(trace, input?.kind ?? 'unread', contentType);
   const page = plan.run(input);
+  // What a spider without pages does stands in no definition.
+  if (definition.definition.pages === undefined) trace.fields.length = 0;
   const explanation = explanationOf(trace, input.kind);
   explanation.warnings.push(...warningsOf(definition, trace, page, input));
   return { page, explanation };
@@ -102,6 +104,7 @@ function explanationOf(trace: Trace, content: string): Explanation {
 function warningsOf({ definition }: ParsePlanInput, trace: Trace, page: ParsedPage, input: PageInput): string[] {
   if (definition.pages !== undefined && trace.pages.length === 0) return [noEntryFits(definition.pages, input.url)];
   const warnings = [
+    ...[...trace.faults].map(([pointer, fault]) => `an XPath failed on this page: ${short(fault)}: ${pointer}`),
     ...emptyWarnings(trace, definition.pages ?? []),
     ...defaultWarnings(trace),
     ...Object.entries(page.dropped).map(([reason, count]) => droppedWarning(reason, count)),

@@ -16,6 +16,8 @@ import type { Trace } from './trace.ts';
 
 /** Bytes of what a page passes on to one link. */
 const MAX_PASS_BYTES = 16 * 1024;
+/** Forms that a rule submits on one page: each is compared with every control. */
+const MAX_FORMS = 100;
 /** More text than a URL can be is not read. */
 const MAX_HREF = 10_000;
 
@@ -228,7 +230,7 @@ class FormReader implements FollowReader {
     const values = Object.fromEntries(
       Object.entries(this.#values).map(([name, value]) => [name, fillTemplate(value, page.params, false)]),
     );
-    for (const found of this.#source.finder.all(page, page.document.root)) {
+    for (const found of this.#source.finder.all(page, page.document.root).slice(0, MAX_FORMS)) {
       if (links.full) return;
       const form = found instanceof JsonNode ? null : formAround(found);
       const request = form === null ? null : formRequest(form, page.document, values, page.url);

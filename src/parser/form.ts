@@ -60,12 +60,22 @@ export function formRequest(
 /** The form's controls that are not disabled: those inside of it, and those that name it. */
 function controlsOf(form: Element, document: Document): Element[] {
   const id = form.attribute('id') ?? null;
-  const all = CONTROLS.flatMap((name) => document.byTag(name)).sort((a, b) => a.at - b.at);
-  return all.filter((element) => {
+  return allControls(document).filter((element) => {
     const owner = element.attribute('form');
     const isInside = element.at > form.at && element.at <= form.last;
     return (owner === undefined ? isInside : owner === id) && !isDisabled(element);
   });
+}
+
+const controlsByDocument = new WeakMap<Document, Element[]>();
+
+function allControls(document: Document): Element[] {
+  let controls = controlsByDocument.get(document);
+  if (controls === undefined) {
+    controls = CONTROLS.flatMap((name) => document.byTag(name)).sort((a, b) => a.at - b.at);
+    controlsByDocument.set(document, controls);
+  }
+  return controls;
 }
 
 /** By itself, or by a fieldset around it; what lies in that fieldset's first legend is not. */

@@ -71,8 +71,15 @@ function textSitemap(text: string): Sitemap {
   return { pages: pages.slice(0, MAX_SITEMAP_URLS), sitemaps: [], cut: lines.length > MAX_SITEMAP_URLS };
 }
 
-/** The elements that hold a URL, by root element: parent and name, and whether they name sitemaps. */
-const URL_PLACES: Readonly<Record<string, { parent: string; name: string; sitemaps: boolean }>> = {
+/** The elements that hold a URL, and whether they name sitemaps. */
+interface UrlPlace {
+  parent: string;
+  name: string;
+  sitemaps: boolean;
+}
+
+/** By root element. */
+const URL_PLACES: Readonly<Record<string, UrlPlace>> = {
   urlset: { parent: 'url', name: 'loc', sitemaps: false },
   sitemapindex: { parent: 'sitemap', name: 'loc', sitemaps: true },
   rss: { parent: 'item', name: 'link', sitemaps: false },
@@ -92,6 +99,8 @@ class SitemapReader implements TokenizerCallbacks {
   readonly #source: string;
   readonly #stop: () => void;
   #prefix = '';
+  /** Where the URLs are in a file with this root; null: nowhere. */
+  place: UrlPlace | null = null;
   readonly #open: string[] = [];
   #tag = '';
   #text = '';
@@ -110,6 +119,7 @@ class SitemapReader implements TokenizerCallbacks {
       const colon = name.indexOf(':');
       this.root = name.slice(colon + 1);
       // RDF's own elements have the prefix, those of its feed have none.
+      this.place = Object.hasOwn(URL_PLACES, this.root) ? URL_PLACES[this.root]! : null;
       this.#prefix = this.root === 'RDF' ? '' : name.slice(0, colon + 1);
     }
     this.#tag = name.startsWith(this.#prefix) ? name.slice(this.#prefix.length) : name;
@@ -162,7 +172,7 @@ class SitemapReader implements TokenizerCallbacks {
   ontextentity(): void {}
 
   #isPlace(): boolean {
-    const place = Object.hasOwn(URL_PLACES, this.root ?? '') ? URL_PLACES[this.root!]! : null;
+    const { place } = this;
     return place !== null && this.#open.at(-1) === place.name && this.#open.at(-2) === place.parent;
   }
 
@@ -182,8 +192,7 @@ function xmlSitemap(source: string): Sitemap {
   const tokenizer = new Tokenizer({ xmlMode: true, decodeEntities: false }, reader);
   tokenizer.write(source);
   if (tokenizer.running) tokenizer.end();
-  const { root, urls, cut } = reader;
-  const place = root !== null && Object.hasOwn(URL_PLACES, root) ? URL_PLACES[root]! : null;
+  const { root, place, urls, cut } = reader;
   if (place === null) throw new Error(`XML with the root <${(root ?? '').slice(0, 100)}>, not a sitemap`);
   return place.sitemaps ? { pages: [], sitemaps: urls, cut } : { pages: urls, sitemaps: [], cut };
 }

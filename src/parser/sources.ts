@@ -63,7 +63,8 @@ export function sourceOf(field: FieldObject): Source | null {
 function compileUntraced(field: FieldObject, place: Place): CompiledSource {
   const { selector, xpath, json, jsonld, microdata: itemPath, opengraph, meta } = field;
   if (selector !== undefined) return compileSelector(field, selector, place);
-  if (xpath !== undefined) return { finder: place.json ? NOTHING : xpathFinder(xpath), json: false, ending: null };
+  if (xpath !== undefined)
+    return { finder: place.json ? NOTHING : xpathFinder(xpath, place), json: false, ending: null };
   if (json !== undefined) return { finder: jsonFinder(json), json: true, ending: null };
   if (jsonld !== undefined) return ofPage((page) => typedPath(jsonLd(page.document), jsonld));
   if (itemPath !== undefined) return ofPage((page) => typedPath(microdata(page.document), itemPath));
@@ -106,12 +107,13 @@ function selectorFinder(selector: Selector): Finder {
   };
 }
 
-function xpathFinder(text: string): Finder {
+function xpathFinder(text: string, { at, trace }: Place): Finder {
   const xpath = new XPath(text);
-  const all = (page: PageFacts, scope: Scope) =>
-    xpath
-      .nodes(page.document, scope as Element)
-      .map((found) => (typeof found === 'string' ? new JsonNode(found) : found));
+  const all = (page: PageFacts, scope: Scope) => {
+    const nodes = xpath.nodes(page.document, scope as Element);
+    if (xpath.fault !== null) trace?.faults.set(at, xpath.fault);
+    return nodes.map((found) => (typeof found === 'string' ? new JsonNode(found) : found));
+  };
   return { first: (page, scope) => all(page, scope)[0] ?? null, all };
 }
 

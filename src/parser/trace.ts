@@ -21,6 +21,8 @@ export class Trace {
   readonly fields: Traced[] = [];
   /** Names of the page entries that the page was given to. */
   readonly pages: string[] = [];
+  /** What failed on this page, by the pointer of its selector. */
+  readonly faults = new Map<string, string>();
   /** Every link with the rule that decided. */
   links: readonly FoundLink[] = [];
   /** Milliseconds by stage. */

@@ -71,7 +71,8 @@ function startRoute(app: App, deps: RouteDeps): void {
       attachValidation: true,
       schema: {
         summary: 'Start a crawl',
-        description: 'A start URL alone is enough: then each page yields its title, text and links.',
+        description:
+          'A start URL alone is enough: then each page yields its title, text as Markdown, links and metadata.',
         tags: ['crawls'],
         headers: IdempotencyHeader,
         body: ref<StartCrawl>('StartCrawl'),

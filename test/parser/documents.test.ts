@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import type { PageKind } from '../../dist/parser/content.js';
 import { kindOf } from '../../dist/parser/content.js';
 import { readableKinds } from '../../dist/parser/readable.js';
@@ -193,5 +194,77 @@ describe('pages that are no HTML', () => {
     assert.deepEqual(page.items, []);
     assert.deepEqual({ ...page.dropped }, { empty: 1 });
     assert.equal(run({ pages }, '<p></p>').items.length, 1);
+  });
+});
+
+describe('any page and any source', () => {
+  const FIELDS = [
+    'a',
+    ['b::attr(x)'],
+    { xpath: '//a/@x' },
+    [{ xpath: './/text()', as: 'number', locale: 'de' }],
+    { json: 'a.b' },
+    [{ json: '[]', value: { x: 'y', z: ['@'] } }],
+    { selector: 'a', json: 'x' },
+    { jsonld: 'Product.name', as: 'date' },
+    { microdata: 'Thing', value: { n: 'name' } },
+    { opengraph: 'title', as: 'uppercase' },
+    { meta: 'header:x', match: '.' },
+    { match: '.', as: 'boolean' },
+    { as: 'markdown' },
+    { selector: 'a', as: 'markdown' },
+    { selector: 'p', value: { q: { xpath: '..' }, r: ['a'] } },
+  ];
+  const FOLLOW = [
+    { selector: 'a' },
+    { xpath: '//a', value: 'x' },
+    { json: '[]', value: 'a' },
+    { form: 'form, a', pass: { t: 'b' } },
+  ];
+  const EACH = [undefined, 'a', { xpath: '//*' }];
+  const piece = fc.constantFrom(
+    '<a x="1" href="/u">',
+    '</a>',
+    '<b>',
+    '</b>',
+    '<p>',
+    '<form>',
+    '<input name=q>',
+    '</form>',
+    '<script type="application/ld+json">',
+    '</script>',
+    '{"@type":"Product","name":["x"]}',
+    '{"a":{"b":1}}',
+    '[1,{"y":null}]',
+    '"',
+    '&amp;',
+    '&#0;',
+    '<![CDATA[',
+    ']]>',
+    '<!--',
+    '-->',
+    '<?xml ',
+    '?>',
+    'text',
+    '\0',
+    '\ud800',
+    '12.5',
+    '<div itemscope itemtype="http://x/Thing"><i itemprop=name>',
+    '<meta property="og:title" content=t>',
+  );
+  it('give items and links, and no error but for JSON that is none', () => {
+    const kinds = fc.constantFrom<PageKind>('html', 'xml', 'text', 'json');
+    fc.assert(
+      fc.property(kinds, fc.array(piece, { maxLength: 30 }), fc.constantFrom(...EACH), (kind, pieces, each) => {
+        const fields = Object.fromEntries(FIELDS.map((field, i) => [`f${i}`, field]));
+        const pages = [{ items: [{ ...(each === undefined ? {} : { each }), fields }], follow: FOLLOW }] as never;
+        try {
+          for (const { data } of run({ pages }, pieces.join(''), { kind }).items) assert.ok(JSON.parse(data));
+        } catch (error) {
+          assert.ok(kind === 'json' && /JSON/.test(String(error)), String((error as Error).stack));
+        }
+      }),
+      { numRuns: 300 },
+    );
   });
 });

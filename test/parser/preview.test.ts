@@ -113,6 +113,51 @@ describe('a preview', () => {
     assert.deepEqual(second.page.links, first.page.links);
     assert.equal(pool.queuedJobs, 0);
   });
+  it('tells where an XPath failed', async () => {
+    const spider: Spider = { pages: [{ items: [{ fields: { n: { xpath: 'number(//b[1]) + xs:integer(//h1)' } } }] }] };
+    const [first] = await warnings(spider, SHOP);
+    assert.match(first!, /^an XPath failed on this page: .*: \/pages\/0\/items\/0\/fields\/n$/);
+  });
+  it('of a spider without pages shows the item and the links, and no selectors', async () => {
+    const { page, explanation } = await preview({}, SHOP);
+    assert.equal(page.items[0]!.type, 'page');
+    assert.deepEqual(explanation.pages, ['page']);
+    assert.deepEqual(explanation.fields, []);
+    assert.equal(explanation.links.kept.length, 2);
+    assert.deepEqual(explanation.warnings, []);
+  });
+  it('of a sitemap shows where its pages would go', async () => {
+    const { explanation } = await preview({}, '<urlset><url><loc>/a</loc></url></urlset>', {
+      extra: { kind: 'sitemap' },
+    });
+    assert.equal(explanation.content, 'sitemap');
+    assert.deepEqual(explanation.links.kept, [
+      { url: 'http://site.test/a', method: 'GET', priority: 0, rule: 'sitemap' },
+    ]);
+    const none = await preview({}, '<urlset/>', { extra: { kind: 'sitemap' } });
+    assert.deepEqual(none.explanation.warnings, ['the sitemap names no URL']);
+  });
+  it('of a JSON page and of a form shows method and selectors', async () => {
+    const spider: Spider = {
+      pages: [
+        {
+          match: ['/shop/'],
+          items: [{ each: { json: 'items' }, fields: { n: 'name', p: 'price' } }],
+          follow: [{ form: 'form' }],
+        },
+      ],
+    };
+    const json = await preview(spider, '{"items":[{"name":"A"},{"name":"B"}]}', { contentType: 'application/json' });
+    assert.deepEqual(json.explanation.fields.slice(0, 3), [
+      { pointer: '/pages/0/items/0/each', source: 'each', text: 'items', hits: 2 },
+      { pointer: '/pages/0/items/0/fields/n', source: 'json', text: 'name', hits: 2 },
+      { pointer: '/pages/0/items/0/fields/p', source: 'json', text: 'price', hits: 0 },
+    ]);
+    const form = await preview(spider, '<form method=post action=/in></form>');
+    assert.deepEqual(form.explanation.links.kept, [
+      { url: 'http://site.test/in', method: 'POST', priority: 0, rule: 'pages[0].follow[0]' },
+    ]);
+  });
   it('that burns CPU is ended', async () => {
     const input = planInput(
       { pages: [{ items: [{ fields: { a: ':nth-last-of-type(2n+1):nth-of-type(3)' } }] }] },
