@@ -235,7 +235,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     log,
     wakeups,
     ...checks,
-    previews: new Previews({ sql: apiSql, parser, fetcher: engine.fetcher, checks }),
+    previews: new Previews({ sql: apiSql, parser, scripts, engine, checks }),
     onCrawlChanged: (id, what) => {
       log.info({ crawl: id }, `crawl ${what}`);
       engine.wake();

@@ -8,9 +8,11 @@ import type { Preview, PreviewInput, SpiderCheck } from '../model/preview.ts';
 import type { RequestExtra, StartRequest } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
-import { ParseFailure, type ParserPool } from '../parser/pool.ts';
+import { ParseFailure } from '../parser/failure.ts';
+import type { PageJob, ParserPool } from '../parser/pool.ts';
+import type { ScriptPool } from '../parser/script/pool.ts';
 import { planCrawl } from './crawl_input.ts';
-import type { InlineFetcher } from './inline_fetch.ts';
+import type { Engine } from './engine.ts';
 import { type Checks, readInput } from './lifecycle.ts';
 import { statusFailure } from './outcomes.ts';
 import { fetchPage, jobOf } from './preview_fetch.ts';
@@ -46,7 +48,9 @@ export interface PreviewsOptions {
   /** For stored spiders. */
   sql: Sql;
   parser: ParserPool;
-  fetcher: InlineFetcher;
+  /** Null: scripts are off on this node. */
+  scripts: Pick<ScriptPool, 'preview'> | null;
+  engine: Pick<Engine, 'fetcher' | 'callsOf' | 'steps'>;
   checks: Checks;
 }
 
@@ -63,7 +67,12 @@ interface Planned {
   timeoutMs: number;
 }
 
-type GivenResponse = Pick<FetchedResponse, 'status' | 'headers' | 'body' | 'bodyBytes'>;
+/** What the spider is run on. */
+interface Read {
+  url: string;
+  extra: RequestExtra | null;
+  response: Pick<FetchedResponse, 'status' | 'headers' | 'body' | 'bodyBytes'>;
+}
 
 /**
  * Runs a spider on one page, and says what it makes of it and why. Nothing is stored. All guards and limits of a crawl hold,
@@ -105,7 +114,8 @@ export class Previews {
   async preview(input: PreviewInput, signal: AbortSignal): Promise<Preview> {
     const planned = await this.#plan(input);
     const from = performance.now();
-    const preview = input.html === undefined ? await this.#visit(planned, signal) : await this.#take(planned, input);
+    const preview =
+      input.html === undefined ? await this.#visit(planned, signal) : await this.#take(planned, input, signal);
     preview.timing.total = Math.round(performance.now() - from);
     preview.warnings.unshift(...planned.warnings);
     return preview;
@@ -148,21 +158,26 @@ export class Previews {
   }
 
   /** The page was given. */
-  #take(planned: Planned, { html = '', contentType = 'text/html', status = 200 }: PreviewInput): Promise<Preview> {
+  #take(
+    planned: Planned,
+    { html = '', contentType = 'text/html', status = 200 }: PreviewInput,
+    signal: AbortSignal,
+  ): Promise<Preview> {
     const bytes = Buffer.from(html);
     const body = new SharedArrayBuffer(bytes.length);
     new Uint8Array(body).set(bytes);
     // It came as text: whatever charset its type names, these bytes are UTF-8.
     const type = `${contentType.split(';')[0]!.trim()}; charset=utf-8`;
     const response = { status, headers: { 'content-type': type }, body, bodyBytes: bytes.length };
-    return this.#read(planned, { url: planned.url, extra: planned.extra, response });
+    return this.#read(planned, { url: planned.url, extra: planned.extra, response }, signal);
   }
 
   async #visit(planned: Planned, signal: AbortSignal): Promise<Preview> {
     const { url, outside, timeoutMs } = planned;
     if (outside !== null) return emptyPreview(url, null, outside.reason, outside.detail);
     const patience = AbortSignal.timeout(timeoutMs);
-    const journey = await fetchPage(this.#options, planned, planned, AbortSignal.any([signal, patience]));
+    const parts = { fetcher: this.#options.engine.fetcher, parser: this.#options.parser };
+    const journey = await fetchPage(parts, planned, planned, AbortSignal.any([signal, patience]));
     signal.throwIfAborted();
     const { arrival, redirects, ms } = journey;
     if (arrival.kind === 'refused') {
@@ -173,7 +188,7 @@ export class Previews {
     }
     const { fetched } = arrival;
     try {
-      const preview = await this.#read(planned, { ...arrival, response: fetched });
+      const preview = await this.#read(planned, { ...arrival, response: fetched }, signal);
       preview.timing.fetch = ms;
       return { ...preview, redirects, fetched: receiptOf(fetched) };
     } finally {
@@ -181,23 +196,31 @@ export class Previews {
     }
   }
 
-  async #read(
-    { plan }: Planned,
-    { url, extra, response }: { url: string; extra: RequestExtra | null; response: GivenResponse },
-  ): Promise<Preview> {
+  async #read(planned: Planned, { url, extra, response }: Read, signal: AbortSignal): Promise<Preview> {
+    const { plan } = planned;
     const { status } = response;
     const failure = statusFailure(status);
     if (failure !== null) return emptyPreview(url, status, failure.reason, failure.detail);
     try {
-      const { page, explanation } = await this.#options.parser.preview(plan, jobOf(plan, url, extra, response));
-      const preview = fullPreview(url, status, page, explanation);
-      if (explanation.unread === true)
-        preview.outcome = { state: 'skipped', reason: 'content_type', detail: contentTypeOf(response) };
-      return preview;
+      const { page, explanation } = await this.#explain(planned, jobOf(plan, url, extra, response));
+      const stepsFrom = performance.now();
+      const whole = await this.#options.engine.steps.preview(plan, page, signal);
+      if (page.pending !== undefined) explanation.ms.calls = Math.round(performance.now() - stepsFrom);
+      const preview = fullPreview(url, status, whole, explanation);
+      if (explanation.unread !== true) return preview;
+      return { ...preview, outcome: { state: 'skipped', reason: 'content_type', detail: contentTypeOf(response) } };
     } catch (error) {
-      if (error instanceof ParseFailure) return emptyPreview(url, status, error.reason, error.message);
-      throw error;
+      if (!(error instanceof ParseFailure)) throw error;
+      return { ...emptyPreview(url, status, error.reason, error.message), logs: [...error.logs] };
     }
+  }
+
+  #explain({ plan, session }: Planned, job: PageJob): Promise<{ page: ParsedPage; explanation: Explanation }> {
+    const { parser, scripts, engine } = this.#options;
+    // Sitemaps are the parser's, whatever the spider.
+    if (plan.definition.script === undefined || job.extra?.kind !== undefined) return parser.preview(plan, job);
+    if (scripts === null) throw new ParseFailure('script_error', 'scripts are off on this node (SCRIPTS)');
+    return scripts.preview(plan, job, engine.callsOf(session));
   }
 }
 

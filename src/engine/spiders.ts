@@ -104,11 +104,23 @@ export async function lookUpSpider(
   return { unknown: `there is no spider ${name}; ${hint}` };
 }
 
-/** What is wrong with a spider's start URLs, hosts and headers, as if a crawl were started with it; pointers start at the spider. */
+/**
+ * What is wrong with a spider's start URLs, hosts, headers and samples, as if crawls were started with it; pointers start at
+ * the spider.
+ */
 export async function startProblems(spider: Spider, planStart: PlanStart): Promise<Problem[]> {
-  const { problems: all } = await planCrawl({ spider }, planStart);
-  const problems = all.filter(({ pointer }) => pointer.startsWith('/spider/'));
-  return problems.map((problem) => ({ ...problem, pointer: problem.pointer.slice('/spider'.length) }));
+  const startUrls = (spider.samples ?? []).map(({ url }) => url);
+  const [start, samples] = await Promise.all([planCrawl({ spider }, planStart), planCrawl({ startUrls }, planStart)]);
+  return [
+    ...below(start.problems, '/spider', ''),
+    ...below(samples.problems, '/startUrls', '/samples').map((one) => ({ ...one, pointer: `${one.pointer}/url` })),
+  ];
+}
+
+/** Those below a pointer, moved below another. */
+function below(problems: readonly Problem[], from: string, to: string): Problem[] {
+  const those = problems.filter(({ pointer }) => pointer.startsWith(`${from}/`));
+  return those.map((problem) => ({ ...problem, pointer: to + problem.pointer.slice(from.length) }));
 }
 
 /** As it is stored: whatever its place was, the name comes first. */

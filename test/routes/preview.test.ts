@@ -69,6 +69,8 @@ interface PreviewAnswer {
   fields: { pointer: string; source: string; text: string; hits: number }[];
   links: { kept: { url: string; rule: string }[]; dropped: { url: string; reason: string; rule: string | null }[] };
   counts: Record<string, number>;
+  logs: { level: string; message: string }[];
+  state: Record<string, unknown>;
   flags: string[];
   timing: Record<string, number>;
   warnings: string[];
@@ -232,7 +234,7 @@ describe('POST /spiders/preview of a page that is given', () => {
     assert.deepEqual([site.hits.length, site.connections], [hits, connections]);
   });
 
-  it('is read by its content type, as UTF-8 whatever that says', { todo: true }, async () => {
+  it('is read by its content type, as UTF-8 whatever that says', async () => {
     const spider = { pages: [{ items: [{ fields: { name: { json: 'name' } } }] }] };
     const answered = await preview({
       spider,
@@ -246,7 +248,7 @@ describe('POST /spiders/preview of a page that is given', () => {
     );
   });
 
-  it('is given to a named page entry, with what the page before passed on', { todo: true }, async () => {
+  it('is given to a named page entry, with what the page before passed on', async () => {
     const spider = {
       pages: [
         { name: 'list', items: [{ fields: { title: 'title' } }] },
@@ -279,6 +281,70 @@ describe('POST /spiders/preview of a page that is given', () => {
     const unknown = await post<Problems>('/spiders/preview', { spider: 'previewd', url: site.url });
     assert.deepEqual([unknown.status, unknown.json.errors[0]?.code], [422, 'unknown_spider']);
     assert.match(unknown.json.errors[0]!.message, /did you mean previewed\?/);
+  });
+});
+
+describe('POST /spiders/preview of a script', () => {
+  const script = `export default {
+    name: 'scripted',
+    async *parse(response, ctx) {
+      ctx.log('on ' + response.url);
+      await ctx.state.set('seen', { pages: 1 });
+      const page = await ctx.fetch(response.urljoin('/emma'));
+      yield { title: response.css('title').text(), behind: page.css('h3').text() };
+      yield ctx.follow('/shop?page=2', { callback: 'parse' });
+    },
+    async broken(response) { throw new Error('no such luck'); },
+  };`;
+
+  it('gives items, links, logs and state, with calls made as in a crawl; nothing is stored', async () => {
+    const rows = await storedRows();
+    const from = site.hits.length;
+    const answered = await preview({ spider: { script }, url: `${site.url}/shop` });
+    assert.deepEqual(await storedRows(), rows);
+    assert.deepEqual(
+      answered.items.map(({ data }) => data),
+      [{ title: 'Shop', behind: 'Emma' }],
+      JSON.stringify(answered),
+    );
+    assert.deepEqual(
+      answered.links.kept.map((link) => link.url),
+      [`${site.url}/shop?page=2`],
+    );
+    assert.match(answered.logs[0]?.message ?? '', /^on http/);
+    assert.deepEqual(answered.state, { seen: { pages: 1 } });
+    assert.deepEqual(answered.pages, ['parse']);
+    assert.deepEqual(paths().slice(from), ['/shop', '/emma']);
+  });
+
+  it('says what is wrong with a callback, with what it logged', async () => {
+    const answered = await preview({ spider: { script }, url: site.url, html: SHOP, page: 'broken' });
+    assert.deepEqual([answered.outcome.state, answered.outcome.reason], ['failed', 'script_error']);
+    assert.match(answered.outcome.detail ?? '', /no such luck/);
+    const wrong = await post<Problems>('/spiders/preview', { spider: { script: 'export default {' }, url: site.url });
+    assert.deepEqual([wrong.status, wrong.json.errors[0]?.pointer], [422, '/spider/script']);
+  });
+});
+
+describe('POST /spiders/preview of a pipeline', () => {
+  it('runs the steps, and drops what a crawl would drop', async () => {
+    const pipeline = [
+      { validate: { type: 'object', properties: { price: { type: 'number' } } }, type: 'book' },
+      { set: { source: 'web' } },
+      { enrich: { url: `http://127.0.0.1:${site.port}/none`, set: { score: 'score' }, timeoutMs: 100, retries: 0 } },
+      { dedupe: { key: ['source'] } },
+    ];
+    const answered = await preview({ spider: { ...SPIDER, pipeline }, url: site.url, html: SHOP + SHOP });
+    assert.deepEqual(
+      answered.items.map(({ data }) => [data.title, data.source]),
+      [['Emma', 'web']],
+      JSON.stringify(answered),
+    );
+    assert.equal(
+      Object.values(answered.dropped).reduce((sum, n) => sum + n, 0),
+      3,
+      JSON.stringify(answered.dropped),
+    );
   });
 });
 

@@ -65,6 +65,7 @@ describe('POST /spiders', () => {
       {
         nme: 'x',
         startUrls: ['ftp://a.example/', 5, 'nonsense'],
+        samples: [{ url: 5 }, { url: 'nowhere' }],
         scope: { hosts: ['http://a/', 7, 'b:8'], allow: [{ regex: '(' }] },
         settings: { maxPages: 'x', headers: { Host: 'x' } },
         pages: [{ items: [{ fields: { title: 'h1[' } }, { each: 'div[' }], follow: [{ selector: 'a', maxDepth: -1 }] }],
@@ -75,6 +76,8 @@ describe('POST /spiders', () => {
         ['/pages/0/follow/0/maxDepth', 'out_of_range'],
         ['/pages/0/items/0/fields/title', 'bad_selector'],
         ['/pages/0/items/1/fields', 'required'],
+        ['/samples/0/url', 'wrong_type'],
+        ['/samples/1/url', 'bad_url'],
         ['/scope/allow/0/regex', 'bad_regex'],
         ['/scope/hosts/0', 'bad_host'],
         ['/scope/hosts/1', 'wrong_type'],
