@@ -56,10 +56,16 @@ export function spiderRoutes(app: App, deps: RouteDeps): void {
   deleteRoute(app, deps);
 }
 
-function beyondSchema(deps: RouteDeps, nameProblems: (spider: Partial<Spider>) => Problem[]): Beyond<Spider> {
+/** @param name under which it is stored, where the body need not say it */
+function beyondSchema(
+  deps: RouteDeps,
+  nameProblems: (spider: Partial<Spider>) => Problem[],
+  name?: string,
+): Beyond<Spider> {
+  const named = (spider: unknown) => ({ ...(name === undefined ? {} : { name }), ...(spider as Spider) });
   return {
     ofRest: async (rest) => [...nameProblems(rest), ...(await startProblems(rest, deps.planStart))],
-    ofSpider: (spider) => deps.checkSpider(spider as Spider),
+    ofSpider: (spider) => deps.checkSpider(named(spider)),
     spiderAt: '',
   };
 }
@@ -127,7 +133,7 @@ function putRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const { name } = request.params;
-      const beyond = beyondSchema(deps, (spider) => nameProblems(name, spider.name));
+      const beyond = beyondSchema(deps, (spider) => nameProblems(name, spider.name), name);
       if (request.validationError !== undefined) await refuseBody(request, SpiderSchema, beyond);
       await refuseWrong(request.body, beyond);
       const { spider, isNew } = await putSpider(deps.sql, name, request.body, request.query.version ?? null);
