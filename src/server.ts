@@ -149,7 +149,7 @@ async function startScripts(config: Config, known: SharedArrayBuffer, closers: C
   });
   closers.add('the sandbox', () => scripts.stop());
   await scripts.start();
-  log.info({ boundary: scripts.boundary }, 'script spiders are on');
+  log.debug({ boundary: scripts.boundary }, 'script spiders are on');
   return scripts;
 }
 
