@@ -30,12 +30,18 @@ export class LookupFailed extends Error {
   }
 }
 
-/** A connection's pool, opened at its first query, and the types of the parameters of the queries that it has seen. */
+/** A connection's pool, opened at its first query, and what is known of the queries that it has seen. */
 interface Connection {
   sql: Sql;
   /** Where a database does not answer, what waits for it gives up while it is still here, and costs nothing. */
   limit: LimitFunction;
-  types: Map<string, Promise<string[]>>;
+  described: Map<string, Promise<Described>>;
+}
+
+/** What the database says of a query: the types of its parameters, and the names of its columns. */
+interface Described {
+  types: string[];
+  columns: string[];
 }
 
 /**
@@ -98,12 +104,14 @@ export class Lookups {
   async check(spider: Spider): Promise<Problem[]> {
     const steps: unknown[] = Array.isArray(spider.pipeline) ? spider.pipeline : [];
     const checks = steps.map(async (step, i): Promise<Problem[]> => {
-      const { connection, query } = (step as { lookup?: Partial<LookupStep> } | null)?.lookup ?? {};
+      const { connection, query, set } = (step as { lookup?: Partial<LookupStep> } | null)?.lookup ?? {};
       if (typeof connection !== 'string' || typeof query !== 'string') return [];
-      const failed = await this.#tryOut(connection, query);
-      if (failed === null || !['unknown_connection', 'bad_query'].includes(failed.code)) return [];
-      const field = failed.code === 'bad_query' ? 'query' : 'connection';
-      return [{ pointer: `/pipeline/${i}/lookup/${field}`, code: failed.code, message: failed.message }];
+      const at = `/pipeline/${i}/lookup`;
+      const found = await this.#tryOut(connection, query);
+      if (!(found instanceof LookupFailed)) return columnProblems(set, found, `${at}/set`);
+      if (!['unknown_connection', 'bad_query'].includes(found.code)) return [];
+      const field = found.code === 'bad_query' ? 'query' : 'connection';
+      return [{ pointer: `${at}/${field}`, code: found.code, message: found.message }];
     });
     return (await Promise.all(checks)).flat();
   }
@@ -115,11 +123,10 @@ export class Lookups {
     await Promise.all(open.map(({ sql }) => sql.end({ timeout: END_TIMEOUT })));
   }
 
-  async #tryOut(connection: string, query: string): Promise<LookupFailed | null> {
+  async #tryOut(connection: string, query: string): Promise<Described | LookupFailed> {
     try {
-      const described = this.#connection(connection).limit(() => this.#types(connection, query, CHECK_MS));
-      await within(described, AbortSignal.timeout(CHECK_MS));
-      return null;
+      const described = this.#connection(connection).limit(() => this.#describe(connection, query, CHECK_MS));
+      return await within(described, AbortSignal.timeout(CHECK_MS));
     } catch (error) {
       return failureOf(error);
     }
@@ -137,7 +144,7 @@ export class Lookups {
     const clock = AbortSignal.timeout(timeoutMs);
     const asked = limit(async () => {
       if (clock.aborted) throw new LookupFailed('timeout', 'no connection was free in time');
-      const types = await this.#types(name, query, timeoutMs);
+      const { types } = await this.#describe(name, query, timeoutMs);
       return this.#askAll(sql, wrap(parse(query), types, room), types, questions, timeoutMs);
     });
     return within(asked, clock);
@@ -179,7 +186,7 @@ export class Lookups {
     const url = this.#urls.get(name);
     if (url === undefined) throw this.#unknown(name);
     const sql = openGuestPool(url, MAX_CONNECTIONS, 'orbweaver lookup');
-    const connection = { sql, limit: pLimit(MAX_CONNECTIONS), types: new Map() };
+    const connection = { sql, limit: pLimit(MAX_CONNECTIONS), described: new Map() };
     this.#open.set(name, connection);
     return connection;
   }
@@ -189,24 +196,25 @@ export class Lookups {
     return new LookupFailed('unknown_connection', `there is no connection "${name}" in CONNECTIONS; known: ${names}`);
   }
 
-  /** The types of the query's parameters, as the database infers them; asked once, and with it whether it can be wrapped. */
-  #types(name: string, query: string, timeoutMs: number): Promise<string[]> {
-    const { sql, types } = this.#connection(name);
-    const known = types.get(query);
+  /** Asked once, and with it whether the query can be wrapped. */
+  #describe(name: string, query: string, timeoutMs: number): Promise<Described> {
+    const { sql, described } = this.#connection(name);
+    const known = described.get(query);
     if (known !== undefined) return known;
-    if (types.size >= MAX_KNOWN_QUERIES) types.clear();
+    if (described.size >= MAX_KNOWN_QUERIES) described.clear();
     const asked = describe(sql, query, timeoutMs);
-    types.set(query, asked);
-    asked.catch(() => types.delete(query));
+    described.set(query, asked);
+    asked.catch(() => described.delete(query));
     return asked;
   }
 }
 
-/** Runs nothing. @returns the types of the parameters */
-async function describe(sql: Sql, query: string, timeoutMs: number): Promise<string[]> {
+/** Runs nothing. */
+async function describe(sql: Sql, query: string, timeoutMs: number): Promise<Described> {
   const text = parse(query);
   return readOnly(sql, timeoutMs, async (tx) => {
-    const types = await typeNames(tx, (await tx.unsafe(query).describe()).types);
+    const statement = await tx.unsafe(query).describe();
+    const types = await typeNames(tx, statement.types);
     try {
       await tx.unsafe(wrap(text, types, FOR_STEP)).describe();
     } catch (error) {
@@ -214,7 +222,18 @@ async function describe(sql: Sql, query: string, timeoutMs: number): Promise<str
       const hint = 'the query must be one that can stand in parentheses: select, values, or with … select';
       throw new LookupFailed(code, code === 'bad_query' ? `${message}; ${hint}` : message);
     }
-    return types;
+    return { types, columns: (statement.columns ?? []).map((column) => column.name) };
+  });
+}
+
+/** Columns that a step takes and the query has not. */
+function columnProblems(set: unknown, { columns }: Described, at: string): Problem[] {
+  if (typeof set !== 'object' || set === null) return [];
+  return Object.entries(set).flatMap(([field, column]) => {
+    if (typeof column !== 'string' || columns.includes(column)) return [];
+    const pointer = `${at}/${field.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const message = `the query has no column "${column}"; it has ${columns.join(', ')}`;
+    return [{ pointer, code: 'unknown_name', message }];
   });
 }
 

@@ -126,8 +126,8 @@ function errorOf(result: FetchResult): string | null {
 
 /** JSON is UTF-8. It is read in a parser thread; here it is only text. */
 function answerOf(result: FetchResult, error: string | null): StepAnswer {
-  if (result.kind === 'failure') return { error: error! };
+  if (result.kind === 'failure') return { error: result.reason, detail: result.detail };
   const text = Buffer.from(result.body, 0, result.bodyBytes).toString();
   recycle(result.body);
-  return error === null ? { text } : { error };
+  return error === null ? { text } : { error, detail: `status ${result.status}` };
 }

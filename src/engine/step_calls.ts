@@ -15,7 +15,8 @@ import { Gatherer } from './gatherer.ts';
 
 const CACHE_SECONDS = 300;
 const LOOKUP_TIMEOUT_MS = 10_000;
-const LOOKUP_CONCURRENCY = 4;
+/** Half of a connection's: a crawl with a slow query leaves others their part. */
+const LOOKUP_CONCURRENCY = 2;
 const LOOKUP_LINGER_MS = 10;
 const MAX_LOOKUPS = 500;
 /** Items whose questions are put before others have their turn. */
@@ -41,6 +42,8 @@ interface CrawlSteps {
   stopping: AbortController;
   /** By number of the step. */
   asks: Map<number, Ask>;
+  /** Failures that the crawl's log has: each kind of each step once. */
+  told: Set<string>;
 }
 
 /**
@@ -119,10 +122,13 @@ export class StepCalls {
   async #ask(crawl: CrawlSteps, waiting: readonly WaitingItem[], page: ParsedPage): Promise<StepAnswer[]> {
     const answers: StepAnswer[] = [];
     const counts: Record<string, number> = { ...page.steps };
+    const log = (message: string) => {
+      page.logs = [...(page.logs ?? []), { level: 'warn', message }];
+    };
     for (let from = 0; from < waiting.length; from += TURN) {
       if (from > 0) await turn();
       const asked = await Promise.all(
-        waiting.slice(from, from + TURN).map((item) => this.#askOne(crawl, item, counts)),
+        waiting.slice(from, from + TURN).map((item) => this.#askOne(crawl, item, counts, log)),
       );
       for (const answer of asked) answers.push(answer);
     }
@@ -134,6 +140,7 @@ export class StepCalls {
     crawl: CrawlSteps,
     { step, question }: WaitingItem,
     counts: Record<string, number>,
+    log: (message: string) => void,
   ): Promise<StepAnswer> {
     const { enrich, lookup } = crawl.pipeline[step]!;
     const ask = crawl.asks.get(step) ?? this.#newAsk(crawl, step);
@@ -145,6 +152,10 @@ export class StepCalls {
     const name = stepName(question.kind satisfies StepKind, step);
     if (calls > 0) counts[`${name} calls`] = (counts[`${name} calls`] ?? 0) + calls;
     if (cached) counts[`${name} cached`] = (counts[`${name} cached`] ?? 0) + 1;
+    if ('error' in answer && answer.detail !== undefined && !crawl.told.has(`${name} ${answer.error}`)) {
+      crawl.told.add(`${name} ${answer.error}`);
+      log(`${name} failed: ${answer.error} (${answer.detail}); further ones are only counted`);
+    }
     return answer;
   }
 
@@ -170,16 +181,17 @@ function newSteps(crawlId: string, definition: Spider, isPreview: boolean): Craw
   const { pipeline = [] } = definition;
   const stopping = new AbortController();
   const own = isPreview ? definition : null;
-  return { crawlId, number: ++opened, definition: own, pipeline, stopping, asks: new Map() };
+  return { crawlId, number: ++opened, definition: own, pipeline, stopping, asks: new Map(), told: new Set() };
 }
 
 /** One statement for the questions of many items. */
 function lookupAsk(step: LookupStep, lookups: Lookups, signal: AbortSignal): Ask {
-  const { connection, query, timeoutMs = LOOKUP_TIMEOUT_MS, concurrency = LOOKUP_CONCURRENCY } = step;
+  const { connection, query, timeoutMs = LOOKUP_TIMEOUT_MS } = step;
+  const concurrency = Math.min(step.concurrency ?? LOOKUP_CONCURRENCY, LOOKUP_CONCURRENCY);
   const send = async (questions: unknown[][]): Promise<Asked[]> => {
     const rows = await unlessStopped(lookups.ask(connection, query, questions, timeoutMs), signal);
     return rows.map((row, i) => ({
-      answer: row instanceof LookupFailed ? { error: row.code } : { text: row },
+      answer: row instanceof LookupFailed ? { error: row.code, detail: row.message } : { text: row },
       calls: i === 0 ? 1 : 0,
     }));
   };

@@ -23,8 +23,8 @@ export type StepQuestion =
   | { kind: 'enrich'; url: string /** JSON text; null: none is sent. */; body: string | null }
   | { kind: 'lookup' /** JSON values for $1, $2 … */; params: unknown[] };
 
-/** JSON text; or why there is none, in one word: `timeout`, `http_5xx`. */
-export type StepAnswer = { text: string } | { error: string };
+/** JSON text; or why there is none, in one word (`timeout`, `http_5xx`), and where more is known, in a sentence. */
+export type StepAnswer = { text: string } | { error: string; detail?: string };
 
 /** An item that waits for an answer before it can go on through the pipeline. */
 export interface WaitingItem {

@@ -13,7 +13,8 @@ export function schemaLibrary(): Library {
 }
 
 const MAX_DEPTH = 100;
-const MAX_PATH = 100;
+/** Names in a path, when it is counted. */
+const MAX_PATH = 8;
 
 export interface SchemaMistake {
   /** JSON pointer into the schema. */
@@ -126,15 +127,30 @@ export function misfits(schema: Record<string, unknown>, value: unknown): Misfit
 }
 
 /**
- * The first misfit in a few words, for counting: `/price required`. Of `anyOf` and its like, the whole; list indexes are `*`,
- * so that the words stay few.
+ * Says the first misfit of a value in a few words, for counting: `/price required`. Of `anyOf` and its like, the whole. What
+ * the schema does not name (list indexes, a page's own keys) is `*`, so that the words stay few.
  */
-export function misfitWords(schema: Record<string, unknown>, value: unknown): string | null {
-  const all = misfits(schema, value);
-  const [first] = all;
-  if (first === undefined) return null;
-  const whole = all.find(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf');
-  const { pointer, keyword } = whole !== undefined && first.pointer.startsWith(whole.pointer) ? whole : first;
-  const path = pointer.replace(/\/\d+(?=\/|$)/g, '/*').slice(0, MAX_PATH);
-  return `${path === '' ? '/' : path} ${keyword}`;
+export function misfitWords(schema: Record<string, unknown>): (value: unknown) => string | null {
+  const names = new Set<string>();
+  collectNames(schema, names);
+  return (value) => {
+    const all = misfits(schema, value);
+    const [first] = all;
+    if (first === undefined) return null;
+    const whole = all.find(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf');
+    const { pointer, keyword } = whole !== undefined && first.pointer.startsWith(whole.pointer) ? whole : first;
+    const path = pointer.split('/').slice(1, MAX_PATH);
+    return `/${path.map((name) => (names.has(name) ? name : '*')).join('/')} ${keyword}`;
+  };
+}
+
+function collectNames(part: unknown, names: Set<string>): void {
+  if (typeof part !== 'object' || part === null) return;
+  for (const [key, value] of Object.entries(part)) {
+    if (key === 'required' && Array.isArray(value))
+      for (const name of value) if (typeof name === 'string') names.add(name);
+    if (key === 'properties' && typeof value === 'object' && value !== null)
+      for (const name of Object.keys(value)) names.add(name);
+    collectNames(value, names);
+  }
 }

@@ -72,12 +72,18 @@ export class Steps {
     const step = this.#steps[at.step];
     if (step?.kind !== 'ask') throw new Error(`step ${at.step} asks nothing`);
     const error = step.asking.take(data, answer);
-    const dropped = error === null ? null : this.#failed(step, error, note);
+    const detail = 'error' in answer ? answer.detail : undefined;
+    const dropped = error === null ? null : this.#failed(step, error, note, detail);
     return dropped ?? this.run(type, data, note, at.step + 1, at.keys);
   }
 
   /** What `onError` says. @returns null: the item goes on without the fields */
-  #failed(step: CompiledStep & { kind: 'ask' }, error: string, note: (key: string) => void): Passage | null {
+  #failed(
+    step: CompiledStep & { kind: 'ask' },
+    error: string,
+    note: (key: string) => void,
+    detail?: string,
+  ): Passage | null {
     switch (step.onError) {
       case 'keep':
         note(`${step.name}: ${error}`);
@@ -85,7 +91,7 @@ export class Steps {
       case 'drop':
         return { kind: 'dropped', reason: `${step.word}: ${error}` };
       case 'fail':
-        throw new StepFailed(`${step.name}: ${error}`);
+        throw new StepFailed(`${step.name}: ${error}${detail === undefined ? '' : ` (${detail})`}`);
     }
   }
 }

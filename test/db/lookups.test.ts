@@ -172,11 +172,12 @@ test('a spider’s queries are checked by the database where it answers', async 
   });
   const problems = await lookups.check({
     pipeline: [
-      lookup('shop', 'select 1'),
+      lookup('shop', 'select 1 as a'),
       lookup('shop', 'select nothing from products'),
       lookup('nope', 'select 1'),
       lookup('dead', 'select nothing'),
       lookup('shop', 'delete from products'),
+      lookup('shop', 'select sku, price from products'),
     ],
   });
   assert.deepEqual(
@@ -185,7 +186,9 @@ test('a spider’s queries are checked by the database where it answers', async 
       ['/pipeline/1/lookup/query', 'bad_query'],
       ['/pipeline/2/lookup/connection', 'unknown_connection'],
       ['/pipeline/4/lookup/query', 'bad_query'],
+      ['/pipeline/5/lookup/set/a', 'unknown_name'],
     ],
   );
+  assert.equal(problems[3]!.message, 'the query has no column "a"; it has sku, price');
   assert.match(problems[2]!.message, /can stand in parentheses/);
 });

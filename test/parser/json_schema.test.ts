@@ -36,6 +36,17 @@ test('each misfit names its place', () => {
     ['/a required', '/b required', '/c/1 type'],
   );
   assert.deepEqual(misfits(schema, { a: 1, b: 2 }), []);
-  assert.equal(misfitWords(schema, { a: 1, b: 2, c: ['x'] }), '/c/* type');
-  assert.equal(misfitWords({ type: 'object' }, 1), '/ type');
+});
+
+test('a misfit in a few words names only what the schema names', () => {
+  const schema = {
+    required: ['a'],
+    properties: { c: { items: { type: 'number' } }, d: { additionalProperties: { required: ['e'] } } },
+  };
+  const words = misfitWords(schema);
+  assert.equal(words({}), '/a required');
+  assert.equal(words({ a: 1, c: ['x'] }), '/c/* type');
+  assert.equal(words({ a: 1, d: { 'a page’s own': {} } }), '/d/*/e required');
+  assert.equal(words({ a: 1 }), null);
+  assert.equal(misfitWords({ type: 'object' })(1), '/ type');
 });
