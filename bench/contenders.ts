@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { commitTimes, createItemsTable, type Database, takeItems, type Written, written } from './database.ts';
 import { besides, output, type Running, start } from './processes.ts';
 import { median } from './report.ts';
-import { crawl, type Service, startService, takeLoopDelayP99Ms } from './service.ts';
+import { crawl, type Service, type SpiderForm, startService, takeLoopDelayP99Ms } from './service.ts';
 
 /** One run of one contender. */
 export interface Measurement {
@@ -76,26 +76,33 @@ function databaseUrl(database: Database, name: string, prepare: (url: string) =>
 }
 
 /** Two crawls, the second measured; what is written is counted over both, when the service has stopped. */
-const service: Contender = async ({ startUrls, database, directory, serviceFlags }) => {
-  // The first start creates the tables, which is not a crawl's doing.
-  const url = await databaseUrl(database, 'service', async (fresh) => {
-    const first = await startService(fresh, directory);
-    await first.stop();
-  });
-  return withWritten(url, 2, async () => {
-    const running = await startService(url, directory, serviceFlags);
-    try {
-      await crawl(running, startUrls);
-      return await measureCrawl(running, startUrls, url);
-    } finally {
-      await running.stop();
-    }
-  });
-};
+function service(form: SpiderForm): Contender {
+  return async ({ startUrls, database, directory, serviceFlags }) => {
+    // The first start creates the tables, which is not a crawl's doing.
+    const url = await databaseUrl(database, `service_${form}`, async (fresh) => {
+      const first = await startService(fresh, directory);
+      await first.stop();
+    });
+    return withWritten(url, 2, async () => {
+      const running = await startService(url, directory, serviceFlags);
+      try {
+        await crawl(running, startUrls, {}, form);
+        return await measureCrawl(running, startUrls, url, form);
+      } finally {
+        await running.stop();
+      }
+    });
+  };
+}
 
-async function measureCrawl(running: Service, startUrls: string[], url: string): Promise<Measurement> {
+async function measureCrawl(
+  running: Service,
+  startUrls: string[],
+  url: string,
+  form: SpiderForm,
+): Promise<Measurement> {
   await takeLoopDelayP99Ms(running); // begins anew
-  const crawled = await crawl(running, startUrls);
+  const crawled = await crawl(running, startUrls, {}, form);
   const loopDelay = await takeLoopDelayP99Ms(running);
   const commits = await commitTimes(url, crawled.crawl.id);
   const items = crawled.lines.map((line) => JSON.parse(line) as { url: string; data: Omit<Item, 'url'> });
@@ -147,7 +154,10 @@ const scrapyJobdir: Contender = async (bench) => {
 
 /** All contenders by name, and how many times as fast as each the service means to be. */
 export const CONTENDERS: Record<string, { run: Contender; target: number | null }> = {
-  service: { run: service, target: null },
+  service: { run: service('css'), target: null },
+  'service-html5': { run: service('html5'), target: null },
+  'service-xpath': { run: service('xpath'), target: null },
+  'service-script': { run: service('script'), target: null },
   'crawlee-memory': { run: nodePeer('peers/crawlee.ts', false), target: 4 },
   'crawlee-disk': { run: nodePeer('peers/crawlee.ts', true), target: 7 },
   'scrapy-feed': { run: scrapyFeed, target: 6 },

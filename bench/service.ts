@@ -7,15 +7,37 @@ import { besides, type Running, start } from './processes.ts';
 
 const START_TRIES = 300;
 
-/** The fields that all contenders take, and the links that they follow. */
-const SPIDER = {
-  pages: [
-    {
-      items: [{ type: 'page', fields: { title: 'title', h1: 'h1', h2: ['h2'] } }],
-      follow: [{ selector: 'a[href]', allow: [{ regex: '\\.html$' }] }],
-    },
-  ],
+const FOLLOW = [{ selector: 'a[href]', allow: [{ regex: '\\.html$' }] }];
+const FIELDS = { title: 'title', h1: 'h1', h2: ['h2'] };
+
+/** The fields that all contenders take, and the links that they follow: once in each way that the service knows. */
+export const SPIDERS = {
+  css: { pages: [{ items: [{ type: 'page', fields: FIELDS }], follow: FOLLOW }] },
+  html5: { pages: [{ items: [{ type: 'page', fields: FIELDS }], follow: FOLLOW }], settings: { parser: 'html5' } },
+  xpath: {
+    pages: [
+      {
+        items: [
+          { type: 'page', fields: { title: { xpath: '//title' }, h1: { xpath: '//h1' }, h2: [{ xpath: '//h2' }] } },
+        ],
+        follow: [{ xpath: '//a[@href]', allow: [{ regex: '\\.html$' }] }],
+      },
+    ],
+  },
+  script: {
+    script: `
+      export default {
+        async *parse(response, ctx) {
+          const text = (selection) => selection.text();
+          yield { title: text(response.css('title')), h1: text(response.css('h1')), h2: response.css('h2').texts() };
+          for (const href of response.css('a[href]').attrs('href'))
+            if (/\\.html(?:#|$)/.test(href)) yield ctx.follow(href);
+        },
+      };`,
+  },
 };
+/** One of `SPIDERS`. */
+export type SpiderForm = keyof typeof SPIDERS;
 const SETTINGS = { robots: false, delayMs: 0, concurrency: 32, concurrencyPerHost: 32 };
 
 /** A running service, reached through its HTTP API alone. */
@@ -92,12 +114,12 @@ export async function call<T>(service: Service, method: string, path: string, bo
   return JSON.parse(text) as T;
 }
 
-/** Starts a crawl with the bench's spider. @param settings beside or instead of the bench's own */
+/** Starts a crawl with one of the bench's spiders. @param settings beside or instead of the bench's own */
 export function startCrawl(
   service: Service,
   startUrls: string[],
   settings: object = {},
-  spider: object = SPIDER,
+  spider: object = SPIDERS.css,
 ): Promise<CrawlState> {
   return call<CrawlState>(service, 'POST', '/crawls', { spider, startUrls, settings: { ...SETTINGS, ...settings } });
 }
@@ -114,9 +136,14 @@ export interface Crawled {
 }
 
 /** Starts a crawl, reads its item stream from the first byte to the end. @param settings beside the bench's own */
-export async function crawl(service: Service, startUrls: string[], settings: object = {}): Promise<Crawled> {
+export async function crawl(
+  service: Service,
+  startUrls: string[],
+  settings: object = {},
+  form: SpiderForm = 'css',
+): Promise<Crawled> {
   const started = performance.now();
-  const { id } = await startCrawl(service, startUrls, settings);
+  const { id } = await startCrawl(service, startUrls, settings, SPIDERS[form]);
   const [response] = (await once(
     get(`${service.url}/crawls/${id}/items`, { headers: { accept: 'application/x-ndjson' } }),
     'response',
