@@ -1,14 +1,18 @@
 /** The documents say what the code does: tables are compared with the code's, examples are run. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { Compile } from 'typebox/compile';
 import { SETTINGS_TABLE } from '../dist/config.js';
 import { KnownFingerprints } from '../dist/model/known.js';
+import type { Link, ParsedPage } from '../dist/model/outcome.js';
 import { REASONS } from '../dist/model/request.js';
 import { DEFAULT_SETTINGS, type Settings } from '../dist/model/settings.js';
-import { type Spider, SpiderSchema } from '../dist/model/spider.js';
+import { type Params, type Problem, type Spider, SpiderSchema } from '../dist/model/spider.js';
 import { ParserPool } from '../dist/parser/pool.js';
+import type { ScriptCalls } from '../dist/parser/script/calls.js';
+import { ScriptPool } from '../dist/parser/script/pool.js';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const PAGE_URL = 'https://shop.example/product/tall-oak-lamp';
@@ -68,7 +72,9 @@ test('every file and heading that the documents link to is there', () => {
   for (const document of [
     'README.md',
     'CONTRIBUTING.md',
-    ...['architecture', 'api', 'configuration', 'operations', 'spiders'].map((n) => `docs/${n}.md`),
+    ...['architecture', 'api', 'configuration', 'operations', 'spiders', 'sandbox', 'from-scrapy'].map(
+      (n) => `docs/${n}.md`,
+    ),
   ])
     for (const [, target] of read(document).matchAll(/\]\((?!https?:)([^)#\s]+)[^)]*\)/g))
       assert.doesNotThrow(
@@ -98,61 +104,77 @@ test('docs/architecture.md names files and tests that are there', () => {
 /** A spider of the documents with what the document says it makes of a page. */
 interface Example {
   spider: Spider;
+  params: Params;
   page?: string;
+  contentType: string;
   items?: unknown;
-  links?: unknown;
+  links?: Record<string, unknown>[];
 }
+
+const TYPES: Record<string, string> = { html: 'text/html', xml: 'application/xml', json: 'application/json' };
 
 function examples(path: string): Example[] {
   const found: Example[] = [];
-  for (const [, kind, text] of read(path).matchAll(/^```\w+ (spider|page|items|links)\n(.*?)^```$/gms)) {
-    if (kind === 'spider') found.push({ spider: JSON.parse(text!) as Spider });
-    else if (kind === 'page') found.at(-1)!.page = text!;
-    else Object.assign(found.at(-1)!, { [kind!]: JSON.parse(text!) });
+  const plain = { params: {}, contentType: 'text/html' };
+  for (const [, language, kind, text] of read(path).matchAll(
+    /^```(\w+) (spider|script|params|page|items|links)\n(.*?)^```$/gms,
+  )) {
+    const last = found.at(-1);
+    if (kind === 'spider') found.push({ ...plain, spider: JSON.parse(text!) as Spider });
+    else if (kind === 'script') found.push({ ...plain, spider: { script: text! } });
+    else if (kind === 'page') Object.assign(last!, { page: text!, contentType: TYPES[language!] });
+    else Object.assign(last!, { [kind!]: JSON.parse(text!) });
   }
   return found;
 }
 
 const known = new KnownFingerprints(1024);
 const pool = new ParserPool({ threads: 1, memoryMb: 128, known: known.buffer, log: () => {} });
-before(() => pool.start());
-after(() => pool.stop());
+const scripts = new ScriptPool({ processes: 1, known: known.buffer });
+before(() => Promise.all([pool.start(), scripts.start()]));
+after(() => Promise.all([pool.stop(), scripts.stop()]));
 
-async function parse(crawlId: string, { spider, page }: Example) {
+const unexpected = (): Promise<never> => Promise.reject(new Error('an example of the documents fetches nothing'));
+const NO_CALLS: ScriptCalls = { fetch: unexpected, lookup: unexpected, readState: () => Promise.resolve(null) };
+
+function parse(crawlId: string, { spider, params, page, contentType }: Example): Promise<ParsedPage> {
   const settings: Settings = { ...DEFAULT_SETTINGS, ...spider.settings };
-  pool.openCrawl({
-    crawlId,
-    definition: spider,
-    params: {},
-    scopeHosts: spider.scope?.hosts ?? ['shop.example'],
-    settings,
-  });
+  const scopeHosts = spider.scope?.hosts ?? ['shop.example'];
+  const plan = { crawlId, definition: spider, params, scopeHosts, settings };
   const bytes = Buffer.from(page!);
   const body = new SharedArrayBuffer(bytes.length);
   new Uint8Array(body).set(bytes);
-  const facts = {
-    url: PAGE_URL,
-    depth: 0,
-    status: 200,
-    extra: null,
-    contentType: 'text/html',
-    fetchedAt: Date.UTC(2026, 10, 23),
-  };
-  return pool.parse({ ...facts, crawlId, body, bodyBytes: bytes.length });
+  const fetchedAt = Date.UTC(2026, 10, 23);
+  const facts = { url: PAGE_URL, depth: 0, status: 200, headers: {}, extra: null, contentType, fetchedAt };
+  const job = { ...facts, crawlId, body, bodyBytes: bytes.length };
+  if (spider.script === undefined) {
+    pool.openCrawl(plan);
+    return pool.parse(job);
+  }
+  scripts.openCrawl(plan, NO_CALLS);
+  return scripts.run(job);
 }
 
-for (const path of ['docs/spiders.md', 'README.md'])
+/** The problems of a whole spider; a script is asked for its own. */
+async function problemsOf({ spider, params }: Example): Promise<Problem[]> {
+  const problems = await pool.check(spider, params);
+  return spider.script === undefined ? problems : [...problems, ...(await scripts.describe(spider.script)).problems];
+}
+
+/** A link as a document shows it: method and body where they are not a plain GET's. */
+function shown({ url, reason, extra }: Link): Record<string, unknown> {
+  const { method, body } = extra ?? {};
+  return { url, reason, ...(method === undefined ? {} : { method }), ...(body === undefined ? {} : { body }) };
+}
+
+for (const path of ['docs/spiders.md', 'docs/from-scrapy.md', 'README.md'])
   for (const [i, example] of examples(path).entries())
     test(`${path}: spider ${i + 1} is valid and does what the page says`, async () => {
       assert.deepEqual([...Compile(SpiderSchema).Errors(example.spider)], []);
-      assert.deepEqual(await pool.check(example.spider), []);
+      assert.deepEqual(await problemsOf(example), []);
       if (example.page === undefined) return;
-      const parsed = await parse(`00000000-0000-7000-8000-00000000000${i}`, example);
+      const parsed = await parse(randomUUID(), example);
       if (example.items !== undefined)
         assert.equal(JSON.stringify(parsed.items.map((item) => JSON.parse(item.data))), JSON.stringify(example.items));
-      if (example.links !== undefined)
-        assert.deepEqual(
-          parsed.links.map(({ url, reason }) => ({ url, reason })),
-          example.links,
-        );
+      if (example.links !== undefined) assert.deepEqual(parsed.links.map(shown), example.links);
     });
