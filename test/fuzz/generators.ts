@@ -1,7 +1,7 @@
 /** What the fuzzers feed in: definitions that are nearly right, and markup that is nearly markup. */
 import fc from 'fast-check';
 
-/** Cases for each property: few with every test run, many by `npm run fuzz`. */
+/** Cases of each fuzzer: few with every test run, many by `npm run fuzz`. */
 export const CASES = Number(process.env.FUZZ_CASES ?? 2000);
 
 const SELECTORS = [
