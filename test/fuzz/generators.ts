@@ -87,7 +87,7 @@ const WORDS = [
 
 const oneOf = (list: readonly string[]) => fc.constantFrom(...list);
 /** A value where another one belongs. */
-const anything = fc.jsonValue({ maxDepth: 3 });
+const anything = fc.jsonValue({ maxDepth: 2 });
 /** Mostly what belongs there, sometimes anything. */
 const mostly = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<unknown> =>
   fc.oneof({ weight: 30, arbitrary }, { weight: 1, arbitrary: anything });
@@ -98,7 +98,7 @@ const some = (members: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<unkn
       .tuple(fc.record(members, { requiredKeys: [] }), fc.option(fc.tuple(oneOf(NAMES), anything), { freq: 20 }))
       .map(([object, extra]) => (extra === null ? object : { ...object, [extra[0]]: extra[1] })),
   );
-const list = (arbitrary: fc.Arbitrary<unknown>) => mostly(fc.array(arbitrary, { maxLength: 3 }));
+const list = (arbitrary: fc.Arbitrary<unknown>) => mostly(fc.array(arbitrary, { maxLength: 2 }));
 
 const { field } = fc.letrec<{ field: unknown; object: unknown }>((tie) => ({
   object: some({
@@ -116,14 +116,14 @@ const { field } = fc.letrec<{ field: unknown; object: unknown }>((tie) => ({
     default: anything,
   }),
   field: fc.oneof(
-    { maxDepth: 4, withCrossShrink: true },
+    { maxDepth: 2, withCrossShrink: true },
     oneOf(SELECTORS),
     fc.tuple(oneOf(SELECTORS)),
     tie('object'),
     fc.array(tie('object'), { maxLength: 2 }),
   ),
 }));
-const fields = mostly(fc.dictionary(oneOf(NAMES), field, { maxKeys: 4 }));
+const fields = mostly(fc.dictionary(oneOf(NAMES), field, { maxKeys: 2 }));
 const patterns = list(fc.oneof(oneOf(PATTERNS), fc.record({ regex: oneOf(REGEXES) })));
 const request = some({
   method: oneOf(['GET', 'POST', 'BREW']),
