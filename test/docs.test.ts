@@ -32,7 +32,7 @@ test('docs/configuration.md lists every setting with its default, and no other',
   const listed = tableRows(read('docs/configuration.md')).map(([variable, fallback]) => `${variable} ${fallback}`);
   const expected = Object.values(SETTINGS_TABLE).map(({ variable, fallback }) => {
     if (variable === 'PARSER_THREADS') return "`PARSER_THREADS` the machine's cores, 2 or more";
-    const none = fallback === null || (Array.isArray(fallback) && fallback.length === 0);
+    const none = fallback === null || (Array.isArray(fallback) && fallback.length === 0) || fallback instanceof Map;
     return `\`${variable}\` ${none ? 'none' : `\`${fallback}\``}`;
   });
   assert.deepEqual(listed, expected);
@@ -156,8 +156,8 @@ function parse(crawlId: string, { spider, params, page, contentType }: Example):
 }
 
 /** The problems of a whole spider; a script is asked for its own. */
-async function problemsOf({ spider, params }: Example): Promise<Problem[]> {
-  const problems = await pool.check(spider, params);
+async function problemsOf({ spider }: Example): Promise<Problem[]> {
+  const problems = await pool.check(spider);
   return spider.script === undefined ? problems : [...problems, ...(await scripts.describe(spider.script)).problems];
 }
 

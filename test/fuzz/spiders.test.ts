@@ -15,7 +15,7 @@ after(() => pool.stop());
 test(`${CASES} definitions are each checked, and end no thread`, async () => {
   await fc.assert(
     fc.asyncProperty(definitions, async (definition) => {
-      const problems = await pool.check(definition as Spider, {});
+      const problems = await pool.check(definition as Spider);
       for (const { pointer, code, message } of problems) {
         assert.match(pointer, /^(\/|$)/);
         assert.match(code, /^[a-z_0-9]+$/);
