@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 
 /** Cases of each fuzzer: few with every test run, many by `npm run fuzz`. */
-export const CASES = Number(process.env.FUZZ_CASES ?? 2000);
+export const CASES = Number(process.env.FUZZ_CASES ?? 1000);
 
 const SELECTORS = [
   'h1',
