@@ -6,13 +6,13 @@
  *  2 one outcome, one transaction                pipeline/commit.ts
  *  3 fenced                                      db/hosts.ts, fencedHosts; db/outcomes.ts, finishRequests
  *  4 gapless, commit-ordered offsets             pipeline/commit.ts, placeItems under lockForCommit
- *  5 one origin, one owner                       frontier/leases.ts; db/hosts.ts, acquireHosts
- *  6 a host that must wait holds nothing         frontier/host.ts
- *  7 nothing user-supplied on the event loop     parser/pool.ts, also for robots.txt and redirects' scope
+ *  5 one origin, one owner                       frontier/leases.ts, loans.ts for calls; db/hosts.ts, acquireHosts
+ *  6 a host that must wait holds nothing         frontier/scheduler.ts, pages and calls alike
+ *  7 nothing user-supplied on the event loop     parser/pool.ts, also for robots.txt and redirects' scope; parser/script
  *  8 the ledger reconciles                       check constraint ledger_reconciles; db/crawl_counters.ts
  *  9 attempts are counted where no crash loses them   db/claims.ts, claim and recoverHosts
  * 10 the address checked is the address dialled  downloader/egress.ts
- * 11 crawls share nothing but politeness         the keys of every table; pages.ts, Session
+ * 11 crawls share nothing but politeness         the keys of every table; sessions.ts
  * 12 stopping is orderly                         Engine.stop
  */
 import { setTimeout as sleep } from 'node:timers/promises';

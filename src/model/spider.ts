@@ -150,7 +150,7 @@ const SampleSchema = Type.Object(
 export type Sample = Static<typeof SampleSchema>;
 
 /** Bytes of a script. */
-export const MAX_SCRIPT = 256 * 1024;
+const MAX_SCRIPT = 256 * 1024;
 
 export const SpiderSchema = Type.Object(
   {
