@@ -19,6 +19,9 @@ import { STATE } from '../model/request.ts';
 /** What the ledger's column holds; a chain of pages that is longer goes on at this depth. */
 const MAX_DEPTH = 32_767;
 
+/** Rows of one statement: a sitemap brings 50,000, which written in one go held the event loop for half a second. */
+const MAX_ROWS = 2000;
+
 /** An outcome whose request took it, with the depth that the ledger has for it now. */
 export interface AppliedOutcome {
   outcome: Outcome;
@@ -102,13 +105,17 @@ export async function storeDiscoveries(
   crawls: ReadonlyMap<string, LockedCrawl>,
   tally: Tally,
 ): Promise<Set<string>> {
-  const queueable = discoveries.filter((d) => d.reason === null);
-  const nearer = queueable.map((d) => crawls.get(d.crawlId)!.maxDepth !== null);
-  // Sent in this order on one connection: `reconsider` must not see the rows of this insert.
-  const [changed, inserted] = await Promise.all([
-    reconsider(tx, queueable, nearer, 'bring'),
-    insertDiscoveries(tx, discoveries),
-  ]);
+  const changed: ReconsideredRequest[] = [];
+  const inserted: InsertedRequest[] = [];
+  for (let from = 0; from < discoveries.length; from += MAX_ROWS) {
+    const rows = discoveries.slice(from, from + MAX_ROWS);
+    const queueable = rows.filter((d) => d.reason === null);
+    const nearer = queueable.map((d) => crawls.get(d.crawlId)!.maxDepth !== null);
+    // Sent in this order on one connection: `reconsider` must not see the rows of this insert.
+    const answers = await Promise.all([reconsider(tx, queueable, nearer, 'bring'), insertDiscoveries(tx, rows)]);
+    changed.push(...answers[0]);
+    inserted.push(...answers[1]);
+  }
   const isNew = countInserted(discoveries, inserted, tally);
   await comeNearer(tx, changed, crawls, tally);
   return isNew;
