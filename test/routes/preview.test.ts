@@ -219,6 +219,21 @@ describe('POST /spiders/preview of a URL', () => {
     assert.deepEqual([answered.outcome.state, answered.outcome.reason], ['skipped', 'egress']);
   });
 
+  it('a node that only serves the API previews as well, and has the host when the other one is done with it', async () => {
+    const other = await startService({ DATABASE_URL: db.url, EGRESS_ALLOW: '127.0.0.1/32', ROLE: 'api' });
+    try {
+      const response = await fetch(`${other.url}/spiders/preview`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ spider: SPIDER, url: `${site.url}/shop` }),
+      });
+      const answered = (await response.json()) as PreviewAnswer;
+      assert.deepEqual([answered.outcome.state, answered.items.length], ['done', 2], JSON.stringify(answered.outcome));
+    } finally {
+      await other.stop();
+    }
+  });
+
   it('robots.txt is not asked where the settings say so', async () => {
     const answered = await preview({ spider: SPIDER, url: `${site.url}/private/b`, settings: { robots: false } });
     assert.equal(answered.items.length, 2);
