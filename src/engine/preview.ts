@@ -8,7 +8,7 @@ import type { Preview, PreviewInput, SpiderCheck } from '../model/preview.ts';
 import type { RequestExtra, StartRequest } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
-import { ParseFailure } from '../parser/failure.ts';
+import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 import type { PageJob, ParserPool } from '../parser/pool.ts';
 import type { ScriptPool } from '../parser/script/pool.ts';
 import { planCrawl } from './crawl_input.ts';
@@ -197,19 +197,23 @@ export class Previews {
   }
 
   async #read(planned: Planned, { url, extra, response }: Read, signal: AbortSignal): Promise<Preview> {
-    const { plan } = planned;
+    const { plan, timeoutMs } = planned;
     const { status } = response;
     const failure = statusFailure(status);
     if (failure !== null) return emptyPreview(url, status, failure.reason, failure.detail);
+    const patience = AbortSignal.timeout(timeoutMs);
     try {
       const { page, explanation } = await this.#explain(planned, jobOf(plan, url, extra, response));
       const stepsFrom = performance.now();
-      const whole = await this.#options.engine.steps.preview(plan, page, signal);
+      const whole = await this.#options.engine.steps.preview(plan, page, AbortSignal.any([signal, patience]));
       if (page.pending !== undefined) explanation.ms.calls = Math.round(performance.now() - stepsFrom);
       const preview = fullPreview(url, status, whole, explanation);
       if (explanation.unread !== true) return preview;
       return { ...preview, outcome: { state: 'skipped', reason: 'content_type', detail: contentTypeOf(response) } };
     } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof ParserStopped && patience.aborted)
+        return emptyPreview(url, status, 'pipeline_error', `the pipeline was not done within ${timeoutMs} ms`);
       if (!(error instanceof ParseFailure)) throw error;
       return { ...emptyPreview(url, status, error.reason, error.message), logs: [...error.logs] };
     }
@@ -288,7 +292,9 @@ function fullPreview(url: string, status: number, page: ParsedPage, explanation:
     logs: page.logs ?? [],
     state: page.state ?? {},
     flags: page.flags,
-    timing: { ...explanation.ms },
+    timing: Object.fromEntries(
+      Object.entries(explanation.ms).map(([stage, ms]) => [stage, Math.round(ms * 100) / 100]),
+    ),
     warnings: [...explanation.warnings],
   };
 }

@@ -48,10 +48,8 @@ async function checkSample(
   sample: Sample & { params: Params },
   signal: AbortSignal,
 ): Promise<SampleCheck> {
-  const { url, html, params } = sample;
   try {
-    const input = { spider, url, params, ...(html === undefined ? {} : { html }) };
-    const result = await preview(input, signal);
+    const result = await preview({ spider, ...pageOf(sample) }, signal);
     if (result.outcome.state !== 'done') return { ...failed(sample, reasonOf(result)), warnings: result.warnings };
     const differences = await parser.compare({
       expected: sample,
@@ -66,6 +64,13 @@ async function checkSample(
     const details = error.problems.map(({ pointer, message }) => `${pointer}: ${message}`);
     return failed(sample, [error.message, ...details].join('; ').slice(0, 2000));
   }
+}
+
+/** The sample without what it expects. */
+function pageOf(sample: Sample): Omit<PreviewInput, 'spider'> {
+  const expected = new Set(['items', 'contains', 'links', 'minItems']);
+  const page = Object.entries(sample).filter(([key]) => !expected.has(key));
+  return Object.fromEntries(page) as Omit<PreviewInput, 'spider'>;
 }
 
 function resultOf({ url }: Sample, { items, warnings }: Preview, differences: Difference[]): SampleCheck {

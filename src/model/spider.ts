@@ -139,6 +139,18 @@ const SampleSchema = Type.Object(
   {
     url: Url,
     html: Type.Optional(Type.String({ maxLength: 500_000, description: 'The page; absent: it is fetched' })),
+    contentType: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 200,
+        pattern: '^[\\x20-\\x7e]+$',
+        description: 'Of `html`; default text/html',
+      }),
+    ),
+    page: Type.Optional(
+      Type.String({ ...Name, description: 'The page entry or callback that it is given to, whatever its URL' }),
+    ),
+    pass: Type.Optional(Type.Record(Type.String(), Json, { description: 'What the page before it passed on' })),
     params: Type.Optional(Type.Record(Type.String(), Json)),
     items: Type.Optional(Type.Array(Json, { maxItems: 100, description: 'Data of the items, all of them, in order' })),
     contains: Type.Optional(Type.Array(Json, { maxItems: 100, description: 'Parts of items that must be there' })),

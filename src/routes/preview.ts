@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { previewProblems } from '../engine/preview.ts';
+import { ApiError } from '../errors.ts';
 import { type Preview, type PreviewInput, PreviewSchema } from '../model/preview.ts';
 import type { Spider } from '../model/spider.ts';
 import { errorResponses, ref } from './components.ts';
@@ -53,8 +54,7 @@ function previewRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       if (request.validationError !== undefined) await refuseBody(request, PreviewSchema, beyond);
-      const signal = whileConnected(reply, deps.closing);
-      const preview = await inTurn(reply, deps, () => deps.previews.preview(request.body, signal));
+      const preview = await inTurn(reply, deps, (signal) => deps.previews.preview(request.body, signal));
       return reply.type('application/json; charset=utf-8').serializer(String).send(previewJson(preview));
     },
   );
@@ -77,9 +77,8 @@ function checkRoute(app: App, deps: RouteDeps): void {
     async (request, reply) => {
       const { params = {} } = (request.body ?? {}) as Static<typeof CheckSchema>;
       const { name } = request.params;
-      const signal = whileConnected(reply, deps.closing);
       const spider = { name, version: request.query.version ?? null, params };
-      const check = await inTurn(reply, deps, () => deps.previews.check(spider, signal));
+      const check = await inTurn(reply, deps, (signal) => deps.previews.check(spider, signal));
       return reply.serializer(JSON.stringify).send(check);
     },
   );
@@ -92,10 +91,15 @@ function whileConnected(reply: FastifyReply, closing: AbortSignal): AbortSignal 
   return AbortSignal.any([gone.signal, closing]);
 }
 
-/** Tells a client that is sent away when to come again. */
-function inTurn<T>(reply: FastifyReply, deps: RouteDeps, work: () => Promise<T>): Promise<T> {
+/** Tells a client that is sent away when to come again. @param work ends when the client is gone, or the service stops */
+async function inTurn<T>(reply: FastifyReply, deps: RouteDeps, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   if (deps.previews.isFull) reply.header('retry-after', RETRY_SECONDS);
-  return deps.previews.inTurn(work);
+  const signal = whileConnected(reply, deps.closing);
+  try {
+    return await deps.previews.inTurn(() => work(signal));
+  } catch (error) {
+    throw signal.aborted ? new ApiError('not_ready', 'It was given up: the service stops') : error;
+  }
 }
 
 /** Items go as the text that they are: parsing megabytes only to write them again would hold the event loop. */

@@ -458,6 +458,41 @@ describe('POST /spiders/:name/check', () => {
     assert.match(forbidden!.error ?? '', /^robots: /);
   });
 
+  it('a sample is of any content type, of a page entry by its name, and has params of its own', async () => {
+    const definition = {
+      params: { type: 'object', properties: { lang: { type: 'string' } } },
+      pages: [
+        {
+          name: 'api',
+          match: ['/nowhere'],
+          items: [{ fields: { name: { json: 'name' }, lang: { meta: 'param:lang' }, from: { meta: 'passed:from' } } }],
+        },
+      ],
+      samples: [
+        {
+          url: site.url,
+          html: '{"name":"Emma"}',
+          contentType: 'application/json',
+          page: 'api',
+          pass: { from: 1 },
+          params: { lang: 'de' },
+          items: [{ name: 'Emma', lang: 'de', from: 1 }],
+        },
+        { url: site.url, html: '{}', contentType: 'application/json', page: 'apy', minItems: 1 },
+        { url: site.url, html: '{"name":"x"}', contentType: 'application/json', page: 'api', params: { lang: 5 } },
+      ],
+    };
+    await put('typed', definition);
+    const { json } = await post<CheckAnswer>('/spiders/typed/check', { params: { lang: 'en' } });
+    assert.deepEqual(
+      json.samples.map(({ ok }) => ok),
+      [true, false, false],
+      JSON.stringify(json),
+    );
+    assert.match(json.samples[1]!.error ?? '', /did you mean api/);
+    assert.match(json.samples[2]!.error ?? '', /\/params\/lang: /);
+  });
+
   it('runs the version that is asked for', async () => {
     const sample = { url: site.url, html: SHOP, minItems: 2 };
     await put('versions', { ...SPIDER, samples: [sample] });
