@@ -32,6 +32,8 @@ const START_MEMORY_MB = 16;
 const REST_MS = 50;
 const JOBS_AT_ONCE = 100;
 const GUEST = 'orbweaver/';
+const MODULES = ['drive.js', 'context.js', 'host.js', 'response.js', 'selection.js', 'values.js'];
+const REFUSED = 'refused/';
 const SCRIPT = 'script';
 
 /** CPU milliseconds of this thread. */
@@ -67,10 +69,7 @@ export class Vm {
     runtime.setMemoryLimit(START_MEMORY_MB * 1024 * 1024);
     runtime.setMaxStackSize(STACK_BYTES);
     runtime.setInterruptHandler(() => this.#isOver());
-    runtime.setModuleLoader(
-      (name) => readFileSync(new URL(`./guest/${name.slice(GUEST.length)}`, import.meta.url), 'utf8'),
-      (from, name) => moduleName(from, name),
-    );
+    runtime.setModuleLoader(loadModule, moduleName);
     this.#context = runtime.newContext();
     this.#offer(functions);
     this.#loadGuest();
@@ -226,8 +225,14 @@ export class Vm {
   }
 }
 
-/** Our own modules import each other; a script has none. */
-function moduleName(from: string, name: string): string | { error: Error } {
-  if (from.startsWith(GUEST) && name.startsWith('./')) return GUEST + name.slice(2);
-  return { error: new Error(`import of "${name.slice(0, 100)}": modules are not there, a script stands alone`) };
+/** Our own modules import each other; a script has none. What it asks for gets a name that no module has. */
+function moduleName(from: string, name: string): string {
+  return from.startsWith(GUEST) ? GUEST + name.slice(2) : `${REFUSED}${name}`;
+}
+
+function loadModule(name: string): string | { error: Error } {
+  const file = MODULES.find((module) => name === GUEST + module);
+  if (file !== undefined) return readFileSync(new URL(`./guest/${file}`, import.meta.url), 'utf8');
+  const asked = name.slice(REFUSED.length, REFUSED.length + 100);
+  return { error: new Error(`import of "${asked}": modules are not there, a script stands alone`) };
 }
