@@ -1,6 +1,7 @@
 import { readSync, writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import type { ParsePlanInput } from '../../model/spider.ts';
-import { compileSteps, StepFailed, type Steps } from '../steps.ts';
+import type { Steps } from '../steps.ts';
 import { encodeFrame, FrameReader } from './frames.ts';
 import { GuestPage } from './guest_page.ts';
 import { type EndedPage, type FromChild, LIMITS, type ToChild, type Turn } from './protocol.ts';
@@ -71,12 +72,17 @@ function open(given: ParsePlanInput, explained: boolean): void {
   explain = explained;
   scope = new GuestScope(given, true);
   try {
-    steps = compileSteps(given.definition);
+    steps = (given.definition.pipeline ?? []).length === 0 ? null : pipeline().compileSteps(given.definition);
   } catch (error) {
     script = { failure: `the pipeline does not compile: ${(error as Error).message}` };
   }
   vm.limitMemory(given.settings.scriptMemoryMb);
   answerTurn(null, null);
+}
+
+/** Slow to load, so only crawls with a pipeline have it. */
+function pipeline(): typeof import('../steps.ts') {
+  return createRequire(import.meta.url)('../steps.js') as typeof import('../steps.ts');
 }
 
 /** Ends what is left of a page that nobody waits for. */
@@ -335,7 +341,7 @@ function takeItem(page: GuestPage, type: string, json: string): void {
   try {
     page.item(type, json);
   } catch (error) {
-    if (!(error instanceof StepFailed)) throw error;
+    if (!(error instanceof pipeline().StepFailed)) throw error;
     fail(page, 'pipeline_error', error.message);
     throw new ScriptMistake(error.message);
   }

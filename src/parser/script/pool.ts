@@ -177,6 +177,7 @@ export class ScriptPool {
     };
     const broker = new Worker(new URL('./broker_thread.js', import.meta.url), {
       workerData: data,
+      execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
     });
     this.#broker = broker;

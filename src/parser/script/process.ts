@@ -52,6 +52,16 @@ export class ScriptProcess {
     });
   }
 
+  /** From now on everyone else goes first. Not before: its start is waited for. */
+  demote(): void {
+    if (this.#pid === null) return;
+    try {
+      setPriority(this.#pid, NICE);
+    } catch {
+      // It is gone already, or the system does not allow it.
+    }
+  }
+
   /** Sends a message. What a dead process does not take is lost with it. */
   send(message: ToChild, segments: readonly Uint8Array[] = []): void {
     if (this.isGone || !this.#stdin.writable) return;
@@ -65,9 +75,12 @@ export class ScriptProcess {
     this.#child.kill('SIGKILL');
   }
 
-  /** Its CPU time in milliseconds, in steps of ten; null where the system does not tell. */
+  /**
+   * CPU time of the thread that runs the script, in milliseconds, in steps of ten; null where the system does not tell. The
+   * compiler's threads are not the script's fault.
+   */
   cpuMs(): number | null {
-    const text = this.#proc('stat');
+    const text = this.#proc(`task/${this.#pid}/stat`);
     if (text === null) return null;
     // proc(5): the 14th and 15th fields are the clock ticks in user and system mode, a hundred a second.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
@@ -119,11 +132,6 @@ export class ScriptProcess {
   #know(pid: number | null): void {
     if (pid === null || !Number.isSafeInteger(pid) || pid <= 1) return;
     this.#pid = pid;
-    try {
-      setPriority(pid, NICE);
-    } catch {
-      // It is gone already, or the system does not allow it.
-    }
   }
 
   #detail(code: number | null, signal: string | null): string {

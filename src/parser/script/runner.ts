@@ -39,7 +39,7 @@ export interface RunnerEvents {
 interface OpenTurn {
   task: PageTask | null;
   limitMs: number;
-  /** CPU milliseconds of the process when it began; null until it was looked at. */
+  /** CPU milliseconds of the process when it began; null where the system does not tell. */
   cpuFrom: number | null;
 }
 
@@ -112,7 +112,6 @@ export class Runner implements CrawlRunner {
     };
     this.#pages.set(task.number, task);
     task.runner = this;
-    task.clock = setTimeout(() => this.#timeOut(task), settings.callbackTimeoutMs);
     const body = new Uint8Array(job.body, 0, job.bodyBytes);
     this.#send({ kind: 'page', page: task.number, input }, task, settings.parseTimeoutMs, [body]);
   }
@@ -147,7 +146,6 @@ export class Runner implements CrawlRunner {
     this.#watchMemory();
     if (elapsed < YOUNG_MS) return;
     const cpuMs = this.process.cpuMs();
-    turn.cpuFrom ??= cpuMs === null ? null : cpuMs - elapsed;
     const used = cpuMs === null || turn.cpuFrom === null ? elapsed : cpuMs - turn.cpuFrom;
     const limit = turn.limitMs + GRACE_MS;
     if (used > limit || elapsed > limit * MAX_WALL) this.#doom('parse_timeout', overTime(turn));
@@ -176,6 +174,17 @@ export class Runner implements CrawlRunner {
     if (this.#turns.length === 0) this.#since = this.usedAt;
     this.#turns.push({ task, limitMs, cpuFrom: null });
     this.process.send(message, segments);
+    this.#startClock();
+  }
+
+  /** A turn's time, and its callback's, begins when the process is at it. */
+  #startClock(): void {
+    const [turn] = this.#turns;
+    if (turn === undefined || !this.process.isReady) return;
+    turn.cpuFrom ??= this.process.cpuMs();
+    const { task } = turn;
+    if (task === null || task.clock !== null || task.isOver) return;
+    task.clock = setTimeout(() => this.#timeOut(task), task.crawl.plan.settings.callbackTimeoutMs);
   }
 
   #read(frame: Frame): void {
@@ -183,7 +192,9 @@ export class Runner implements CrawlRunner {
     switch (message.kind) {
       case 'ready':
         this.process.isReady = true;
+        this.process.demote();
         this.#since = performance.now();
+        this.#startClock();
         this.#events.ready(this);
         break;
       case 'log':
@@ -198,6 +209,7 @@ export class Runner implements CrawlRunner {
     if (this.#turns.shift() === undefined) throw new Error('an answer to nothing');
     this.#since = performance.now();
     this.usedAt = this.#since;
+    this.#startClock();
     let at = 0;
     for (const ended of turn.ended) {
       const items = segments.slice(at, at + ended.items.length);

@@ -121,7 +121,10 @@ function take(page: OpenPage, context: Context, part: unknown): Promise<void> | 
     host.emit(page.number, 'request', '', `${requests.get(part)}`);
     return null;
   }
-  const [type, data] = part instanceof Typed ? [part.type, part.data] : [DEFAULT_TYPE, part];
+  // No destructuring of a list: a script may have changed how lists are iterated.
+  const isTyped = part instanceof Typed;
+  const type = isTyped ? part.type : DEFAULT_TYPE;
+  const data = isTyped ? part.data : part;
   if (
     typeof data !== 'object' ||
     data === null ||

@@ -57,7 +57,7 @@ function plainObject(value: object, path: string, around: object[]): unknown {
   if (around.includes(value)) throw new Mistake(`${field(path)} contains itself`);
   if (around.length >= MAX_DEPTH) throw new Mistake(`${field(path.slice(0, 100))} is nested deeper than ${MAX_DEPTH}`);
   const { toJSON } = value as { toJSON?: unknown };
-  const inside = [...around, value];
+  const inside = around.concat([value]);
   if (typeof toJSON === 'function') return plain(toJSON.call(value, path), path, inside);
   if (value instanceof Number || value instanceof String || value instanceof Boolean) return value.valueOf();
   return isArray(value) ? plainList(value, path, inside) : plainRecord(value, path, inside);
@@ -71,8 +71,12 @@ function plainList(list: readonly unknown[], path: string, around: object[]): un
 
 function plainRecord(record: object, path: string, around: object[]): object {
   const copy: Record<string, unknown> = Object.create(null);
-  for (const name of keys(record))
+  const names = keys(record);
+  // By index: a script may have changed how lists are iterated.
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!;
     copy[name] = plain((record as Record<string, unknown>)[name], path === '' ? name : `${path}.${name}`, around);
+  }
   return copy;
 }
 
