@@ -16,7 +16,12 @@ const call = {
   }),
   timeoutMs: Type.Optional(Type.Integer({ minimum: 10, maximum: 60_000, description: 'For one call; default 10000' })),
   concurrency: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 256, description: 'Calls at once, per node; default 32' }),
+    Type.Integer({
+      minimum: 1,
+      maximum: 256,
+      description:
+        'Calls at once, per node; default 128, and of a lookup, which asks for many items at once, never more than 2',
+    }),
   ),
   cacheSeconds: Type.Optional(
     Type.Integer({

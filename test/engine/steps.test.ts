@@ -316,6 +316,41 @@ test('steps in a row, some for one type, with a cache off; a page of many items'
   await site.close();
 });
 
+test('items of a script pass the pipeline like all others', async () => {
+  const site = await startSite(treeSite(20));
+  const script = `export default {
+    async *parse(response, ctx) {
+      const title = response.css('h1').text();
+      yield { title, first: title.slice(0, 6) };
+      yield { title: null };
+      for (const href of response.css('a').attrs('href')) yield ctx.follow(href);
+    },
+  };`;
+  const pipeline: Step[] = [
+    { validate: { properties: { title: { type: 'string' } } } },
+    { dedupe: { key: ['first'] } },
+    {
+      lookup: {
+        ...{ connection: 'shop', query: 'select sku from stock where title = $1', params: ['title'] },
+        ...{ set: { sku: 'sku' }, onError: 'fail' },
+      },
+    },
+  ];
+  const { id } = await postCrawl(service.url, {
+    spider: { name: 'scripted', script, pipeline },
+    startUrls: [`${site.url}/`],
+    settings: FAST,
+  });
+  await waitFor(service.url, id, ENDED);
+  const { items, crawl: ended } = await checkBooks(service.url, id);
+  assert.equal(ended.stats.done, 20);
+  assert.equal(items.length, 10, 'Page 0 to Page 9, and ten more that begin as Page 1 does');
+  for (const { data } of items) assert.equal(data.sku, (data.title as string).replace('Page ', 'sku-'));
+  const { dropped } = await getJson<Stats>(`${service.url}/crawls/${id}/stats`);
+  assert.deepEqual(dropped, { 'validate: /title type': 20, duplicate: 10 });
+  await site.close();
+});
+
 test('a crawl that is cancelled gives its calls up', async () => {
   await withApi(
     () => undefined,
