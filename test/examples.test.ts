@@ -133,7 +133,7 @@ describe('examples/', () => {
     assert.equal(((await checked.json()) as { ok: boolean }).ok, true, 'its sample is as expected');
   });
 
-  it('news.json: articles by sitemap, read from JSON-LD', { todo: true }, async () => {
+  it('news.json: articles by sitemap, read from JSON-LD', async () => {
     const article = (n: number) => `<script type="application/ld+json">{"@type": "NewsArticle", "headline": "News ${n}",
       "author": [{"@type": "Person", "name": "Ann"}, {"@type": "Person", "name": "Bob"}], "datePublished": "2026-11-${20 + n}T10:00:00Z"}</script>
       <meta property="og:image" content="/i/${n}.jpg"><article><h2>Lead</h2><p>Text <b>${n}</b>.</p></article>`;
@@ -185,7 +185,7 @@ describe('examples/', () => {
     assert.equal(refused.status, 422, 'the query is required');
   });
 
-  it('forum.json: a login form, and what only members see', { todo: true }, async () => {
+  it('forum.json: a login form, and what only members see', async () => {
     const member = (req: IncomingMessage, res: ServerResponse, body: string) => {
       const isIn = req.headers.cookie === 'session=ann';
       res.writeHead(isIn ? 200 : 403, { 'content-type': 'text/html' }).end(isIn ? body : 'members only');
@@ -233,7 +233,7 @@ describe('examples/', () => {
     assert.ok(!site.hits.some(({ url }) => url === '/logout'));
   });
 
-  it('docs.json: a documentation site as Markdown', { todo: true }, async () => {
+  it('docs.json: a documentation site as Markdown', async () => {
     const site = await serve((url) => ({
       '/guide/':
         '<nav><a href=/guide/install>Install</a><a href=/blog/>Blog</a></nav><main><h1>Guide</h1><p>See <a href=install>how to install</a>.</p></main>',
@@ -342,7 +342,7 @@ npm start</code></pre></main><a href="${url}/guide/print">print</a>`,
     assert.deepEqual(data(second.items), [{ id: '3', title: 'Job 3', city: 'remote', posted: '2026-11-03' }]);
   });
 
-  it('broad.json: many sites, a few levels of each, the default item', { todo: true }, async () => {
+  it('broad.json: many sites, a few levels of each, the default item', async () => {
     const pages = (): Pages => ({
       '/': '<title>Home</title><main><h1>Home</h1><a href=/1>1</a> <a href=/login>in</a> <a href=/x.pdf>pdf</a></main>',
       '/1': '<title>One</title><a href=/2>2</a>',
