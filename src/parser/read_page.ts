@@ -19,8 +19,11 @@ export function readPage(plan: Plan, job: PageJob): ParsedPage {
   if (job.redirectTo !== undefined) return plan.redirect(job.redirectTo, job);
   if (job.extra?.kind !== undefined) return sitemapPage(plan, job);
   const input = inputOf(job);
-  if (input === null || !plan.reads(input.kind))
-    throw new Refusal('content_type', job.contentType ?? 'no Content-Type, and not HTML');
+  if (input === null) throw new Refusal('content_type', job.contentType ?? 'no Content-Type, and not HTML');
+  if (!plan.reads(input.kind)) {
+    const type = job.contentType ?? 'no Content-Type';
+    throw new Refusal('content_type', `${type}: nothing in the spider reads ${input.kind}`);
+  }
   return plan.run(input);
 }
 

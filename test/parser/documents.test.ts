@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { KnownFingerprints } from '../../dist/model/known.js';
 import type { PageKind } from '../../dist/parser/content.js';
 import { kindOf } from '../../dist/parser/content.js';
+import { TargetCache } from '../../dist/parser/links.js';
+import { Plan } from '../../dist/parser/plan.js';
+import { readPage } from '../../dist/parser/read_page.js';
 import { readableKinds } from '../../dist/parser/readable.js';
 import { parseXml } from '../../dist/parser/xml_tree.js';
-import { extract, type RunOptions, run, shared } from './helpers.ts';
+import { CRAWL, extract, planInput, type RunOptions, run, shared } from './helpers.ts';
 
 const kind = (text: string, type: string | null) => {
   const { body, bodyBytes } = shared(text);
@@ -63,6 +67,25 @@ describe('the kind of a response', () => {
     assert.deepEqual(kinds([{ items: [{ fields: { a: { selector: 'script', json: 'a' } } }] }]), ['html', 'xml']);
     assert.deepEqual(kinds([{ items: [{ fields: { a: { match: 'x' } } }] }]), ['html', 'text', 'xml']);
     assert.deepEqual(kinds([{ items: [{ fields: { a: { meta: 'url' } } }] }]), ['html', 'json', 'text', 'xml']);
+  });
+});
+
+describe('a response that nothing in the spider reads', () => {
+  it('is refused with its type and why', () => {
+    const plan = new Plan(planInput({}), new KnownFingerprints(1024), new TargetCache(), null);
+    const job = { crawlId: CRAWL, url: 'http://site.test/', depth: 0, status: 200, fetchedAt: 0, extra: null };
+    const refusal = (contentType: string) => {
+      try {
+        return readPage(plan, { ...job, contentType, ...shared('{}') });
+      } catch (error) {
+        return [(error as { reason?: string }).reason, (error as Error).message];
+      }
+    };
+    assert.deepEqual(refusal('image/png'), ['content_type', 'image/png']);
+    assert.deepEqual(refusal('application/json'), [
+      'content_type',
+      'application/json: nothing in the spider reads json',
+    ]);
   });
 });
 
