@@ -2,6 +2,7 @@ import type { Preview } from '../model/preview.ts';
 import type { RequestExtra } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import type { ParsePlanInput } from '../model/spider.ts';
+import { ParseFailure } from '../parser/failure.ts';
 import type { PageJob, ParserPool } from '../parser/pool.ts';
 import { CallFailed } from '../parser/script/calls.ts';
 import type { InlineFetcher } from './inline_fetch.ts';
@@ -36,7 +37,7 @@ export async function fetchPage(
   const arrived = (arrival: Arrival): Journey => ({ arrival, redirects, ms: Math.round(performance.now() - from) });
   let { url, extra } = start;
   for (;;) {
-    const hop = await oneHop(() => parts.fetcher.fetch(session, callOf(url, extra), signal));
+    const hop = await orFailure(CallFailed, () => parts.fetcher.fetch(session, callOf(url, extra), signal));
     if (hop instanceof CallFailed)
       return arrived({ kind: 'refused', url, status: null, reason: hop.code, detail: hop.message });
     const { location } = hop.headers;
@@ -46,8 +47,11 @@ export async function fetchPage(
       arrived({ kind: 'refused', url: at, status: hop.status, reason, detail });
     if (redirects.length >= plan.settings.maxRedirects)
       return refused('too_many_redirects', `after ${redirects.length} redirects, to ${location.slice(0, 500)}`);
-    const { page } = await parts.parser.preview(plan, { ...jobOf(plan, url, extra, hop), redirectTo: location });
-    const [link] = page.links;
+    const judged = await orFailure(ParseFailure, () =>
+      parts.parser.preview(plan, { ...jobOf(plan, url, extra, hop), redirectTo: location }),
+    );
+    if (judged instanceof ParseFailure) return refused(judged.reason, judged.message);
+    const [link] = judged.page.links;
     if (link === undefined) return refused('bad_url', `it redirects to ${location.slice(0, 500)}, which is not a URL`);
     redirects.push({ url, status: hop.status, to: link.url });
     if (link.reason !== null) return refused(link.reason, link.detail, link.url);
@@ -56,11 +60,15 @@ export async function fetchPage(
   }
 }
 
-async function oneHop(fetch: () => Promise<FetchedResponse>): Promise<FetchedResponse | CallFailed> {
+/** What is known to fail, as a value. */
+async function orFailure<T, E extends Error>(
+  kind: new (...parts: never[]) => E,
+  work: () => Promise<T>,
+): Promise<T | E> {
   try {
-    return await fetch();
+    return await work();
   } catch (error) {
-    if (error instanceof CallFailed) return error;
+    if (error instanceof kind) return error;
     throw error;
   }
 }

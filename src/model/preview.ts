@@ -5,7 +5,7 @@ import { SettingsSchema } from './settings.ts';
 import { NAME_PATTERN, SpiderSchema } from './spider.ts';
 
 /** Characters of a page that is given with the request. */
-export const MAX_GIVEN_PAGE = 500_000;
+const MAX_GIVEN_PAGE = 500_000;
 
 export const PreviewSchema = Type.Object(
   {

@@ -332,6 +332,20 @@ describe('POST /spiders/preview of a script', () => {
     assert.deepEqual(paths().slice(from), ['/shop', '/emma']);
   });
 
+  it('29: a script that never ends is ended and says so, and the next preview runs', async () => {
+    const burning = 'export default { parse() { for (;;); } };';
+    const answered = await preview({
+      spider: { script: burning },
+      url: site.url,
+      html: SHOP,
+      settings: { parseTimeoutMs: 200 },
+    });
+    assert.equal(answered.outcome.state, 'failed', JSON.stringify(answered.outcome));
+    assert.ok(['parse_timeout', 'script_error'].includes(answered.outcome.reason ?? ''), answered.outcome.reason ?? '');
+    const after = await preview({ spider: { script }, url: `${site.url}/shop` });
+    assert.equal(after.items.length, 1);
+  });
+
   it('says what is wrong with a callback, with what it logged', async () => {
     const answered = await preview({ spider: { script }, url: site.url, html: SHOP, page: 'broken' });
     assert.deepEqual([answered.outcome.state, answered.outcome.reason], ['failed', 'script_error']);
