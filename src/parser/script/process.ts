@@ -6,8 +6,8 @@ import type { Launch } from './boundary.ts';
 import { encodeFrame, type Frame, FrameReader } from './frames.ts';
 import { MAX_FRAME, type ToChild } from './protocol.ts';
 
-/** Behind the event loop and the database. */
-const NICE = 5;
+/** Of a process that burns: behind the event loop, the database and the other scripts. */
+const LOW = 15;
 const MAX_STDERR = 4000;
 const PAGE_BYTES = 4096;
 const TICK_MS = 10;
@@ -33,6 +33,7 @@ export class ScriptProcess {
   readonly #stdin: Writable;
   /** Of node itself, which inside bubblewrap is another than the one that was started; null until it is known. */
   #pid: number | null = null;
+  #isLow = false;
   #stderr = '';
   #failure: string | null = null;
 
@@ -52,13 +53,14 @@ export class ScriptProcess {
     });
   }
 
-  /** From now on everyone else goes first. Not before: its start is waited for. */
-  demote(): void {
-    if (this.#pid === null) return;
+  /** Lets everyone else go first, or no longer; where the system does not allow the latter, it stays as it is. */
+  prioritise(isLow: boolean): void {
+    if (this.#pid === null || this.#isLow === isLow) return;
     try {
-      setPriority(this.#pid, NICE);
+      setPriority(this.#pid, isLow ? LOW : 0);
+      this.#isLow = isLow;
     } catch {
-      // It is gone already, or the system does not allow it.
+      // It is gone already, or only root may raise it.
     }
   }
 

@@ -17,6 +17,8 @@ const GRACE_MS = 200;
 const MAX_WALL = 5;
 /** A turn younger than this is not looked at. */
 const YOUNG_MS = 30;
+/** After so much CPU time in one turn a process goes behind the others. */
+const BURN_MS = 100;
 const START_MS = 20_000;
 const OTHER_TURN_MS = 1200;
 /** Memory of a process besides the script's: node, its heap, and thrice the bodies. */
@@ -147,6 +149,7 @@ export class Runner implements CrawlRunner {
     if (elapsed < YOUNG_MS) return;
     const cpuMs = this.process.cpuMs();
     const used = cpuMs === null || turn.cpuFrom === null ? elapsed : cpuMs - turn.cpuFrom;
+    if (used > BURN_MS) this.process.prioritise(true);
     const limit = turn.limitMs + GRACE_MS;
     if (used > limit || elapsed > limit * MAX_WALL) this.#doom('parse_timeout', overTime(turn));
   }
@@ -192,7 +195,6 @@ export class Runner implements CrawlRunner {
     switch (message.kind) {
       case 'ready':
         this.process.isReady = true;
-        this.process.demote();
         this.#since = performance.now();
         this.#startClock();
         this.#events.ready(this);
@@ -209,6 +211,7 @@ export class Runner implements CrawlRunner {
     if (this.#turns.shift() === undefined) throw new Error('an answer to nothing');
     this.#since = performance.now();
     this.usedAt = this.#since;
+    this.process.prioritise(false);
     this.#startClock();
     let at = 0;
     for (const ended of turn.ended) {
