@@ -176,13 +176,21 @@ export class Broker {
   /** A process without a crawl: the one that is ready, or a new one. Another is started to be ready next time. */
   #take(): Runner {
     const runner = this.#spare ?? this.#start();
-    this.#spare = this.#start();
+    this.#spare = null;
+    if (runner.process.isReady) this.#spare = this.#start();
     return runner;
+  }
+
+  /** The next spare is started when nobody waits for a start any more. */
+  #ready(): void {
+    const starting = this.#runners.values().some(({ process }) => !process.isReady);
+    if (this.#spare === null && !starting && !this.#stopped) this.#spare = this.#start();
+    this.#schedule();
   }
 
   #start(): Runner {
     const runner = new Runner(this.#options.launch, {
-      ready: () => this.#schedule(),
+      ready: () => this.#ready(),
       asked: (task, call) => this.#desk.ask(task, call),
       described: (from, description) => this.#described(from, describeScript(description)),
       changed: () => this.#changed(),
