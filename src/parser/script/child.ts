@@ -307,9 +307,6 @@ function emitted(page: GuestPage, kind: string, name: string, text: string): und
     case 'dropped':
       page.dropped(name.slice(0, 100));
       return;
-    case 'request':
-      page.request(Number(text));
-      return;
     case 'log':
       if (page.mayLog()) log(page.number, name, text);
       return;
@@ -326,6 +323,7 @@ function emitted(page: GuestPage, kind: string, name: string, text: string): und
       page.read(Number(name), text);
       return;
     case 'ended':
+      page.request(text);
       page.hasEnded = true;
       return;
     case 'failed':

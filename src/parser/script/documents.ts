@@ -3,6 +3,7 @@ import { parseHttpUrl } from '../../model/url.ts';
 import { decodeBody } from '../charset.ts';
 import { documentOf, kindOf, type PageKind } from '../content.ts';
 import { type Document, type Element, htmlOf, textOf } from '../dom.ts';
+import { markdownOf } from '../markdown.ts';
 import { numberOf } from '../numbers.ts';
 import { Selector } from '../selector.ts';
 import { jsonLd } from '../structured.ts';
@@ -138,6 +139,9 @@ export function readNode(document: GuestDocument, node: GuestNode, what: string,
         : (node.attribute(document.kind === 'xml' ? name : name.toLowerCase()) ?? null);
     case 'number':
       return numberOf(textOfNode(node), localeOf(name));
+    case 'markdown':
+      if (typeof node === 'string') return node;
+      return markdownOf(node, document.tree, { base: document.base, limit: MAX_TEXT, main: name === 'main' });
     case 'html':
       return typeof node === 'string' ? node : htmlOf(node, MAX_TEXT);
     case 'outer':

@@ -180,37 +180,24 @@ export class GuestPage {
     if (this.#prepared.length >= LIMITS.links * 2)
       throw new ScriptMistake('ctx.follow was called too often on this page');
     const given = partsOf(text, 'ctx.follow', PARTS);
-    const { callback = DEFAULT_CALLBACK, priority = 0, meta = {}, url } = given;
+    const { priority = 0, url } = given;
     if (typeof priority !== 'number' || !Number.isInteger(priority) || Math.abs(priority) > MAX_PRIORITY)
       throw new ScriptMistake(`ctx.follow: priority is ${short(priority)}; expected a whole number of -1000 to 1000`);
-    if (typeof meta !== 'object' || meta === null || Array.isArray(meta))
-      throw new ScriptMistake(`ctx.follow: meta is ${short(meta)}; expected an object`);
-    const pass = storedJson(meta);
-    if (pass.length > LIMITS.metaChars)
-      throw new ScriptMistake(
-        `ctx.follow: meta has ${pass.length} characters; at most ${LIMITS.metaChars} are passed on`,
-      );
-    const extra: RequestExtra = {
-      ...sentOf(given, 'ctx.follow'),
-      ...(callback === DEFAULT_CALLBACK ? {} : { page: String(callback) }),
-      ...(pass === '{}' ? {} : { pass: JSON.parse(pass) as Record<string, unknown> }),
-    };
+    const extra = extraOf(given);
     const judged = this.#scope.link(String(url), this.document(document).base);
-    const link = judged && { ...judged, priority, extra: Object.keys(extra).length === 0 ? null : extra };
+    const link = judged && { ...judged, priority, extra };
     return this.#prepared.push({ link, bytes: text.length + String(link?.url).length }) - 1;
   }
 
-  /** Makes a prepared request one of the page's links. */
-  request(number: number): void {
-    const prepared = this.#prepared[number];
-    if (prepared === undefined) throw new ScriptMistake(`there is no request ${number} on this page`);
-    if (prepared.link === null) return;
-    this.#bytes.links += prepared.bytes;
-    if (this.end.links.length >= LIMITS.links || this.#bytes.links > LIMITS.linkBytes) {
-      this.#flag('links');
-      return;
+  /** Makes prepared requests the page's links. @param numbers JSON list of their numbers */
+  request(numbers: string): void {
+    for (const number of JSON.parse(numbers) as number[]) {
+      const { link = null, bytes = 0 } = this.#prepared[number] ?? {};
+      if (link === null) continue;
+      this.#bytes.links += bytes;
+      if (this.end.links.length < LIMITS.links && this.#bytes.links <= LIMITS.linkBytes) this.end.links.push(link);
+      else this.#flag('links');
     }
-    this.end.links.push(prepared.link);
   }
 
   /** False where the page has logged enough. */
@@ -284,6 +271,26 @@ export class GuestPage {
   #flag(name: string): void {
     if (!this.end.flags.includes(name)) this.end.flags.push(name);
   }
+}
+
+/** What a request is besides its URL; null: a plain GET for `parse`. @throws ScriptMistake */
+function extraOf(given: Record<string, unknown>): RequestExtra | null {
+  const { url: _, priority: __, ...parts } = given;
+  if (Object.keys(parts).length === 0) return null;
+  const { callback = DEFAULT_CALLBACK, meta = {} } = parts;
+  if (typeof meta !== 'object' || meta === null || Array.isArray(meta))
+    throw new ScriptMistake(`ctx.follow: meta is ${short(meta)}; expected an object`);
+  const pass = storedJson(meta);
+  if (pass.length > LIMITS.metaChars)
+    throw new ScriptMistake(
+      `ctx.follow: meta has ${pass.length} characters; at most ${LIMITS.metaChars} are passed on`,
+    );
+  const extra: RequestExtra = {
+    ...sentOf(parts, 'ctx.follow'),
+    ...(callback === DEFAULT_CALLBACK ? {} : { page: String(callback) }),
+    ...(pass === '{}' ? {} : { pass: JSON.parse(pass) as Record<string, unknown> }),
+  };
+  return Object.keys(extra).length === 0 ? null : extra;
 }
 
 /** An object of options, whose names are checked. @throws ScriptMistake */

@@ -27,10 +27,12 @@ function callsJudge(plan: ParsePlanInput): LinkJudge {
 export class GuestScope {
   readonly #judge: LinkJudge;
   readonly #calls: LinkJudge;
+  readonly #hasPatterns: boolean;
 
   constructor(plan: ParsePlanInput, withPatterns: boolean) {
     const { scope = {} } = plan.definition;
-    const { allow: _, deny: __, ...hosts } = scope;
+    const { allow = [], deny = [], ...hosts } = scope;
+    this.#hasPatterns = withPatterns && allow.length + deny.length > 0;
     this.#judge = new LinkJudge(withPatterns ? plan : { ...plan, definition: { scope: hosts } });
     this.#calls = callsJudge(plan);
   }
@@ -39,6 +41,7 @@ export class GuestScope {
   link(href: string, base: string): Pick<ChildLink, 'url' | 'denied'> | null {
     const parsed = href.length > MAX_HREF ? null : URL.parse(href.trim(), base);
     if (parsed === null) return null;
+    if (!this.#hasPatterns) return { url: parsed.href, denied: null };
     const { reason, detail } = this.#judge.target(parsed.href, parsed.href)!;
     return { url: parsed.href, denied: reason === 'denied' ? (detail ?? 'scope') : null };
   }

@@ -52,6 +52,7 @@ describe('what a script is given', () => {
     ['all numbers', `r.css('li').numbers()`, [1234.5, 2]],
     ['markup inside', `r.css('h2').last().html()`, 'Two <b>and</b> a half'],
     ['markup with the element', `r.css('b').outerHtml()`, '<b>and</b>'],
+    ['Markdown', `r.css('h2').last().markdown()`, '## Two **and** a half'],
     ['how many', `r.css('li').length`, 3],
     ['one by place', `r.css('li').at(-1).text()`, 'none'],
     ['nothing by a wrong place', `r.css('li').at(7).text()`, null],
@@ -109,6 +110,8 @@ describe('what a script is given', () => {
     feed,
   );
   reads('plain text', 'r.text()', 'a,b\n1,2', 'a,b\n1,2', { contentType: 'text/csv' });
+  const article = '<nav>menu</nav><main><h1>A</h1><p>b <a href="/c">c</a></main>';
+  reads('what the page is about', 'r.markdown()', '# A\n\nb [c](http://site.test/c)', article);
   const ld = '<script type="application/ld+json">{"@type":"Product","name":"P"}</script>';
   reads('JSON-LD', 'r.jsonLd()', [{ '@type': 'Product', name: 'P' }], ld);
   const headers = { 'x-a': '1', 'set-cookie': ['a=1', 'b=2'], gone: undefined };

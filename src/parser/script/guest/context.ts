@@ -43,6 +43,8 @@ export interface OpenPage {
   calls: number;
   /** Requests prepared and not yielded. */
   idle: number;
+  /** Numbers of those that were. */
+  yielded: number[];
   /** Values set on this page, over what was stored. */
   state: Map<string, unknown>;
 }

@@ -46,7 +46,7 @@ function functionsOf(object: object): string[] {
 
 function begin(number: number, text: string): void {
   const input = parse(text) as PageInput;
-  const page: OpenPage = { number, input, callbacks, calls: 0, idle: 0, state: new Map() };
+  const page: OpenPage = { number, input, callbacks, calls: 0, idle: 0, yielded: [], state: new Map() };
   open.set(number, page);
   current = number;
   void run(page);
@@ -60,7 +60,7 @@ async function run(page: OpenPage): Promise<void> {
     await collect(page, context, callbackOf(input.callback).call(spider, response, context));
     if (open.get(number) !== page) return;
     warnOfLeftovers(page);
-    host.emit(number, 'ended', '', '');
+    host.emit(number, 'ended', '', stringify(page.yielded));
   } catch (error) {
     host.emit(number, 'failed', isMemory(error) ? 'memory' : '', describe(error));
   }
@@ -118,7 +118,7 @@ async function drain(
 function take(page: OpenPage, context: Context, part: unknown): Promise<void> | null {
   if (part instanceof Follow) {
     page.idle--;
-    host.emit(page.number, 'request', '', `${requests.get(part)}`);
+    page.yielded[page.yielded.length] = requests.get(part)!;
     return null;
   }
   // No destructuring of a list: a script may have changed how lists are iterated.

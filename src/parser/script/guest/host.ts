@@ -32,22 +32,12 @@ export interface Host {
   jsonLd(page: number, document: number): string;
   /** An absolute URL; undefined where `href` is none. */
   join(page: number, document: number, href: string): string | undefined;
-  /** Prepares a request; its number is for `emit`. @param parts JSON of what `ctx.follow` was given */
+  /** Prepares a request; the numbers of those that were yielded go out with the page's end. @param parts JSON of what `ctx.follow` was given */
   follow(page: number, document: number, parts: string): number;
-  /** Hands something out: an item, a request's number, a log line, a value to keep, a call, an ending. */
+  /** Hands something out: an item, a log line, a value to keep, a call, an ending. */
   emit(page: number, kind: Emitted, name: string, text: string): void;
 }
-export type Emitted =
-  | 'item'
-  | 'dropped'
-  | 'request'
-  | 'log'
-  | 'state'
-  | 'fetch'
-  | 'lookup'
-  | 'read'
-  | 'ended'
-  | 'failed';
+export type Emitted = 'item' | 'dropped' | 'log' | 'state' | 'fetch' | 'lookup' | 'read' | 'ended' | 'failed';
 
 /** What the guest lets the host do. */
 export interface Entry {

@@ -49,6 +49,11 @@ export class Response {
     return this.#all().xpath(expression);
   }
 
+  /** What the page is about, as Markdown: without navigation, header and footer. */
+  markdown(): string {
+    return parse(host.values(this.#page, this.#root, 'css', '', 'markdown', 'main', 1)) as string;
+  }
+
   /** The objects of the page's JSON-LD. */
   jsonLd(): unknown[] {
     return parse(host.jsonLd(this.#page, this.#document)) as unknown[];
