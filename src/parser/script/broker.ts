@@ -21,6 +21,8 @@ const SPARE_IDLE_MS = 60_000;
 /** A page that lost its process so often, by no fault that could be told, is taken to be the fault. */
 const MAX_DISPLACED = 3;
 const RESTART_MS = 1000;
+/** Scripts that are described at a time. */
+const MAX_DESCRIBED = 2;
 
 export interface BrokerOptions {
   launch: Launch;
@@ -44,6 +46,7 @@ export class Broker {
   readonly #crawls = new Map<string, ScriptCrawl>();
   readonly #runners = new Set<Runner>();
   readonly #descriptions = new Map<Runner, number>();
+  #undescribed: { id: number; script: string }[] = [];
   readonly #desk: CallDesk;
   #spare: Runner | null = null;
   #kills = 0;
@@ -106,9 +109,18 @@ export class Broker {
   }
 
   describe(id: number, script: string): void {
-    const runner = this.#take();
-    this.#descriptions.set(runner, id);
-    runner.describe(script);
+    this.#undescribed.push({ id, script });
+    this.#describeNext();
+  }
+
+  /** Each script is loaded in a process of its own, a few at a time. */
+  #describeNext(): void {
+    while (!this.#stopped && this.#descriptions.size < MAX_DESCRIBED && this.#undescribed.length > 0) {
+      const { id, script } = this.#undescribed.shift()!;
+      const runner = this.#take();
+      this.#descriptions.set(runner, id);
+      runner.describe(script);
+    }
   }
 
   /** Ends every process; resolves when all are gone. What was not done is answered with `stopped`. */
@@ -116,6 +128,9 @@ export class Broker {
     this.#stopped = true;
     clearInterval(this.#watch);
     for (const crawl of this.#crawls.values()) this.#close(crawl);
+    const described = [...this.#descriptions.values(), ...this.#undescribed.splice(0).map(({ id }) => id)];
+    this.#descriptions.clear();
+    for (const id of described) this.#options.reply({ kind: 'stopped', id });
     const all = [...this.#runners];
     for (const runner of all) runner.end();
     await Promise.all(all.map(({ process }) => process.gone));
@@ -210,6 +225,7 @@ export class Broker {
     this.#descriptions.delete(runner);
     if (id !== undefined) this.#options.reply({ kind: 'described', id, described });
     runner.end();
+    this.#describeNext();
   }
 
   #gone(runner: Runner, displaced: PageTask[], why: string, culprit: PageTask | null): void {

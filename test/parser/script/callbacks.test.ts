@@ -341,6 +341,16 @@ describe('scripts as a whole', () => {
     }
   });
 
+  it('describes many scripts, a few at a time', async () => {
+    const all = await Promise.all(
+      [1, 2, 3, 4, 5, 6].map((n) => pool.describe(`export default { name: 'n${n}', parse() {} }`)),
+    );
+    assert.deepEqual(
+      all.map(({ name }) => name),
+      ['n1', 'n2', 'n3', 'n4', 'n5', 'n6'],
+    );
+  });
+
   it('previews a page with the reasons', async () => {
     const script = spider(`*parse(r, ctx) {
       yield { t: r.css('h1').text(), p: r.css('.price').number(), x: r.xpath('//title').text() };
