@@ -294,7 +294,11 @@ function functions(): Record<string, HostFunction> {
     },
     emit: {
       takes: 'nsss',
-      work: (number: number, kind: string, name: string, text: string) => emitted(page(number), kind, name, text),
+      // A line that comes after its page's end is lost: `console` cannot tell whose code is running.
+      work: (number: number, kind: string, name: string, text: string) =>
+        kind === 'log' && (pages.get(number)?.hasEnded ?? true)
+          ? undefined
+          : emitted(page(number), kind, name, text),
     },
   };
 }

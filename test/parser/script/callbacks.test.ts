@@ -56,6 +56,8 @@ const CALLBACKS = `
     ctx.log('b');
     ctx.log.warn('c', new TypeError('d'));
     console.error(null, undefined, [Promise.resolve()]);
+    ctx.log('debug', 'e', 1);
+    ctx.log('warn');
     throw new Error('after logs');
   },
   logFlood() { for (let i = 0; i < 150; i++) console.log('line ' + i); },
@@ -185,6 +187,8 @@ describe('what a callback gives', () => {
     assert.deepEqual(logs[1], { level: 'info', message: 'b' });
     assert.match(logs[2]!.message, /^c TypeError: d \(line \d+\)$/);
     assert.deepEqual([logs[2]!.level, logs[3]!.level], ['warn', 'error']);
+    assert.deepEqual(logs[4], { level: 'debug', message: 'e 1' });
+    assert.deepEqual(logs[5], { level: 'info', message: 'warn' });
   });
 
   it('keeps a hundred lines of a page and says how many were left out', async () => {

@@ -43,6 +43,14 @@ const SCRIPT = spider(`
   },
   async unawaited(r, ctx) { ctx.fetch('/slow').catch(() => {}); await ctx.fetch('/a'); return { n: 1 }; },
   async slow(r, ctx) { await ctx.fetch('/slow'); return { n: 1 }; },
+  async chatty(r, ctx) {
+    if (r.url.endsWith('/quick')) return { n: 0 };
+    console.log('before', r.url);
+    await ctx.fetch('/p');
+    console.log('after', r.url);
+    return { n: 1 };
+  },
+  async notJson(r, ctx) { return { v: await ctx.fetchJson('/a') }; },
   async memo(r, ctx) { globalThis.memo ??= ctx.fetchJson('/json'); return { v: await globalThis.memo }; },
 `);
 
@@ -121,6 +129,28 @@ describe('what a script asks of the outside', () => {
       ...{ url: 'http://site.test/a', status: 200, ok: true, type: 'text/html', t: '/a', l: 'http://site.test/x' },
     });
     assert.deepEqual(site.asked, [{ url: 'http://site.test/a', method: 'GET', headers: { 'x-a': '1' }, body: null }]);
+  });
+
+  it('logs to the page whose callback goes on, while others begin and end', async () => {
+    site = new FakeSite();
+    site.gate = 4;
+    const urls = ['/1', '/2', '/3', '/4'].map((path) => `http://site.test${path}`);
+    pool.openCrawl(scriptPlan(SCRIPT), site);
+    const pages = urls.map((url) => pool.run(pageJob('', { url, extra: { page: 'chatty' } })));
+    // It begins last and has ended when the others go on.
+    await pool.run(pageJob('', { url: 'http://site.test/quick', extra: { page: 'chatty' } }));
+    for (const [i, page] of (await Promise.all(pages)).entries())
+      assert.deepEqual(
+        page.logs!.map(({ message }) => message),
+        [`before ${urls[i]}`, `after ${urls[i]}`],
+      );
+  });
+
+  it('says of what is no JSON where it is from', async () => {
+    await assert.rejects(
+      async () => dataOf('notJson'),
+      ({ message }: Error) => /^http:\/\/site\.test\/a is not JSON: .+ \(line \d+\)$/.test(message),
+    );
   });
 
   it('fetches many at once, eight of a page', async () => {

@@ -82,6 +82,11 @@ export function settle(number: number, ok: number, answer: string): void {
   }
 }
 
+/** The number of the page that made a call; null: it is settled, or its page has ended. */
+export function pageOfCall(number: number): number | null {
+  return calls.get(number)?.page.number ?? null;
+}
+
 export function dropCalls(page: number): void {
   for (const [number, open] of calls) if (open.page.number === page) calls.delete(number);
 }
@@ -126,7 +131,7 @@ export class Context {
   async fetchJson(url: unknown, options: object = {}): Promise<unknown> {
     const error: Call['error'] & { status?: number } = new Mistake();
     const response = await this.fetch(url, options);
-    if (response.ok) return response.json();
+    if (response.ok) return jsonOf(response, error);
     error.status = response.status;
     throw failed(error, {
       code: `http_${`${response.status}`[0]}xx`,
@@ -168,6 +173,14 @@ export class Context {
   }
 }
 
+function jsonOf(response: Response, error: Call['error']): unknown {
+  try {
+    return response.json();
+  } catch (cause) {
+    throw failed(error, { code: 'bad_json', message: `${response.url} is not JSON: ${(cause as Error).message}` });
+  }
+}
+
 function urlOf(url: unknown, method: string): string {
   if (url instanceof Selection) return urlOf(url.attr('href'), method);
   if (typeof url === 'string') return url;
@@ -200,13 +213,19 @@ function writeState(page: OpenPage, key: string, value: unknown): void {
   page.state.set(key, parse(text));
 }
 
-/** `log(…)`, with `log.debug`, `log.info`, `log.warn`, `log.error`. */
+const LEVELS = ['debug', 'info', 'warn', 'error'];
+
+/** `log(…)` or `log('warn', …)`, with `log.debug`, `log.info`, `log.warn`, `log.error`. */
 export function logger(page: number): (...parts: unknown[]) => void {
   const at =
     (level: string) =>
     (...parts: unknown[]): void =>
       host.emit(page, 'log', level, logText(parts));
-  const log = at('info');
+  const log = (...parts: unknown[]): void => {
+    const [level] = parts;
+    if (parts.length > 1 && LEVELS.includes(level as string)) at(level as string)(...parts.slice(1));
+    else at('info')(...parts);
+  };
   return freeze(
     Object.assign(log, { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), log: at('info') }),
   );

@@ -1,4 +1,4 @@
-import { Context, dropCalls, Follow, logger, type OpenPage, requests, settle, Typed } from './context.ts';
+import { Context, dropCalls, Follow, logger, type OpenPage, pageOfCall, requests, settle, Typed } from './context.ts';
 import { host, isArray, Mistake, type PageInput, parse, publish, stringify } from './host.ts';
 import { Response } from './response.ts';
 import { Selection } from './selection.ts';
@@ -17,7 +17,7 @@ const EXPECTED = 'expected an item (an object) or ctx.follow(…)';
 let spider: Spider = {};
 let callbacks: string[] = [];
 const open = new Map<number, OpenPage>();
-/** The page whose callback was begun or went on last: `console` writes there. */
+/** The page whose callback was begun, or whose call was answered, last: `console` writes there. */
 let current = 0;
 
 function adopt(exported: unknown): string {
@@ -156,9 +156,11 @@ function drop(number: number): void {
   dropCalls(number);
 }
 
+/** Its page may have ended, where code goes on that nobody waits for: then the line is lost, and no other page suffers. */
 const write =
   (level: 'debug' | 'info' | 'warn' | 'error') =>
   (...parts: unknown[]) => {
+    if (!open.has(current)) return;
     (logger(current) as unknown as Record<string, (...parts: unknown[]) => void>)[level]!(...parts);
   };
 const scriptConsole = Object.freeze({
@@ -170,4 +172,9 @@ const scriptConsole = Object.freeze({
 });
 Object.defineProperty(globalThis, 'console', { value: scriptConsole });
 
-publish({ adopt, begin, settle, drop, describe });
+function answer(call: number, ok: number, text: string): void {
+  current = pageOfCall(call) ?? current;
+  settle(call, ok, text);
+}
+
+publish({ adopt, begin, settle: answer, drop, describe });
