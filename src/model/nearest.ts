@@ -1,12 +1,34 @@
 /** Compared as far as this: a megabyte of a name, against each known one, would hold the loop for seconds. */
 const COMPARED = 50;
 
+/** What other crawlers call it. */
+const OTHER_NAMES = new Map([
+  ['css', 'selector'],
+  ['attr', 'value'],
+  ['attribute', 'value'],
+  ['regex', 'match'],
+  ['re', 'match'],
+  ['callback', 'page'],
+  ['rules', 'pages'],
+  ['links', 'follow'],
+  ['allowed_domains', 'scope'],
+  ['custom_settings', 'settings'],
+  ['download_delay', 'delayMs'],
+  ['depth_limit', 'maxDepth'],
+]);
+
 /**
  * The known word that was probably meant; null where none is near.
  *
  * @param words at most a thousand
  */
 export function nearest(word: string, words: Iterable<string>): string | null {
+  const renamed = OTHER_NAMES.get(word.slice(0, COMPARED).toLowerCase());
+  const known = [...words];
+  return renamed !== undefined && known.includes(renamed) ? renamed : nearestSpelling(word, known);
+}
+
+function nearestSpelling(word: string, words: readonly string[]): string | null {
   const from = word.toLowerCase().slice(0, COMPARED);
   let best: string | null = null;
   let least = Math.max(2, Math.floor(from.length / 3)) + 1;

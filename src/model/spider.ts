@@ -179,7 +179,7 @@ export const SpiderSchema = Type.Object(
     sitemaps: Type.Optional(
       Type.Array(Url, {
         maxItems: 1000,
-        description: 'Sitemaps or sitemap indexes; `auto`: those that robots.txt names',
+        description: 'Sitemaps or sitemap indexes; `["auto"]`: those that robots.txt names',
       }),
     ),
     scope: Type.Optional(ScopeSchema),

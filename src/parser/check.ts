@@ -1,6 +1,7 @@
 import type { Problem, Spider } from '../model/spider.ts';
 import { checkFields, type KnownNames } from './check_fields.ts';
 import { checkFollow } from './check_follow.ts';
+import { checkStepNames } from './check_step_names.ts';
 import { checkSteps } from './check_steps.ts';
 import {
   checkJsonQuery,
@@ -36,6 +37,7 @@ export function checkSpider(spider: Spider | unknown): Problem[] {
     report('/pages', 'conflict', '"pages" do not go with "script": a spider is one or the other');
   checkPages(spider, report);
   checkSteps(spider, report);
+  checkStepNames(spider, report);
   return problems;
 }
 

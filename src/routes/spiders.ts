@@ -75,9 +75,10 @@ async function refuseWrong(spider: Spider, { ofRest, ofSpider }: Beyond<Spider>)
 }
 
 function createRoute(app: App, deps: RouteDeps): void {
-  const beyond = beyondSchema(deps, ({ name }) =>
-    name === undefined ? [{ pointer: '/name', code: 'required', message: '`name` is missing' }] : [],
-  );
+  const beyond = beyondSchema(deps, ({ name, script }) => {
+    const where = script === undefined ? '' : '; it stands beside `script`, one within it names no stored spider';
+    return name === undefined ? [{ pointer: '/name', code: 'required', message: `\`name\` is missing${where}` }] : [];
+  });
   app.post(
     '/spiders',
     {

@@ -71,7 +71,8 @@ function fitsType(schema: Schema, value: unknown): boolean {
 }
 
 function wrongType(schema: Schema, value: unknown, at: string): Problem {
-  return problem(at, 'wrong_type', value, typeName(schema));
+  const listed = schema.type === 'array' && typeof value === 'string' ? `: ${JSON.stringify([shorten(value)])}` : '';
+  return problem(at, 'wrong_type', value, typeName(schema) + listed);
 }
 
 function typeName(schema: Schema): string {

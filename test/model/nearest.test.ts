@@ -11,3 +11,9 @@ test('the word that was probably meant, or none', () => {
   assert.equal(nearest('x'.repeat(1_000_000), words), null);
   assert.equal(nearest('books', []), null);
 });
+
+test('what other crawlers call it, where that is known here', () => {
+  assert.equal(nearest('css', ['selector', 'xpath', 'as']), 'selector');
+  assert.equal(nearest('css', ['as', 'xpath']), 'as');
+  assert.equal(nearest('custom_settings', ['settings', 'scope']), 'settings');
+});

@@ -77,3 +77,33 @@ test('what is not a step at all is left to the schema', () => {
   for (const step of [{ enrich: { url: 1, set: [], headers: { a: 1 }, send: 1 } }, { lookup: { query: 1 } }])
     checkSpider({ pipeline: [step] });
 });
+
+test('names that no item and no earlier step has', () => {
+  const pages = [{ name: 'book', items: [{ fields: { title: 'h1' } }, { type: 'offer', fields: { price: 'b' } }] }];
+  const pipeline = [
+    { type: 'bok', set: { source: 'web' } },
+    { drop: { field: 'pric', missing: true } },
+    { dedupe: { key: ['title', 'isbn'] } },
+    { rename: { isbn: 'id', title: 'name' } },
+    enrich({ url: 'https://a.example/{source}/{nme}', send: { a: 'name', b: 'score' }, set: { score: 'x' } }),
+    lookup({ query: 'select $1', params: ['score'] }),
+    { pick: ['a', 'stock'] },
+  ];
+  const problems = checkSpider({ pages, pipeline });
+  assert.deepEqual(
+    problems.map(({ pointer, code }) => [pointer, code]),
+    [
+      ['/pipeline/0/type', 'unknown_name'],
+      ['/pipeline/1/drop/field', 'unknown_name'],
+      ['/pipeline/2/dedupe/key/1', 'unknown_name'],
+      ['/pipeline/3/rename/isbn', 'unknown_name'],
+      ['/pipeline/4/enrich/url', 'unknown_name'],
+      ['/pipeline/4/enrich/send/b', 'unknown_name'],
+      ['/pipeline/6/pick/1', 'unknown_name'],
+    ],
+  );
+  assert.match(problems[0]!.message, /no item has the type "bok"; did you mean "book"\?/);
+  assert.match(problems[1]!.message, /"pric" is no field of the items at this step; did you mean "price"\?/);
+  assert.deepEqual(checkSpider({ script: 'x', pipeline }), []);
+  assert.deepEqual(checkSpider({ pages: [{ follow: [{ selector: 'a' }] }], pipeline }), []);
+});

@@ -296,9 +296,7 @@ function functions(): Record<string, HostFunction> {
       takes: 'nsss',
       // A line that comes after its page's end is lost: `console` cannot tell whose code is running.
       work: (number: number, kind: string, name: string, text: string) =>
-        kind === 'log' && (pages.get(number)?.hasEnded ?? true)
-          ? undefined
-          : emitted(page(number), kind, name, text),
+        kind === 'log' && (pages.get(number)?.hasEnded ?? true) ? undefined : emitted(page(number), kind, name, text),
     },
   };
 }

@@ -44,6 +44,8 @@ const CALLBACKS = `
   throwsNothing() { throw undefined; },
   *throwsLate() { yield { n: 1 }; throw new RangeError('late'); },
   async rejects() { throw Object.assign(new Error('no'), { name: 'Special' }); },
+  noList(r) { return { t: r.css('h1')[0].text() }; },
+  noFetch() { return fetch('/a'); },
   badSelector(r) { return { t: r.css('a[').text() }; },
   badXPath(r) { return { t: r.xpath('//a[').text() }; },
   badFollow(r, ctx) { return ctx.follow('/a', { callback: 'nowhere' }); },
@@ -162,6 +164,8 @@ describe('what a callback gives', () => {
     ['throwsNothing', 'threw undefined: undefined'],
     ['throwsLate', new RegExp(`^RangeError: late \\(line ${lineOf("RangeError('late')")}\\)$`)],
     ['rejects', new RegExp(`^Special: no \\(line ${lineOf("name: 'Special'")}\\)$`)],
+    ['noList', /^a selection has no \[0\]: take \.first\(\)/],
+    ['noFetch', /^ReferenceError: fetch is not defined: use ctx\.fetch \(line \d+\)$/],
     ['badSelector', new RegExp(`^"a\\[" is not a CSS selector: .*\\(line ${lineOf("css('a[')")}\\)$`)],
     ['badXPath', /^"\/\/a\[" is not an XPath: /],
     ['badFollow', /^ctx.follow: there is no callback `nowhere`; the script has parse, .*\(line \d+\)$/],
@@ -200,7 +204,7 @@ describe('what a callback gives', () => {
   it('warns of requests that were made and not yielded', async () => {
     const page = await run('leftover');
     assert.deepEqual([page.items.length, page.links.length], [1, 0]);
-    assert.match(page.logs![0]!.message, /1 requests of ctx.follow were made and not yielded: is a `yield` missing/);
+    assert.match(page.logs![0]!.message, /^a request of ctx.follow was made and not yielded: is a `yield` missing/);
   });
 
   it('makes requests of ctx.follow, judged by the scope, each once', async () => {

@@ -230,7 +230,7 @@ describe('what a script asks of the outside', () => {
   it('ends calls with their page, and says that an await may be missing', async () => {
     site = new FakeSite();
     const [page] = await run('unawaited');
-    assert.match(page!.logs![0]!.message, /ended while 1 of its calls were under way: is an `await` missing/);
+    assert.match(page!.logs![0]!.message, /ended while one of its calls was under way: is an `await` missing/);
     while (site.aborted === 0) await sleep(5);
     assert.equal(site.open, 0);
   });

@@ -77,8 +77,10 @@ function isMemory(error: unknown): boolean {
 
 function warnOfLeftovers({ number, calls, idle }: OpenPage): void {
   const warn = logger(number) as unknown as Record<'warn', (text: string) => void>;
-  if (calls > 0) warn.warn(`the callback ended while ${calls} of its calls were under way: is an \`await\` missing?`);
-  if (idle > 0) warn.warn(`${idle} requests of ctx.follow were made and not yielded: is a \`yield\` missing?`);
+  const underWay = calls === 1 ? 'one of its calls was' : `${calls} of its calls were`;
+  if (calls > 0) warn.warn(`the callback ended while ${underWay} under way: is an \`await\` missing?`);
+  const unused = idle === 1 ? 'a request of ctx.follow was' : `${idle} requests of ctx.follow were`;
+  if (idle > 0) warn.warn(`${unused} made and not yielded: is a \`yield\` missing?`);
 }
 
 /** Takes all that a callback gave: of a generator its parts and what it returned, of a promise what it came to. */

@@ -88,6 +88,11 @@ export class Selection {
     return Selection.of(this.#page, handle === undefined ? [] : [handle]);
   }
 
+  /** Written by those who take it for a list: an error that says so, instead of undefined. */
+  get 0(): never {
+    throw new Mistake('a selection has no [0]: take .first() or .at(0), or a list by .toArray()');
+  }
+
   first(): Selection {
     return this.at(0);
   }

@@ -84,6 +84,25 @@ function field(path: string): string {
   return path === '' ? 'the item' : `field \`${path}\``;
 }
 
+/** What to use instead of what other engines have. */
+const INSTEAD = new Map([
+  ['fetch', 'use ctx.fetch'],
+  ['URL', 'response.urljoin(href) makes a URL absolute'],
+  ['setTimeout', 'there are no timers; the setting delayMs paces a crawl'],
+  ['setInterval', 'there are no timers'],
+  ['require', 'a script stands alone, without modules'],
+  ['process', 'what a crawl is given is in ctx.params'],
+  ['document', 'use response.css or response.xpath'],
+  ['window', 'there is no browser; use response.css or response.xpath'],
+]);
+const UNDEFINED = /^'?(\w+)'? is not defined$/;
+
+function instead(title: string, message: string): string {
+  const name = title === 'ReferenceError' ? UNDEFINED.exec(message)?.[1] : undefined;
+  const hint = name === undefined ? undefined : INSTEAD.get(name);
+  return hint === undefined ? '' : `: ${hint}`;
+}
+
 /** What was thrown, with the line of the script where that is known; never throws itself. */
 export function describe(error: unknown): string {
   try {
@@ -92,7 +111,7 @@ export function describe(error: unknown): string {
     const { name, message, stack } = error as { name?: unknown; message?: unknown; stack?: unknown };
     const line = LINE.exec(String(stack))?.[1];
     const title = String(name ?? 'Error');
-    const text = title === 'Error' ? String(message) : `${title}: ${String(message)}`;
+    const text = title === 'Error' ? String(message) : `${title}: ${String(message)}${instead(title, String(message))}`;
     return text.slice(0, MAX_MESSAGE) + (line === undefined ? '' : ` (line ${line})`);
   } catch {
     return 'threw an error that cannot be read';
