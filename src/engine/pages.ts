@@ -2,7 +2,7 @@ import { recycle } from '../downloader/body.ts';
 import type { Downloader } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import { delayOf, type HostQueue } from '../frontier/host.ts';
-import type { CrawlWarning, Outcome, ParsedPage } from '../model/outcome.ts';
+import type { CrawlWarning, LogLine, Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { ParseFailure } from '../parser/failure.ts';
@@ -174,7 +174,7 @@ export class Pages {
       const ending = parseFailed(request, run.settings, now, error, isScripts);
       const wasKilled = ending.reason === 'parse_timeout' || ending.reason === 'parse_memory';
       const warnings = wasKilled ? (session?.watch.killed(request.url, ending.detail ?? '') ?? []) : [];
-      const logs = error instanceof ParseFailure ? { logs: error.logs } : {};
+      const logs = error instanceof ParseFailure ? { logs: logsOf(error, ending) } : {};
       return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings), ...logs };
     } finally {
       leave();
@@ -277,6 +277,15 @@ function jobOf(
     fetchedAt: now,
     ...(redirectTo === undefined ? {} : { redirectTo }),
   };
+}
+
+/** Once the page is done, its row no longer says that it failed before: the log does. */
+function logsOf({ logs }: ParseFailure, { state, reason, detail }: ReturnType<typeof ended>): readonly LogLine[] {
+  if (state !== 'delayed') return logs;
+  return [
+    ...logs,
+    { level: 'warn', message: `this attempt failed, and the page is tried again: ${reason} (${detail})` },
+  ];
 }
 
 /** The target is as urgent as what led to it. */

@@ -1,4 +1,7 @@
 import type { Source } from './field.ts';
+import type { Link } from './outcome.ts';
+
+const MAX_BODY_SHOWN = 2000;
 
 /** Why a page gave what it gave: the dry run's account. Pointers begin at the spider. */
 export interface Explanation {
@@ -11,7 +14,7 @@ export interface Explanation {
   /** Every selector that was asked, with the matches that it had on this page; `each` counts its items. */
   fields: { pointer: string; source: Source | 'each' | 'follow'; text: string; hits: number }[];
   links: {
-    kept: { url: string; method: string; priority: number; rule: string }[];
+    kept: KeptLink[];
     dropped: { url: string; reason: string; rule: string | null }[];
   };
   /** Milliseconds of the parser's thread (or the script's process) by stage: `decode`, `tree`, `links`, `items`, `steps`. */
@@ -20,4 +23,18 @@ export interface Explanation {
   calls?: { kind: 'fetch' | 'lookup' | 'state'; what: string; ms: number; outcome: string }[];
   /** In plain words, with the mend. */
   warnings: string[];
+}
+
+/** A link that a crawl would follow; `body` where its request has one: the first 2,000 characters. */
+export interface KeptLink {
+  url: string;
+  method: string;
+  body?: string;
+  priority: number;
+  rule: string;
+}
+
+export function keptLink({ url, extra, priority }: Link, rule: string): KeptLink {
+  const body = extra?.body === undefined ? {} : { body: extra.body.slice(0, MAX_BODY_SHOWN) };
+  return { url, method: extra?.method ?? 'GET', ...body, priority, rule };
 }

@@ -1,4 +1,4 @@
-import type { Explanation } from '../model/explanation.ts';
+import { type Explanation, keptLink } from '../model/explanation.ts';
 import { KnownFingerprints } from '../model/known.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { ParsePlanInput, Pattern } from '../model/spider.ts';
@@ -90,8 +90,8 @@ function unread(trace: Trace, content: string, contentType: string | null): Expl
 function explanationOf(trace: Trace, content: string): Explanation {
   const links: Explanation['links'] = { kept: [], dropped: [] };
   for (const { link, rule } of trace.links) {
-    const { url, reason, detail, priority, extra } = link;
-    if (reason === null) links.kept.push({ url, method: extra?.method ?? 'GET', priority, rule: rule.name });
+    const { url, reason, detail } = link;
+    if (reason === null) links.kept.push(keptLink(link, rule.name));
     else links.dropped.push({ url, reason, rule: detail });
   }
   const fields = trace.fields.map(({ pointer, source, text, hits }) => ({ pointer, source, text, hits }));

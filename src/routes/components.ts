@@ -246,7 +246,9 @@ const PreviewAnswerSchema = Type.Object(
     }),
     links: Type.Object(
       {
-        kept: Type.Array(Type.Object({ url: text, method: text, priority: integer, rule: text })),
+        kept: Type.Array(
+          Type.Object({ url: text, method: text, body: Type.Optional(text), priority: integer, rule: text }),
+        ),
         dropped: Type.Array(Type.Object({ url: text, reason: text, rule: orNull(text) })),
       },
       { description: 'The first thousand of each' },

@@ -162,7 +162,11 @@ test('30: a script that fails is tried once more; nothing of the failed attempt 
       logs.map(({ n, level, message, url }) => ({ n, level, message, url })),
       [
         { n: 0, level: 'warn', message: 'a \ufffd first try', url: `${site.url}/` },
-        { n: 1, level: 'info', message: 'a second try', url: `${site.url}/` },
+        {
+          ...{ n: 1, level: 'warn', url: `${site.url}/` },
+          message: 'this attempt failed, and the page is tried again: script_error (x is not defined (line 3))',
+        },
+        { n: 2, level: 'info', message: 'a second try', url: `${site.url}/` },
       ],
     );
     await deleteCrawl(database.sql, id);

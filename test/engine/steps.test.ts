@@ -298,7 +298,11 @@ test('steps in a row, some for one type, with a cache off; a page of many items'
         { rename: { upper: 'SKU' } },
         { pick: ['title', 'SKU'] },
       ];
-      const spider = { pages: [{ items: [{ type: 'row', each: 'li', fields: { title: { as: 'trim' } } }] }], pipeline };
+      const rules = [
+        { type: 'row', each: 'li', fields: { title: { as: 'trim' } } },
+        { type: 'other', each: 'dl', fields: { title: 'dt' } },
+      ];
+      const spider = { pages: [{ items: rules }], pipeline };
       const { id } = await postCrawl(service.url, { spider, startUrls: [site.url], settings: FAST });
       await waitFor(service.url, id, ENDED);
       const { items } = await checkBooks(service.url, id);

@@ -153,9 +153,9 @@ describe('a preview', () => {
       { pointer: '/pages/0/items/0/fields/n', source: 'json', text: 'name', hits: 2 },
       { pointer: '/pages/0/items/0/fields/p', source: 'json', text: 'price', hits: 0 },
     ]);
-    const form = await preview(spider, '<form method=post action=/in></form>');
+    const form = await preview(spider, '<form method=post action=/in><input name=a value="b c"></form>');
     assert.deepEqual(form.explanation.links.kept, [
-      { url: 'http://site.test/in', method: 'POST', priority: 0, rule: 'pages[0].follow[0]' },
+      { url: 'http://site.test/in', method: 'POST', body: 'a=b+c', priority: 0, rule: 'pages[0].follow[0]' },
     ]);
   });
   it('that burns CPU is ended', async () => {

@@ -1,4 +1,4 @@
-import type { Explanation } from '../../model/explanation.ts';
+import { type Explanation, keptLink } from '../../model/explanation.ts';
 import type { ParsedPage } from '../../model/outcome.ts';
 import type { EndedPage } from './protocol.ts';
 import type { PageTask } from './tasks.ts';
@@ -16,7 +16,7 @@ export function explain(task: PageTask, ended: EndedPage, page: ParsedPage): Exp
     pages: [task.callback],
     fields,
     links: {
-      kept: kept.map(({ url, extra, priority }) => ({ url, method: extra?.method ?? 'GET', priority, rule })),
+      kept: kept.map((link) => keptLink(link, rule)),
       dropped: dropped.map(({ url, reason, detail }) => ({ url, reason: reason!, rule: detail })),
     },
     ms: { callback: ended.cpuMs, calls: task.noted.reduce((sum, { ms }) => sum + ms, 0) },
