@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 
 const TYPES = {
@@ -117,7 +118,20 @@ export async function retried<T>(work: (attempt: number) => Promise<T>): Promise
       return await work(attempt);
     } catch (error) {
       if (attempt >= TRIES || !isTransient(error)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** attempt));
+      await sleep(100 * 2 ** attempt);
+    }
+  }
+}
+
+/** Tries again, however long the database is away. @throws the signal's reason */
+export async function patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    signal.throwIfAborted();
+    try {
+      return await work();
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      await sleep(Math.min(1000, 20 * 2 ** attempt), undefined, { signal }).catch(() => {});
     }
   }
 }

@@ -119,7 +119,7 @@ export class Engine {
       robots,
       sessions: this.#sessions,
       onOutcome: (outcome) => this.#outcome(outcome),
-      onFetched: (queue) => this.frontier.scheduler.ended(queue, Date.now()),
+      onFetched: (queue) => this.#fetched(queue),
       onParsed: (run) => this.#freed(run),
       onBackOff: (queue, ms) => this.frontier.scheduler.block(queue.host, Date.now() + ms),
       log,
@@ -229,10 +229,17 @@ export class Engine {
     this.#sessions.close(id);
   }
 
-  /** A page left the parser or the sandbox. */
+  /** Its page may be long in a callback or wait for calls: the next fetch does not wait for its outcome. */
+  #fetched(queue: HostQueue): void {
+    this.frontier.scheduler.ended(queue, Date.now());
+    this.#pump();
+  }
+
+  /** A page left the parser or the sandbox, or what its items waited for is here. */
   #freed(run: CrawlRun): void {
     this.frontier.scheduler.freed(run);
     if (run.takesPages !== undefined) this.#freedScripts();
+    this.#pump();
   }
 
   /** The sandbox may have room again: for every crawl with a script. */

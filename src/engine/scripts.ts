@@ -1,4 +1,4 @@
-import type { Sql } from '../db/client.ts';
+import { patiently, type Sql } from '../db/client.ts';
 import { readState } from '../db/crawl_state.ts';
 import { LookupFailed, type Lookups } from '../db/lookups.ts';
 import { type CrawlRun, parsePlanOf } from '../frontier/crawl_run.ts';
@@ -82,7 +82,8 @@ export class Scripts {
           throw error instanceof LookupFailed ? new CallFailed(error.code, error.message) : error;
         }
       },
-      readState: async (key) => (crawlId === null ? null : readState(sql, crawlId, key)),
+      readState: async (key, signal) =>
+        crawlId === null ? null : patiently(() => readState(sql, crawlId, key), signal),
     };
   }
 }

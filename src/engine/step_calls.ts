@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import { LookupFailed, type Lookups } from '../db/lookups.ts';
 import type { Downloader } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
@@ -19,8 +18,12 @@ const LOOKUP_TIMEOUT_MS = 10_000;
 const LOOKUP_CONCURRENCY = 2;
 const LOOKUP_LINGER_MS = 10;
 const MAX_LOOKUPS = 500;
-/** Items whose questions are put before others have their turn. */
+/** Items of a page that ask at once, where an answer is small: a row of a lookup, or a part of a batch … */
 const TURN = 1000;
+/** … and where each may be a megabyte, which is held until all of the turn are here. */
+const SINGLE_TURN = 100;
+/** Of answers that are handed to a parser thread in one message: it is copied on the event loop. */
+const MAX_HANDED_CHARS = 1024 * 1024;
 
 export interface StepCallsOptions {
   /** With the egress policy of calls. */
@@ -109,29 +112,24 @@ export class StepCalls {
     if (pending === undefined) return page;
     const { crawlId, definition } = crawl;
     const { places } = pending;
-    for (let { waiting } = pending; waiting.length > 0; ) {
-      const answers = await this.#ask(crawl, waiting, page);
-      const bytes = page.items.reduce((sum, item) => sum + item.size, 0);
-      const result = await this.#options.parser.steps({ crawlId, definition, waiting, answers, bytes });
-      take(page, places, result);
-      waiting = result.pending?.waiting ?? [];
+    for (let { waiting } = pending, next: WaitingItem[] = []; waiting.length > 0; waiting = next, next = []) {
+      for (const asked of turnsOf(crawl.pipeline, waiting))
+        for (const part of handfuls(asked, await this.#ask(crawl, asked, page))) {
+          const bytes = page.items.reduce((sum, item) => sum + item.size, 0);
+          const result = await this.#options.parser.steps({ crawlId, definition, ...part, bytes });
+          take(page, places, result);
+          for (const item of result.pending?.waiting ?? []) next.push(item);
+        }
     }
     return { ...page, items: inOrder(page.items, places) };
   }
 
   async #ask(crawl: CrawlSteps, waiting: readonly WaitingItem[], page: ParsedPage): Promise<StepAnswer[]> {
-    const answers: StepAnswer[] = [];
     const counts: Record<string, number> = { ...page.steps };
     const log = (message: string) => {
       page.logs = [...(page.logs ?? []), { level: 'warn', message }];
     };
-    for (let from = 0; from < waiting.length; from += TURN) {
-      if (from > 0) await turn();
-      const asked = await Promise.all(
-        waiting.slice(from, from + TURN).map((item) => this.#askOne(crawl, item, counts, log)),
-      );
-      for (const answer of asked) answers.push(answer);
-    }
+    const answers = await Promise.all(waiting.map((item) => this.#askOne(crawl, item, counts, log)));
     page.steps = counts;
     return answers;
   }
@@ -207,6 +205,36 @@ function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     signal.addEventListener('abort', stop, { once: true });
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });
+}
+
+/** The items in the parts in which they ask. */
+function* turnsOf(pipeline: readonly Step[], waiting: readonly WaitingItem[]): Generator<WaitingItem[]> {
+  let [from, share] = [0, 0];
+  for (const [i, { step }] of waiting.entries()) {
+    const { enrich } = pipeline[step]!;
+    share += enrich !== undefined && enrich.batch === undefined ? TURN / SINGLE_TURN : 1;
+    if (share < TURN) continue;
+    yield waiting.slice(from, i + 1);
+    [from, share] = [i + 1, 0];
+  }
+  if (from < waiting.length) yield waiting.slice(from);
+}
+
+/** The items with their answers, in parts that are small enough to be handed over at once. */
+function* handfuls(
+  asked: readonly WaitingItem[],
+  given: readonly StepAnswer[],
+): Generator<{ waiting: WaitingItem[]; answers: StepAnswer[] }> {
+  let [from, chars] = [0, 0];
+  for (const [i, answer] of given.entries()) {
+    const size = asked[i]!.size + ('text' in answer ? answer.text.length : 0);
+    if (i > from && chars + size > MAX_HANDED_CHARS) {
+      yield { waiting: asked.slice(from, i), answers: given.slice(from, i) };
+      [from, chars] = [i, 0];
+    }
+    chars += size;
+  }
+  yield { waiting: asked.slice(from), answers: given.slice(from) };
 }
 
 /** Adds what became of a page's items. */

@@ -140,9 +140,9 @@ test('11: calls share the cookies of their crawl, and the page’s headers reach
 
 test('30: a script that fails is tried once more; nothing of the failed attempt is kept but its log, and state counts once', async () => {
   let attempts = 0;
-  const script: Script = async (_job, calls) => {
+  const script: Script = async (_job, calls, signal) => {
     attempts++;
-    const before = JSON.parse((await calls.readState('pages')) ?? '0') as number;
+    const before = JSON.parse((await calls.readState('pages', signal)) ?? '0') as number;
     if (attempts === 1)
       throw failure('script_error', 'x is not defined (line 3)', [{ level: 'warn', message: 'a \0 first try' }]);
     return {

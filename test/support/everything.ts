@@ -56,7 +56,8 @@ export async function startEverything({ pages = 200, apiMs = 20, callMs = 5 } = 
       await sleep(callMs);
       res.end(JSON.stringify({ twice: Number(searchParams.get('n')) * 2 }));
     } else {
-      const n = pathname === '/post' ? Number(new URLSearchParams(await text(req)).get('n')) : Number(pathname.slice(2));
+      const n =
+        pathname === '/post' ? Number(new URLSearchParams(await text(req)).get('n')) : Number(pathname.slice(2));
       const children = [1, 2, 3, 4].map((i) => n * 4 + i).filter((child) => child < pages);
       html(res, `Page ${n}`, children.map(String));
     }
@@ -65,7 +66,9 @@ export async function startEverything({ pages = 200, apiMs = 20, callMs = 5 } = 
   const validate = { type: 'object', properties: { k: { maximum: 1 } }, required: ['score'] };
   const pipeline = [
     { dedupe: { key: ['key'] } },
-    { enrich: { url: `${site.url}/score`, method: 'POST', send: { n: 'n' }, set: { score: 'score' }, onError: 'fail' } },
+    {
+      enrich: { url: `${site.url}/score`, method: 'POST', send: { n: 'n' }, set: { score: 'score' }, onError: 'fail' },
+    },
     { validate },
   ];
   return {
@@ -97,11 +100,15 @@ async function checkEverything(sql: Sql, base: string, id: string, pages: number
     sorted(all.map((n) => `p${n}`)).map((key) => [key, 1]),
     'each page counted once',
   );
-  const logs = await sql`select n::int, message from crawl_logs where crawl_id = ${id} and message like 'page %' order by n`;
+  const logs =
+    await sql`select n::int, message from crawl_logs where crawl_id = ${id} and message like 'page %' order by n`;
   assert.deepEqual(sorted(logs.map(({ message }) => message)), sorted(all.map((n) => `page ${n}`)));
   const drops = await sql`select key, n::int from crawl_counts where crawl_id = ${id} and kind = 'drop' order by key`;
   const pairs = Math.floor(pages / 2);
-  assert.equal(drops.reduce((sum, { n }) => sum + n, 0), pages + pairs);
+  assert.equal(
+    drops.reduce((sum, { n }) => sum + n, 0),
+    pages + pairs,
+  );
   assert.equal(drops.find(({ key }) => key === 'duplicate')?.n, pairs);
   assert.equal(crawl.stats.dropped, pages + pairs);
 }

@@ -9,8 +9,8 @@ export interface ScriptCalls {
   fetch(call: FetchCall, signal: AbortSignal): Promise<FetchedCall>;
   /** Rows of a query on a named connection, as JSON text. @throws CallFailed */
   lookup(connection: string, query: string, params: readonly unknown[], signal: AbortSignal): Promise<string>;
-  /** A value that the crawl's scripts have committed, as JSON text; null: none. */
-  readState(key: string): Promise<string | null>;
+  /** A value that the crawl's scripts have committed, as JSON text; null: none. Waits for a database that is away. */
+  readState(key: string, signal: AbortSignal): Promise<string | null>;
 }
 
 export interface FetchCall {

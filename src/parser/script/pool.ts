@@ -26,8 +26,14 @@ const ROOM_BYTES = 128 * 1024 * 1024;
 const HEAP_MB = 512;
 const RESTART_MS = 1000;
 
+/** A page at which the broker was lost so often is taken to be the fault. */
+const MAX_LOSSES = 3;
+
 interface Job {
   bytes: number;
+  /** Sent again to the next broker where one is lost: bodies are shared memory. */
+  message: ToBroker;
+  losses: number;
   resolve(reply: BrokerReply): void;
   reject(error: Error): void;
 }
@@ -158,9 +164,10 @@ export class ScriptPool {
     if (this.#state !== 'started') return Promise.reject(new ParserStopped('the script pool is not running'));
     const id = ++this.#numbers;
     return new Promise((resolve, reject) => {
-      this.#jobs.set(id, { bytes, resolve, reject });
+      const job = { bytes, message: message(id), losses: 0, resolve, reject };
+      this.#jobs.set(id, job);
       this.#bytes += bytes;
-      this.#tell(message(id));
+      this.#tell(job.message);
     });
   }
 
@@ -185,18 +192,24 @@ export class ScriptPool {
     broker.on('error', (error: Error) => this.#options.log?.(`the script broker failed: ${error.message}`, {}));
     broker.once('exit', () => this.#lost(broker));
     for (const { plan } of this.#crawls.values()) this.#tell({ kind: 'open', plan });
+    for (const { message } of this.#jobs.values()) this.#tell(message);
   }
 
-  /** The broker is gone, and its processes with it. Pages are to be fetched again: nothing is wrong with them. */
+  /** The broker is gone, and its processes with it. Its jobs wait for the next one. */
   #lost(broker: Worker): void {
     if (this.#broker !== broker) return;
     this.#broker = null;
-    for (const [id, job] of this.#jobs) this.#end(id, () => job.reject(new ParserStopped('the script broker is gone')));
     for (const controller of this.#calls.values()) controller.abort();
     this.#calls.clear();
     this.#ended?.();
-    if (this.#state !== 'started') return;
-    this.#restart = setTimeout(() => this.#startBroker(), RESTART_MS).unref();
+    const isOver = this.#state !== 'started';
+    for (const [id, job] of this.#jobs)
+      if (isOver) this.#end(id, () => job.reject(new ParserStopped('the script pool is not running')));
+      else if (++job.losses >= MAX_LOSSES) {
+        const message = `the thread that drives the script processes ended ${MAX_LOSSES} times`;
+        this.#end(id, () => job.reject(new ParseFailure('script_error', message)));
+      }
+    if (!isOver) this.#restart = setTimeout(() => this.#startBroker(), RESTART_MS).unref();
   }
 
   #receive(message: FromBroker): void {
@@ -206,6 +219,7 @@ export class ScriptPool {
         return;
       case 'abort':
         this.#calls.get(message.call)?.abort();
+        this.#calls.delete(message.call);
         return;
       case 'log':
         this.#options.log?.(message.message, message.detail);
@@ -238,8 +252,10 @@ export class ScriptPool {
     const controller = new AbortController();
     this.#calls.set(call, controller);
     const answer = await this.#answer(this.#callers.get(owner), question, controller.signal);
+    // Aborted: the page has ended, or the broker, whose successor numbers its calls anew.
+    if (controller.signal.aborted) return;
     this.#calls.delete(call);
-    if (!controller.signal.aborted) this.#tell({ kind: 'answer', call, answer });
+    this.#tell({ kind: 'answer', call, answer });
   }
 
   async #answer(calls: ScriptCalls | undefined, question: Question, signal: AbortSignal): Promise<Answer> {
@@ -253,7 +269,7 @@ export class ScriptPool {
           return { ok: true, text: await calls.lookup(connection, query, params, signal) };
         }
         case 'read':
-          return { ok: true, text: await calls.readState(question.key) };
+          return { ok: true, text: await calls.readState(question.key, signal) };
       }
     } catch (error) {
       if (error instanceof CallFailed) return { ok: false, code: error.code, message: error.message };

@@ -105,6 +105,7 @@ export class ScriptCrawl {
   usedMs = 0;
   /** Characters of its state, by key, as far as this node knows. */
   readonly #sizes = new Map<string, number>();
+  #chars = 0;
 
   constructor(plan: ParsePlanInput, results: PageResults, owner: string, explain: boolean) {
     this.plan = plan;
@@ -113,14 +114,20 @@ export class ScriptCrawl {
     this.explain = explain;
   }
 
-  /** Takes note of what a page keeps. @throws where the crawl would keep too much */
+  /** Takes note of what a page keeps. @throws where the crawl would keep too much: then nothing of it is kept */
   keep(state: Record<string, string | null> | undefined): void {
-    for (const [key, json] of Object.entries(state ?? {}))
-      if (json === null) this.#sizes.delete(key);
-      else this.#sizes.set(key, key.length + json.length);
-    const total = this.#sizes.values().reduce((sum, size) => sum + size, 0);
-    if (total > LIMITS.stateChars)
-      throw new Error(`ctx.state of the crawl has ${total} characters; at most ${LIMITS.stateChars} are kept`);
+    const changes = Object.entries(state ?? {}).map(([key, json]) => ({
+      key,
+      size: json === null ? 0 : key.length + json.length,
+    }));
+    const more = changes.reduce((sum, { key, size }) => sum + size - (this.#sizes.get(key) ?? 0), 0);
+    const chars = this.#chars + more;
+    if (more > 0 && chars > LIMITS.stateChars)
+      throw new Error(`ctx.state of the crawl has ${chars} characters; at most ${LIMITS.stateChars} are kept`);
+    this.#chars = chars;
+    for (const { key, size } of changes)
+      if (size === 0) this.#sizes.delete(key);
+      else this.#sizes.set(key, size);
   }
 }
 
