@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Config } from './config.ts';
+import { ApiError } from './errors.ts';
 import { VERSION } from './model/settings.ts';
 import { authenticator } from './routes/auth.ts';
 import { COMPONENTS } from './routes/components.ts';
@@ -109,8 +110,22 @@ function acceptJsonAlone(app: App): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') done(null, undefined);
-    else parse(request, body as string, done);
+    else
+      parse(request, body as string, (error, value) => {
+        if (error === null) done(null, value);
+        else done(new ApiError('invalid_json', whyNotJson(body as string)));
+      });
   });
+}
+
+/** Names that could change what every object is are refused as well, though they are JSON. */
+function whyNotJson(body: string): string {
+  try {
+    JSON.parse(body);
+    return 'A name in it is `__proto__`, or `constructor` with a `prototype`; no body may hold these';
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 function openapiOptions(locked: boolean) {

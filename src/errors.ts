@@ -1,3 +1,4 @@
+import { MAX_PROBLEMS } from './model/problems.ts';
 import type { Problem } from './model/spider.ts';
 
 /**
@@ -87,15 +88,21 @@ export class ApiError extends Error {
   }
 }
 
-/** Of a document's mistakes, so many are listed. */
-const MAX_PROBLEMS = 100;
-
 /** @throws ApiError `invalid_request`, or `invalid_spider` where all of it is the spider's, when there is a problem */
 export function refuse(problems: readonly Problem[], spiderAt = '/spider'): void {
   if (problems.length === 0) return;
   const code = problems.every(({ pointer }) => pointer.startsWith(spiderAt)) ? 'invalid_spider' : 'invalid_request';
-  const fields = problems.length === 1 ? 'One field is' : `${problems.length} fields are`;
-  throw new ApiError(code, `${fields} not valid; nothing was stored`, problems.slice(0, MAX_PROBLEMS));
+  throw new ApiError(
+    code,
+    `${fieldsAre(problems.length)} not valid; nothing was stored`,
+    problems.slice(0, MAX_PROBLEMS),
+  );
+}
+
+/** How a sentence about so many wrong fields begins; no more than `MAX_PROBLEMS` are looked for. */
+export function fieldsAre(count: number): string {
+  if (count >= MAX_PROBLEMS) return `At least ${MAX_PROBLEMS} fields are`;
+  return count === 1 ? 'One field is' : `${count} fields are`;
 }
 
 /** Why the process cannot start, as one line for the operator: what is wrong and how to mend it. */

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { recordOf } from './record.ts';
 import { SettingsSchema } from './settings.ts';
 import { type Spider, SpiderSchema, StartUrlsSchema } from './spider.ts';
 
@@ -22,7 +23,7 @@ export type StopReason = (typeof STOP_REASONS)[number];
 /** Stop reasons after which `resume` goes on with what is still queued. */
 export const RESUMABLE: readonly StopReason[] = ['max_pages', 'max_items', 'max_duration', 'max_errors', 'max_bytes'];
 
-const Labels = Type.Record(Type.String({ maxLength: 100 }), Type.String({ maxLength: 1000 }), { maxProperties: 50 });
+const Labels = recordOf(Type.String({ maxLength: 1000 }), { names: { maxLength: 100 }, maxProperties: 50 });
 
 export const StartCrawlSchema = Type.Object(
   {
@@ -33,7 +34,7 @@ export const StartCrawlSchema = Type.Object(
     ),
     startUrls: Type.Optional({ ...StartUrlsSchema, minItems: 1 }),
     params: Type.Optional(
-      Type.Record(Type.String(), Type.Unsafe<unknown>({}), {
+      recordOf(Type.Unsafe<unknown>({}), {
         description: 'Values for `{name}` in start URLs and forms; checked by the spider’s `params`',
       }),
     ),
@@ -101,7 +102,7 @@ export const CrawlSchema = Type.Object({
     version: Type.Union([Type.Integer(), Type.Null()]),
   }),
   startUrls: Type.Array(Type.String()),
-  params: Type.Record(Type.String(), Type.Unsafe<unknown>({})),
+  params: recordOf(Type.Unsafe<unknown>({})),
   settings: SettingsSchema,
   labels: Labels,
   stats: CrawlStatsSchema,

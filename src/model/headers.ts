@@ -1,3 +1,4 @@
+import { pointerPart } from './pointer.ts';
 import type { Problem } from './spider.ts';
 
 /** What the fetcher itself sets, or what would let a header carry another. */
@@ -15,7 +16,7 @@ export function headerProblems(headers: Readonly<Record<string, string>> | undef
     return [{ pointer: at, code: 'too_long', message }];
   }
   return entries.flatMap(([name, value]) => {
-    const pointer = `${at}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const pointer = `${at}/${pointerPart(name)}`;
     const message = headerProblem(name, value);
     return message === null ? [] : [{ pointer, code: 'bad_header', message }];
   });

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import type { Explanation } from './explanation.ts';
 import type { LogLine } from './outcome.ts';
+import { recordOf } from './record.ts';
 import { SettingsSchema } from './settings.ts';
 import { NAME_PATTERN, SpiderSchema } from './spider.ts';
 
@@ -37,10 +38,8 @@ export const PreviewSchema = Type.Object(
         description: 'The page entry or callback that the page is given to, as a follow rule’s `page` would',
       }),
     ),
-    pass: Type.Optional(
-      Type.Record(Type.String(), Type.Unsafe<unknown>({}), { description: 'What the page before it passed on' }),
-    ),
-    params: Type.Optional(Type.Record(Type.String(), Type.Unsafe<unknown>({}))),
+    pass: Type.Optional(recordOf(Type.Unsafe<unknown>({}), { description: 'What the page before it passed on' })),
+    params: Type.Optional(recordOf(Type.Unsafe<unknown>({}))),
     settings: Type.Optional(SettingsSchema),
   },
   { additionalProperties: false },

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { recordOf } from './record.ts';
 
 const limit = (description: string, minimum = 1) =>
   Type.Optional(Type.Union([Type.Integer({ minimum, maximum: 1e12 }), Type.Null()], { description }));
@@ -25,9 +26,7 @@ export const SettingsSchema = Type.Object(
     retryDelayMs: Type.Optional(Type.Integer({ minimum: 1, maximum: 3_600_000, description: 'Doubles at each retry' })),
     maxRedirects: Type.Optional(Type.Integer({ minimum: 0, maximum: 50 })),
     userAgent: Type.Optional(Type.String({ minLength: 1, maxLength: 500, pattern: '^[\\x20-\\x7e]+$' })),
-    headers: Type.Optional(
-      Type.Record(Type.String(), Type.String({ maxLength: 8000 }), { description: 'Sent with each request' }),
-    ),
+    headers: Type.Optional(recordOf(Type.String({ maxLength: 8000 }), { description: 'Sent with each request' })),
     acceptLanguage: Type.Optional(Type.String({ minLength: 1, maxLength: 200, pattern: '^[\\x20-\\x7e]+$' })),
     cookies: Type.Optional(Type.Boolean()),
     verifyTls: Type.Optional(Type.Boolean()),

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { FieldsSchema } from './field.ts';
+import { recordOf } from './record.ts';
 import { type Settings, SettingsSchema } from './settings.ts';
 import { StepSchema } from './step.ts';
 
@@ -21,15 +22,13 @@ const Selector = Type.String({ minLength: 1, maxLength: 1000 });
 const Url = Type.String({ minLength: 1, maxLength: 8000 });
 const Priority = Type.Integer({ minimum: -1000, maximum: 1000 });
 const Json = Type.Unsafe<unknown>({});
-const Headers = Type.Record(Type.String({ maxLength: 200 }), Type.String({ maxLength: 8000 }));
+const Headers = recordOf(Type.String({ maxLength: 8000 }), { names: { maxLength: 200 } });
 
 /** What a request is besides its URL; at most one of `form`, `json` and `body`, which make it a POST. */
 const requestParts = {
   method: Type.Optional(Type.Enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])),
   headers: Type.Optional(Headers),
-  form: Type.Optional(
-    Type.Record(Type.String(), Type.String({ maxLength: 100_000 }), { description: 'Sent as a form' }),
-  ),
+  form: Type.Optional(recordOf(Type.String({ maxLength: 100_000 }), { description: 'Sent as a form' })),
   json: Type.Optional(Json),
   body: Type.Optional(Type.String({ maxLength: 100_000 })),
 };
@@ -43,7 +42,7 @@ const StartUrlSchema = Type.Union(
         ...requestParts,
         priority: Type.Optional(Priority),
         page: Type.Optional(Name),
-        pass: Type.Optional(Type.Record(Type.String(), Json)),
+        pass: Type.Optional(recordOf(Json)),
       },
       { additionalProperties: false },
     ),
@@ -90,7 +89,7 @@ const FollowRuleSchema = Type.Object(
       Type.String({ minLength: 1, maxLength: 4000, description: 'Template; `{value}` is what was read' }),
     ),
     values: Type.Optional(
-      Type.Record(Type.String(), Type.String({ maxLength: 10_000 }), { description: 'Fields of the form to fill in' }),
+      recordOf(Type.String({ maxLength: 10_000 }), { description: 'Fields of the form to fill in' }),
     ),
     request: Type.Optional(Type.Object(requestParts, { additionalProperties: false })),
     page: Type.Optional(
@@ -150,8 +149,8 @@ const SampleSchema = Type.Object(
     page: Type.Optional(
       Type.String({ ...Name, description: 'The page entry or callback that it is given to, whatever its URL' }),
     ),
-    pass: Type.Optional(Type.Record(Type.String(), Json, { description: 'What the page before it passed on' })),
-    params: Type.Optional(Type.Record(Type.String(), Json)),
+    pass: Type.Optional(recordOf(Json, { description: 'What the page before it passed on' })),
+    params: Type.Optional(recordOf(Json)),
     items: Type.Optional(Type.Array(Json, { maxItems: 100, description: 'Data of the items, all of them, in order' })),
     contains: Type.Optional(Type.Array(Json, { maxItems: 100, description: 'Parts of items that must be there' })),
     links: Type.Optional(Type.Array(Url, { maxItems: 1000, description: 'Links that must be kept' })),

@@ -1,6 +1,8 @@
 import { type Static, Type } from 'typebox';
+import { recordOf } from './record.ts';
 
-const FieldName = Type.String({ minLength: 1, maxLength: 200 });
+const NAME = { minLength: 1, maxLength: 200 };
+const FieldName = Type.String(NAME);
 const JsonSchema = Type.Unsafe<Record<string, unknown>>({
   type: 'object',
   additionalProperties: {},
@@ -11,7 +13,8 @@ const OnError = Type.Enum(['keep', 'drop', 'fail'], {
   description: 'keep the item as it is (default), drop it, or fail its page as `pipeline_error`',
 });
 const call = {
-  set: Type.Record(FieldName, Type.String({ minLength: 1, maxLength: 1000 }), {
+  set: recordOf(Type.String({ minLength: 1, maxLength: 1000 }), {
+    names: NAME,
     description: 'Field of the item: where its value is in the answer (enrich: JMESPath, lookup: a column)',
   }),
   timeoutMs: Type.Optional(Type.Integer({ minimum: 10, maximum: 60_000, description: 'For one call; default 10000' })),
@@ -37,9 +40,10 @@ const EnrichSchema = Type.Object(
   {
     url: Type.String({ minLength: 1, maxLength: 4000, description: '`{field}` is filled from the item' }),
     method: Type.Optional(Type.Enum(['GET', 'POST', 'PUT'])),
-    headers: Type.Optional(Type.Record(Type.String(), Type.String({ maxLength: 8000 }))),
+    headers: Type.Optional(recordOf(Type.String({ maxLength: 8000 }))),
     send: Type.Optional(
-      Type.Record(FieldName, FieldName, {
+      recordOf(FieldName, {
+        names: NAME,
         description: 'Name in the JSON body: field of the item; absent: the whole item. Not with GET',
       }),
     ),
@@ -99,9 +103,9 @@ export const StepSchema = Type.Object(
     enrich: Type.Optional(EnrichSchema),
     lookup: Type.Optional(LookupSchema),
     drop: Type.Optional(ConditionSchema),
-    rename: Type.Optional(Type.Record(FieldName, FieldName, { description: 'Old name: new name' })),
+    rename: Type.Optional(recordOf(FieldName, { names: NAME, description: 'Old name: new name' })),
     pick: Type.Optional(Type.Array(FieldName, { minItems: 1, maxItems: 200 })),
-    set: Type.Optional(Type.Record(FieldName, Type.Unsafe<unknown>({}), { description: 'Constants' })),
+    set: Type.Optional(recordOf(Type.Unsafe<unknown>({}), { names: NAME, description: 'Constants' })),
   },
   { additionalProperties: false },
 );

@@ -1,3 +1,4 @@
+import { MAX_PROBLEMS } from '../model/problems.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import { checkFields, type KnownNames } from './check_fields.ts';
 import { checkFollow } from './check_follow.ts';
@@ -18,14 +19,28 @@ import { schemaMistakes } from './json_schema.ts';
 
 /**
  * What the schema cannot say about a spider: selectors and regexes that do not compile, fields of the wrong shape, names
- * that do not exist, parts that exclude each other. Every mistake at once; pointers begin at the spider itself.
+ * that do not exist, parts that exclude each other. Every mistake at once, up to `MAX_PROBLEMS`; pointers begin at the spider itself.
  *
  * @param spider any JSON: where a part has the wrong type, the schema says so, and the others are checked all the same
  */
 export function checkSpider(spider: Spider | unknown): Problem[] {
   const problems: Problem[] = [];
-  const report: Report = (pointer, code, message) => problems.push({ pointer, code, message });
   if (!isRecord(spider)) return problems;
+  try {
+    checkParts(spider, (pointer, code, message) => {
+      problems.push({ pointer, code, message });
+      if (problems.length >= MAX_PROBLEMS) throw new Enough();
+    });
+  } catch (error) {
+    if (!(error instanceof Enough)) throw error;
+  }
+  return problems;
+}
+
+/** So many mistakes were found that no more are looked for. */
+class Enough extends Error {}
+
+function checkParts(spider: Record<string, unknown>, report: Report): void {
   if (isRecord(spider.params))
     for (const { pointer, message } of schemaMistakes(spider.params))
       report(`/params${pointer}`, 'bad_schema', message);
@@ -38,7 +53,6 @@ export function checkSpider(spider: Spider | unknown): Problem[] {
   checkPages(spider, report);
   checkSteps(spider, report);
   checkStepNames(spider, report);
-  return problems;
 }
 
 function checkPages(spider: Record<string, unknown>, report: Report): void {

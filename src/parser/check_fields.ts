@@ -1,4 +1,5 @@
 import { META_FIELDS, META_PREFIXES, SOURCES, type Source, TRANSFORMS } from '../model/field.ts';
+import { pointerPart } from '../model/pointer.ts';
 import {
   checkJsonQuery,
   checkKeys,
@@ -9,7 +10,6 @@ import {
   found,
   hint,
   isRecord,
-  pointerPart,
   type Report,
   short,
 } from './check_values.ts';

@@ -1,4 +1,5 @@
 import { namesIn } from '../model/params.ts';
+import { pointerPart } from '../model/pointer.ts';
 import { partProblems, type RequestParts } from '../model/request_parts.ts';
 import { checkFields, type KnownNames } from './check_fields.ts';
 import {
@@ -9,7 +10,6 @@ import {
   checkXPath,
   hint,
   isRecord,
-  pointerPart,
   type Report,
   short,
 } from './check_values.ts';

@@ -1,4 +1,5 @@
-import { hint, isRecord, pointerPart, type Report, recordsOf, short } from './check_values.ts';
+import { pointerPart } from '../model/pointer.ts';
+import { hint, isRecord, type Report, recordsOf, short } from './check_values.ts';
 import { placesOf } from './step_questions.ts';
 
 type Part = Record<string, unknown>;

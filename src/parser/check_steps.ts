@@ -1,16 +1,9 @@
 import { headerProblems } from '../model/headers.ts';
+import { pointerPart } from '../model/pointer.ts';
 import { readSql } from '../model/sql_text.ts';
 import { type EnrichStep, enrichMethod, STEP_KINDS, type StepKind } from '../model/step.ts';
-import {
-  checkJsonQuery,
-  checkRegex,
-  found,
-  isRecord,
-  pointerPart,
-  type Report,
-  recordsOf,
-  short,
-} from './check_values.ts';
+import { parseHttpUrl } from '../model/url.ts';
+import { checkJsonQuery, checkRegex, found, isRecord, type Report, recordsOf, short } from './check_values.ts';
 import { schemaMistakes } from './json_schema.ts';
 import { placesOf } from './step_questions.ts';
 
@@ -85,27 +78,34 @@ function checkEnrich(step: Part, at: string, report: Report): void {
 function checkUrl(url: string, isBatch: boolean, at: string, report: Report): void {
   const places = placesOf(url);
   const filled = url.replaceAll(/\{[^{}]+\}/g, 'x');
+  const parsed = parseHttpUrl(filled);
   if (places.includes('') || /[{}]/.test(filled))
     report(at, 'bad_url', `${found(url)}; expected {field} with the name of a field, and %7B and %7D for braces`);
   else if (isBatch && places.length > 0)
     report(at, 'conflict', `"batch" does not go with {${short(places[0]!)}}: all items of a batch are sent to one URL`);
-  else if (!['http:', 'https:'].includes(URL.parse(filled)?.protocol ?? '') || /^\w+:\/*[^/?#]*\{/.test(url))
+  else if (parsed === null || /^\w+:\/*[^/?#]*\{/.test(url))
     report(at, 'bad_url', `${found(url)}; expected an absolute http(s) URL whose host is fixed`);
+  else if (parsed.username !== '' || parsed.password !== '')
+    report(at, 'bad_url', `${found(url)}; expected no user name or password: send an Authorization header`);
 }
 
 function checkLookup({ query, params }: Part, at: string, report: Report): void {
   if (typeof query !== 'string') return;
+  const wanted = paramsOf(query);
+  if (typeof wanted === 'string') report(`${at}/query`, 'bad_query', `${found(query)}; ${wanted}`);
+  else if (Array.isArray(params) && params.length !== wanted) {
+    const given = params.length === 1 ? '1 field' : `${params.length} fields`;
+    const expected = wanted === 0 ? 'none, since the query has no parameter' : `one for each of $1 to $${wanted}`;
+    report(`${at}/params`, 'bad_params', `found ${given}; expected ${expected}`);
+  }
+}
+
+/** How many parameters a query has, or why it is none. */
+function paramsOf(query: string): number | string {
   try {
-    const wanted = readSql(query).params;
-    if (!Array.isArray(params) || params.length === wanted) return;
-    const given = params.length === 1 ? 'names 1 field' : `names ${params.length} fields`;
-    report(
-      `${at}/params`,
-      'bad_params',
-      `the query has ${wanted === 0 ? 'no parameter' : `$1 to $${wanted}`}, and params ${given}`,
-    );
+    return readSql(query).params;
   } catch (error) {
-    report(`${at}/query`, 'bad_query', `${found(query)}; ${(error as Error).message}`);
+    return (error as Error).message;
   }
 }
 

@@ -1,5 +1,6 @@
 import { RE2JS } from 're2js';
 import { nearest } from '../model/nearest.ts';
+import { pointerPart } from '../model/pointer.ts';
 import { JsonQuery } from './json_path.ts';
 import { compilePattern } from './patterns.ts';
 import { Selector } from './selector.ts';
@@ -9,6 +10,10 @@ import { XPath } from './xpath.ts';
 
 const MAX_REGEX = 1000;
 const MAX_SHOWN = 80;
+/** Characters of what a compiler says, which may hold the whole expression. */
+const MAX_WHY = 500;
+/** Known names that a wrong one is compared with. */
+const MAX_WORDS = 1000;
 
 /** Adds a mistake. @param pointer from the spider */
 export type Report = (pointer: string, code: string, message: string) => void;
@@ -32,16 +37,11 @@ export function short(text: string): string {
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 
-/** RFC 6901. */
-export function pointerPart(name: string): string {
-  return name.replaceAll('~', '~0').replaceAll('/', '~1');
-}
-
 /** `; did you mean "title"?`, or the words themselves. */
 export function hint(word: unknown, words: readonly string[]): string {
-  const near = typeof word === 'string' ? nearest(word, words) : null;
-  if (near !== null) return `; did you mean "${near}"?`;
-  return words.length === 0 ? '' : `; expected one of ${words.slice(0, 50).join(', ')}`;
+  const near = typeof word === 'string' ? nearest(word, words.slice(0, MAX_WORDS)) : null;
+  if (near !== null) return `; did you mean "${short(near)}"?`;
+  return words.length === 0 ? '' : `; expected one of ${words.slice(0, 50).map(short).join(', ')}`;
 }
 
 export function checkKeys(value: Record<string, unknown>, keys: readonly string[], at: string, report: Report): void {
@@ -108,7 +108,7 @@ function attempt<T>(make: () => T, at: string, code: string, what: string, repor
     return make();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    report(at, code, `${what}: ${why}${mend}`);
+    report(at, code, `${what}: ${why.slice(0, MAX_WHY)}${mend}`);
     return undefined;
   }
 }

@@ -1,6 +1,8 @@
+import { pointerPart } from '../model/pointer.ts';
 import type { Difference } from '../model/preview.ts';
 import type { Sample } from '../model/spider.ts';
 import { canonicalize, parseHttpUrl } from '../model/url.ts';
+import { isRecord } from './check_values.ts';
 
 /** More are not listed: whoever has so many has read the first. */
 const MAX_DIFFERENCES = 50;
@@ -117,10 +119,6 @@ function* lacking(part: unknown, item: unknown, at: string): Generator<string> {
   }
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function count(n: number, noun: string): string {
   return n === 1 ? `one ${noun}` : `${n} ${noun}s`;
 }
@@ -134,9 +132,4 @@ function text(value: unknown): string {
 function shown(value: unknown): unknown {
   const json = JSON.stringify(value) ?? '';
   return json.length > MAX_SHOWN ? `${json.slice(0, MAX_SHOWN)}…` : value;
-}
-
-/** RFC 6901. */
-function pointerPart(name: string): string {
-  return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }

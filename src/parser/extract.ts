@@ -1,5 +1,6 @@
 import { RE2JS } from 're2js';
 import type { Field, FieldObject, Fields } from '../model/field.ts';
+import { pointerPart } from '../model/pointer.ts';
 import type { ItemRule } from '../model/spider.ts';
 import { type Element, htmlOf, textOf } from './dom.ts';
 import { markdownOf } from './markdown.ts';
@@ -95,7 +96,7 @@ function isMeta(field: Field): boolean {
 export function compileFields(fields: Fields, place: Place): ReadFields {
   const compiled = Object.entries(fields).map(([name, field]) => ({
     name,
-    read: compileField(field, { ...place, at: `${place.at}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}` }),
+    read: compileField(field, { ...place, at: `${place.at}/${pointerPart(name)}` }),
   }));
   return (page, scope) => {
     const data: Data = Object.create(null);

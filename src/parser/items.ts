@@ -6,6 +6,8 @@ import type { Passage, Steps } from './steps.ts';
 
 const MAX_ITEM_BYTES = 1024 * 1024;
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
+/** Characters of what is counted by name: it is a key of an index, which holds 2,704 bytes. */
+const MAX_WORD = 300;
 
 /** What a page's items came to, as parts of a ParsedPage. */
 type SunkItems = Pick<ParsedPage, 'items' | 'dropped' | 'fills' | 'steps' | 'pending'>;
@@ -21,7 +23,7 @@ export class ItemSink {
   full = false;
   readonly #steps: Steps | null;
   readonly #met: Record<string, number> = Object.create(null);
-  readonly #note = (key: string): void => count(this.#met, clean(key));
+  readonly #note = (key: string): void => count(this.#met, countWord(key));
   readonly #waiting: WaitingItem[] = [];
   #place = 0;
   #bytes: number;
@@ -43,7 +45,7 @@ export class ItemSink {
       }
       const missing = reader.missing(data);
       if (missing === null) this.add(reader.type, data);
-      else this.#drop(`required: ${clean(missing)}`);
+      else this.#drop(`required: ${countWord(missing)}`);
     }
   }
 
@@ -69,7 +71,7 @@ export class ItemSink {
   }
 
   #pass(type: string, place: number, passage: Passage): void {
-    if (passage.kind === 'dropped') this.#drop(clean(passage.reason));
+    if (passage.kind === 'dropped') this.#drop(countWord(passage.reason));
     else if (passage.kind === 'kept') this.#keep(type, passage.data, place, passage.keys);
     else {
       const { data, keys, step, question } = passage;
@@ -85,7 +87,7 @@ export class ItemSink {
     this.items.push(row);
     if (this.#steps !== null) this.places.push(place);
     count(this.fills, type);
-    for (const name in data) if (hasValue(data[name])) count(this.fills, `${type}.${clean(name)}`);
+    for (const name in data) if (hasValue(data[name])) count(this.fills, `${type}.${countWord(name)}`);
   }
 
   /** Null: it is too large, for an item or for the rest of the page. */
@@ -119,7 +121,7 @@ function toJson(data: Data): string {
   return json.includes('\\u') ? storedJson(data) : json;
 }
 
-/** Well formed, NUL as U+FFFD. */
-function clean(text: string): string {
-  return text.toWellFormed().replaceAll('\0', '\ufffd');
+/** A name under which something is counted, as PostgreSQL holds it: cut, well formed, NUL as U+FFFD. */
+export function countWord(text: string): string {
+  return text.slice(0, MAX_WORD).toWellFormed().replaceAll('\0', '\ufffd');
 }

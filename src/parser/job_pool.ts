@@ -124,7 +124,6 @@ export class JobPool {
     });
   }
 
-  /** Hands jobs out until no thread can take one: to idle threads first, then behind quick pages. */
   /** Rejects what waits in a queue that is not used any more. */
   protected closeQueue(queue: JobQueue): void {
     queue.isClosed = true;
@@ -149,6 +148,7 @@ export class JobPool {
     return (this.#plans.get(crawlId)?.settings ?? DEFAULT_SETTINGS).parseTimeoutMs;
   }
 
+  /** Hands jobs out until no thread can take one: to idle threads first, then behind quick pages. */
   #dispatch(): void {
     const { threads } = this.#options;
     for (const thread of this.#threads) {

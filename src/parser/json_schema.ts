@@ -1,4 +1,6 @@
 import { createRequire } from 'node:module';
+import { pointerNames, pointerPart } from '../model/pointer.ts';
+import { MAX_PROBLEMS } from '../model/problems.ts';
 
 /** JSON Schema, of draft 2020-12. Its patterns are JavaScript's own: only to be used where a thread can be killed. */
 
@@ -53,13 +55,13 @@ function isEndless(schema: unknown): boolean {
 
 /** References and patterns, wherever they stand; `enum`, `const`, `default` and `examples` hold values, not schemas. */
 function walk(part: unknown, root: unknown, at: string, depth: number, found: SchemaMistake[]): void {
-  if (typeof part !== 'object' || part === null) return;
+  if (typeof part !== 'object' || part === null || found.length >= MAX_PROBLEMS) return;
   if (depth > MAX_DEPTH) {
     if (!found.some(({ message }) => message === TOO_DEEP)) found.push({ pointer: '', message: TOO_DEEP });
     return;
   }
   for (const [key, value] of Object.entries(part)) {
-    const pointer = `${at}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const pointer = `${at}/${pointerPart(key)}`;
     const message = typeof value === 'string' ? textMistake(key, value, root) : null;
     if (message !== null) found.push({ pointer, message });
     if (key === 'patternProperties' && typeof value === 'object' && value !== null)
@@ -75,22 +77,23 @@ const TOO_DEEP = `nested deeper than ${MAX_DEPTH}`;
 function textMistake(key: string, value: string, root: unknown): string | null {
   if (key === '$ref' || key === '$dynamicRef') {
     if (!value.startsWith('#'))
-      return `"${value}" leads outside; only references into the schema itself (#/…) are followed`;
-    return key === '$ref' && value.startsWith('#/') && !leadsTo(root, value) ? `there is nothing at "${value}"` : null;
+      return `"${value.slice(0, 80)}" leads outside; only references into the schema itself (#/…) are followed`;
+    return key === '$ref' && value.startsWith('#/') && !leadsTo(root, value)
+      ? `there is nothing at "${value.slice(0, 80)}"`
+      : null;
   }
   if (key !== 'pattern') return null;
   try {
     new RegExp(value, 'u');
     return null;
   } catch (error) {
-    return (error as Error).message;
+    return (error as Error).message.slice(0, 300);
   }
 }
 
 function leadsTo(root: unknown, ref: string): boolean {
   let part = root;
-  for (const step of ref.slice(2).split('/')) {
-    const name = decode(step).replaceAll('~1', '/').replaceAll('~0', '~');
+  for (const name of pointerNames(decode(ref.slice(1)))) {
     if (typeof part !== 'object' || part === null || !Object.hasOwn(part, name)) return false;
     part = (part as Record<string, unknown>)[name];
   }
@@ -121,7 +124,7 @@ export function misfits(schema: Record<string, unknown>, value: unknown): Misfit
   const found = errors.flatMap(({ keyword, instancePath, message, params }): Misfit[] => {
     const missing = (params as { requiredProperties?: string[] }).requiredProperties;
     if (keyword !== 'required' || missing === undefined) return [{ pointer: instancePath, keyword, message }];
-    return missing.map((name) => ({ pointer: `${instancePath}/${name}`, keyword, message: 'is missing' }));
+    return missing.map((name) => ({ pointer: `${instancePath}/${pointerPart(name)}`, keyword, message: 'is missing' }));
   });
   return found.length > 0 ? found : [{ pointer: '', keyword: 'schema', message: 'does not fit' }];
 }
@@ -139,7 +142,7 @@ export function misfitWords(schema: Record<string, unknown>): (value: unknown) =
     if (first === undefined) return null;
     const whole = all.find(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf');
     const { pointer, keyword } = whole !== undefined && first.pointer.startsWith(whole.pointer) ? whole : first;
-    const path = pointer.split('/').slice(1, MAX_PATH);
+    const path = pointerNames(pointer).slice(0, MAX_PATH - 1);
     return `/${path.map((name) => (names.has(name) ? name : '*')).join('/')} ${keyword}`;
   };
 }

@@ -190,7 +190,7 @@ export class MarkdownWriter {
       return;
     }
     const text = this.#take();
-    if (text !== '') this.#write([`${'#'.repeat(this.#level)} ${text.replace(/#+$/, '\\$&')}`]);
+    if (text !== '') this.#write([`${'#'.repeat(this.#level)} ${text.replace(/(?<!#)#+$/, '\\$&')}`]);
   }
 
   /** Begins what `endCell` gives back as one line. */
@@ -357,6 +357,6 @@ function isWord(character: string | undefined): boolean {
 
 /** Escapes what means something at the beginning of a line only: headings, items, quotes, rules, tables. */
 function escapeStart(line: string): string {
-  if (/^(?:#{1,6}(?:\s|$)|[-+](?:\s|$)|>|=+\s*$|-[-\s]*$|:?-+[\s:|-]*$|\|)/.test(line)) return `\\${line}`;
+  if (/^(?:#{1,6}(?:\s|$)|[-+](?:\s|$)|>|=+\s*$|-[-\s]*$|:?-[\s:|-]*$|\|)/.test(line)) return `\\${line}`;
   return line.replace(/^(\d{1,9})([.)])(?=\s|$)/, '$1\\$2');
 }

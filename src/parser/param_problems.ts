@@ -1,8 +1,9 @@
 import { createRequire } from 'node:module';
+import { pointerNames, pointerPart } from '../model/pointer.ts';
+import { MAX_PROBLEMS } from '../model/problems.ts';
 import type { Params, Problem } from '../model/spider.ts';
 import { schemaLibrary, schemaMistakes } from './json_schema.ts';
 
-const MAX_PROBLEMS = 100;
 const MAX_ERRORS = 500;
 const require = createRequire(import.meta.url);
 
@@ -55,13 +56,13 @@ function problemsOf(error: SchemaError, root: Params): Problem[] {
   const { keyword, params, instancePath: pointer } = error;
   if (keyword === 'required')
     return (params.requiredProperties as string[]).map((name) => ({
-      pointer: `${pointer}/${escaped(name)}`,
+      pointer: `${pointer}/${pointerPart(name)}`,
       code: 'required',
       message: `\`${name}\` is missing`,
     }));
   if (keyword === 'additionalProperties')
     return (params.additionalProperties as string[]).map((name) => ({
-      pointer: `${pointer}/${escaped(name)}`,
+      pointer: `${pointer}/${pointerPart(name)}`,
       code: 'unknown_field',
       message: `the schema has no property \`${short(name)}\``,
     }));
@@ -87,8 +88,7 @@ const CODES: Readonly<Record<string, string>> = {
 
 function valueAt(root: unknown, pointer: string): unknown {
   let at = root;
-  for (const part of pointer.split('/').slice(1)) {
-    const name = part.replaceAll('~1', '/').replaceAll('~0', '~');
+  for (const name of pointerNames(pointer)) {
     if (typeof at !== 'object' || at === null) return undefined;
     at = Object.hasOwn(at, name) ? (at as Record<string, unknown>)[name] : undefined;
   }
@@ -108,8 +108,4 @@ function show(value: unknown): string {
 
 function short(text: string): string {
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
-}
-
-function escaped(name: string): string {
-  return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }

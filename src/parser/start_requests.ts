@@ -1,5 +1,6 @@
 import { extraText, MAX_EXTRA, requestFp } from '../model/extra.ts';
 import { nearest } from '../model/nearest.ts';
+import { MAX_PROBLEMS } from '../model/problems.ts';
 import { rankOf } from '../model/rank.ts';
 import type { RequestExtra, StartRequest } from '../model/request.ts';
 import { partProblems, sentParts } from '../model/request_parts.ts';
@@ -121,7 +122,7 @@ class StartReader {
 
   /** @param at its pointer. @param urlAt the pointer of its URL */
   read(given: StartObject, at: string, urlAt: string, what: Start['what']): void {
-    if (this.#isFull) return;
+    if (this.#isFull || this.#problems.length >= MAX_PROBLEMS) return;
     const { count, starts, problems } = this.#templates.fill(given, urlAt);
     this.#problems.push(...problems);
     // Of the spider's own start URLs its check says it.

@@ -1,5 +1,7 @@
 import { nearest } from '../model/nearest.ts';
 import { fillTemplate, MAX_FILLED, namesIn, soleName } from '../model/params.ts';
+import { pointerPart } from '../model/pointer.ts';
+import { MAX_PROBLEMS } from '../model/problems.ts';
 import type { Params, Problem, StartUrl } from '../model/spider.ts';
 
 /** A start URL that is more than a URL. */
@@ -34,7 +36,8 @@ export class StartTemplates {
   fill(start: StartObject, at: string): Filled {
     const names = this.#isOn ? namesOf(start) : [];
     if (names.length === 0) return { count: 1, starts: [start], problems: [] };
-    const problems = names.flatMap((name) => this.#nameProblem(name, at) ?? []);
+    const wrong = names.values().map((name) => this.#nameProblem(name, at));
+    const problems = [...wrong.filter((problem) => problem !== null).take(MAX_PROBLEMS)];
     if (problems.length > 0) return { count: 0, starts: [], problems };
     const lists = names.filter((name) => Array.isArray(this.#params[name]));
     const count = lists.reduce((product, name) => product * (this.#params[name] as unknown[]).length, 1);
@@ -44,10 +47,22 @@ export class StartTemplates {
   #nameProblem(name: string, at: string): Problem | null {
     if (Object.hasOwn(this.#params, name)) return null;
     if (Object.hasOwn(this.#declared, name))
-      return { pointer: `/params/${name}`, code: 'required', message: `\`${name}\` is missing; a start URL needs it` };
+      return {
+        pointer: `/params/${pointerPart(name)}`,
+        code: 'required',
+        message: `\`${name}\` is missing; a start URL needs it`,
+      };
     const known = [...new Set([...Object.keys(this.#declared), ...Object.keys(this.#params)])].slice(0, 100);
     const near = nearest(name, known);
-    const hint = near !== null ? `did you mean {${near}}?` : `known params: ${known.join(', ') || 'none'}`;
+    const hint =
+      near !== null
+        ? `did you mean {${near}}?`
+        : `known params: ${
+            known
+              .slice(0, 20)
+              .map((one) => one.slice(0, 80))
+              .join(', ') || 'none'
+          }`;
     return { pointer: at, code: 'unknown_param', message: `there is no param \`${name}\`; ${hint}` };
   }
 

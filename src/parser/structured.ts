@@ -35,8 +35,10 @@ export const jsonLd: (document: Document) => unknown[] = oncePerDocument((docume
 function parseLenient(text: string): unknown {
   const json = text
     .replace(/^\s*(?:<!--|(?:\/\/|\/\*)?\s*<!\[CDATA\[(?:\s*\*\/)?)/, '')
-    .replace(/(?:-->|(?:\/\/|\/\*)?\s*\]\]>(?:\s*\*\/)?)\s*$/, '')
-    .replace(/;\s*$/, '');
+    .trimEnd()
+    .replace(/(?:-->|(?:(?:\/\/|\/\*)\s{0,9})?\]\]>(?:\s{0,9}\*\/)?)$/, '')
+    .trimEnd()
+    .replace(/;$/, '');
   try {
     return parseJson(json);
   } catch {

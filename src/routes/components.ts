@@ -8,6 +8,7 @@ import {
   StartCrawlSchema,
 } from '../model/crawl.ts';
 import { PreviewSchema } from '../model/preview.ts';
+import { recordOf } from '../model/record.ts';
 import { REQUEST_STATES, ReasonSchema } from '../model/request.ts';
 import { SettingsSchema } from '../model/settings.ts';
 import { type Spider, SpiderSchema } from '../model/spider.ts';
@@ -114,7 +115,7 @@ export const WhySchema = Type.Object({
   }),
 });
 
-const counts = Type.Record(text, integer);
+const counts = recordOf(integer);
 const StatsSchema = Type.Object({
   state: Type.Enum([...CRAWL_STATES]),
   stopReason: orNull(Type.Enum([...STOP_REASONS])),
@@ -125,15 +126,14 @@ const StatsSchema = Type.Object({
   byReason: counts,
   byStatus: counts,
   dropped: counts,
-  flags: Type.Record(text, integer, {
+  flags: recordOf(integer, {
     description: 'Pages that were cut to stay inside a limit: `depth`, `nodes`, `attributes`, `links`, `items`',
   }),
-  steps: Type.Record(text, integer, {
+  steps: recordOf(integer, {
     description: 'Of pipeline steps by number: `enrich[2]: timeout`, `enrich[2] calls`, `enrich[2] cached`',
   }),
   itemTypes: counts,
-  fields: Type.Record(
-    text,
+  fields: recordOf(
     Type.Object({ filled: integer, rate: Type.Number({ description: 'Share of the items of its type that have it' }) }),
     { description: 'By `type.field`' },
   ),
@@ -141,10 +141,10 @@ const StatsSchema = Type.Object({
     { p50: orNull(integer), p90: orNull(integer), p99: orNull(integer) },
     { description: 'Upper bounds: the histogram doubles from bucket to bucket' },
   ),
-  cpu: Type.Record(text, Type.Object({ pages: integer, ms: Type.Number(), msPerPage: Type.Number() }), {
+  cpu: recordOf(Type.Object({ pages: integer, ms: Type.Number(), msPerPage: Type.Number() }), {
     description: 'CPU time by page entry (`page product`) or callback (`callback parse`)',
   }),
-  calls: Type.Record(text, integer, {
+  calls: recordOf(integer, {
     description: 'What scripts called while their pages waited: `fetch`, `fetch failed`, `lookup`, `lookup failed`',
   }),
   hosts: Type.Array(
@@ -240,7 +240,7 @@ const PreviewAnswerSchema = Type.Object(
     items: Type.Array(Type.Object({ type: text, data: Type.Unsafe<unknown>({}) }), {
       description: 'The first thousand, of at most 2 MiB',
     }),
-    dropped: Type.Record(text, integer, { description: 'Items that were dropped, by reason' }),
+    dropped: recordOf(integer, { description: 'Items that were dropped, by reason' }),
     fields: Type.Array(Type.Object({ pointer: text, source: text, text: text, hits: integer }), {
       description: 'Every selector of the spider, with the matches that it had on this page',
     }),
@@ -255,9 +255,9 @@ const PreviewAnswerSchema = Type.Object(
     ),
     counts: Type.Object({ items: integer, linksKept: integer, linksDropped: integer }),
     logs: Type.Array(Type.Object({ level: text, message: text })),
-    state: Type.Record(text, Type.Unsafe<unknown>({}), { description: 'What the script would have stored' }),
+    state: recordOf(Type.Unsafe<unknown>({}), { description: 'What the script would have stored' }),
     flags: Type.Array(text, { description: 'What was cut to stay inside the limits' }),
-    timing: Type.Record(text, Type.Number(), { description: 'Milliseconds: `fetch`, `total`, stages of the parser' }),
+    timing: recordOf(Type.Number(), { description: 'Milliseconds: `fetch`, `total`, stages of the parser' }),
     warnings: Type.Array(text, { description: 'In plain words, with the mend' }),
   },
   {

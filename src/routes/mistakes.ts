@@ -1,8 +1,10 @@
 import type { FastifyRequest } from 'fastify';
 import type { TSchema } from 'typebox';
 import { ApiError, refuse } from '../errors.ts';
+import { pointerNames, pointerPart } from '../model/pointer.ts';
+import { MAX_PROBLEMS } from '../model/problems.ts';
 import type { Problem } from '../model/spider.ts';
-import { explain, MAX_PROBLEMS, type Schema } from './validate.ts';
+import { explain, type Schema } from './validate.ts';
 
 /** What a removed part hid may be wrong as well: an object whose last wrong field is gone may lack one now. */
 const ROUNDS = 3;
@@ -26,7 +28,7 @@ export interface Beyond<T> {
 export async function refuseBody<T>(request: FastifyRequest, schema: TSchema, beyond: Beyond<T>): Promise<never> {
   const error: unknown = request.validationError;
   if (!(error instanceof ApiError) || request.validationError?.validationContext !== 'body') throw error;
-  if (error.problems.length >= MAX_PROBLEMS || error.problems.some(({ code }) => code === 'too_deep')) throw error;
+  if (error.problems.length >= MAX_PROBLEMS || error.problems.some(({ pointer }) => pointer === '')) throw error;
   const rest = restOf(schema as Schema, request.body);
   const ofRest = rest.value === null ? [] : await beyond.ofRest(rest.value as Partial<T>);
   const more = ofRest.map((one) => ({ ...one, pointer: rest.original(one.pointer) }));
@@ -66,7 +68,7 @@ function restOf(schema: Schema, body: unknown): Rest {
   return { ...rest, value: null };
 }
 
-const isMissingAtTop = (pointer: string, code: string) => code === 'required' && pathOf(pointer).length === 1;
+const isMissingAtTop = (pointer: string, code: string) => code === 'required' && pointerNames(pointer).length === 1;
 
 /** Parts to be removed, by key; true: the whole member. */
 type Cuts = Map<string, Cuts | true>;
@@ -74,7 +76,7 @@ type Cuts = Map<string, Cuts | true>;
 function without(rest: Rest, problems: readonly Problem[]): Rest {
   const cuts: Cuts = new Map();
   for (const { pointer, code } of problems) {
-    const path = pathOf(pointer);
+    const path = pointerNames(pointer);
     addCut(cuts, code === 'required' ? path.slice(0, -1) : path); // the object that lacks something goes
   }
   const moved = new Map<string, number[]>();
@@ -109,7 +111,7 @@ function copy(value: unknown, cuts: Cuts, at: string, moved: Map<string, number[
   }
   if (typeof value !== 'object' || value === null) return value;
   const entries = Object.entries(value).filter(([key]) => cuts.get(key) !== true);
-  return Object.fromEntries(entries.map(([key, entry]) => [key, kept(key, entry, `${at}/${part(key)}`)]));
+  return Object.fromEntries(entries.map(([key, entry]) => [key, kept(key, entry, `${at}/${pointerPart(key)}`)]));
 }
 
 function movedBack(pointer: string, moved: ReadonlyMap<string, number[]>): string {
@@ -120,14 +122,4 @@ function movedBack(pointer: string, moved: ReadonlyMap<string, number[]>): strin
     from += `/${one}`;
   }
   return to;
-}
-
-/** RFC 6901. */
-function part(key: string): string {
-  return key.replaceAll('~', '~0').replaceAll('/', '~1');
-}
-
-function pathOf(pointer: string): string[] {
-  const parts = pointer.split('/').slice(1);
-  return parts.map((one) => one.replaceAll('~1', '/').replaceAll('~0', '~'));
 }

@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { previewProblems } from '../engine/preview.ts';
 import { ApiError } from '../errors.ts';
 import { type Preview, type PreviewInput, PreviewSchema } from '../model/preview.ts';
+import { recordOf } from '../model/record.ts';
 import type { Spider } from '../model/spider.ts';
 import { errorResponses, ref } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
@@ -18,9 +19,7 @@ const RETRY_SECONDS = '1';
 
 const CheckSchema = Type.Object(
   {
-    params: Type.Optional(
-      Type.Record(Type.String(), Type.Unsafe<unknown>({}), { description: 'Below each sample’s own' }),
-    ),
+    params: Type.Optional(recordOf(Type.Unsafe<unknown>({}), { description: 'Below each sample’s own' })),
   },
   { additionalProperties: false },
 );

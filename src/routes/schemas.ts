@@ -1,10 +1,10 @@
 import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { ApiError } from '../errors.ts';
+import { ApiError, fieldsAre } from '../errors.ts';
 import type { Problem } from '../model/spider.ts';
 import { COMPONENTS } from './components.ts';
-import { explain, type Schema, tooDeep } from './validate.ts';
+import { bodyProblem, explain, type Schema } from './validate.ts';
 
 /**
  * Bodies are taken as they are, and refused with every bad field at once. Queries are text, so a whole number or a
@@ -14,7 +14,8 @@ export const compileSchema: FastifySchemaCompiler<unknown> = ({ schema, httpPart
   const resolved = resolve(schema as Schema & { $ref?: string });
   const validator = Compile(resolved as TSchema);
   return (given: unknown) => {
-    if (httpPart === 'body' && tooDeep(given)) return { error: tooDeepError() };
+    const unread = httpPart === 'body' ? bodyProblem(given) : null;
+    if (unread !== null) return { error: invalid([unread]) };
     const value = httpPart === 'body' ? given : readText(resolved, given);
     if (validator.Check(value)) return { value };
     return {
@@ -45,14 +46,9 @@ function readText(schema: Schema, given: unknown): unknown {
   return Object.fromEntries(entries);
 }
 
-function tooDeepError(): ApiError {
-  return invalid([{ pointer: '', code: 'too_deep', message: 'the body is nested too deep' }]);
-}
-
 /** @param problems as found; none means that only the compiled schema knows */
 export function invalid(problems: Problem[]): ApiError {
   const all =
     problems.length > 0 ? problems : [{ pointer: '', code: 'invalid', message: 'it does not fit the schema' }];
-  const count = all.length === 1 ? 'One field is' : `${all.length} fields are`;
-  return new ApiError('invalid_request', `${count} not valid; nothing was done`, all);
+  return new ApiError('invalid_request', `${fieldsAre(all.length)} not valid; nothing was done`, all);
 }

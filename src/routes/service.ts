@@ -1,9 +1,10 @@
 import { Type } from 'typebox';
+import { recordOf } from '../model/record.ts';
 import type { App, RouteDeps } from './deps.ts';
 
 const Checks = Type.Object({
   status: Type.Enum(['ready', 'not_ready']),
-  checks: Type.Record(Type.String(), Type.String()),
+  checks: recordOf(Type.String()),
 });
 
 /** Liveness, readiness and what is measured: all that a node with `ROLE=worker` serves. */

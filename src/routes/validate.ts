@@ -1,4 +1,6 @@
 import { nearest } from '../model/nearest.ts';
+import { pointerPart } from '../model/pointer.ts';
+import { MAX_PROBLEMS } from '../model/problems.ts';
 import type { Problem } from '../model/spider.ts';
 
 /** The keywords of JSON Schema that this API's schemas use. */
@@ -20,12 +22,13 @@ export interface Schema {
   maxItems?: number;
   minProperties?: number;
   maxProperties?: number;
+  propertyNames?: Schema;
 }
 
-/** No more are looked for: a megabyte of unknown fields, each compared with every known name, would hold the loop for seconds. */
-export const MAX_PROBLEMS = 100;
 /** Nesting of a body. Far above any real one, far below what overflows a stack. */
 const MAX_NESTING = 64;
+/** Characters of a name: it is a part of each pointer below it, and a hundred of those may be answered. */
+const MAX_NAME = 1000;
 
 /**
  * Says why a value does not fit a schema: every bad field at once, with what was found and what was expected. Whether it
@@ -125,7 +128,10 @@ function* objectProblems(schema: Schema, value: Record<string, unknown>, at: str
   if (size > maxProperties) return yield problem(at, 'too_long', value, `at most ${maxProperties} fields`);
   for (const [key, entry] of Object.entries(value)) {
     const inner = schemaOf(schema, key);
-    if (inner === false) yield unknownField(schema, key, at);
+    const { minLength = 0, maxLength = Infinity } = schema.propertyNames ?? {};
+    if (key.length < minLength || key.length > maxLength)
+      yield problem(child(at, key), 'bad_name', key, `a name of ${minLength} to ${maxLength} characters`);
+    else if (inner === false) yield unknownField(schema, key, at);
     else if (inner !== true) yield* problems(inner, entry, child(at, key));
   }
 }
@@ -163,15 +169,27 @@ function shorten(text: string): string {
 
 /** JSON pointer of a member (RFC 6901). */
 function child(at: string, key: string): string {
-  return `${at}${at === '?' ? '' : '/'}${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+  return `${at}${at === '?' ? '' : '/'}${pointerPart(key)}`;
 }
 
-/** True where a body is nested so deep that walking it could overflow a stack. */
-export function tooDeep(body: unknown): boolean {
+/**
+ * Why a body is not looked at any further: nested so deep that walking it could overflow a stack, or with a name so long that
+ * pointers would be megabytes. Null where it is neither.
+ */
+export function bodyProblem(body: unknown): Problem | null {
   let level = [body];
   for (let depth = 0; level.length > 0; depth++) {
-    if (depth > MAX_NESTING) return true;
-    level = level.flatMap((value) => (typeof value === 'object' && value !== null ? Object.values(value) : []));
+    if (depth > MAX_NESTING)
+      return { pointer: '', code: 'too_deep', message: `nested deeper than ${MAX_NESTING} levels` };
+    const objects = level.filter((value) => typeof value === 'object' && value !== null);
+    for (const object of objects)
+      if (!Array.isArray(object)) for (const name in object) if (name.length > MAX_NAME) return longName(name);
+    level = objects.flatMap((object) => Object.values(object as object) as unknown[]);
   }
-  return false;
+  return null;
+}
+
+function longName(name: string): Problem {
+  const message = `found the name "${shorten(name)}" of ${name.length} characters; expected at most ${MAX_NAME}`;
+  return { pointer: '', code: 'bad_name', message };
 }

@@ -25,11 +25,37 @@ describe('hostile clients', () => {
     assert.equal(problems(answer.json).length, 100);
   });
 
+  it('no name is so long that a hundred pointers with it would be megabytes', async () => {
+    const long = 'k'.repeat(500_000);
+    const answer = await start({ spider: { pages: [{ items: [{ fields: { [long]: { value: { a: 5, b: 5 } } } }] }] } });
+    assert.deepEqual([answer.status, problems(answer.json).map(({ code }) => code)], [422, ['bad_name']]);
+    assert.ok(answer.text.length < 2000, `${answer.text.length} characters`);
+  });
+
+  it('a name with a line break is read as any other', async () => {
+    const form = { 'a\nb': 5, c: 5 };
+    const answer = await start({ startUrls: [{ url: 'https://books.example/', form }], labels: { 'a\nb': [] } });
+    const pointers = problems(answer.json).map(({ pointer, code }) => [pointer, code]);
+    assert.deepEqual(pointers, [
+      ['/startUrls/0/form/a\nb', 'wrong_type'],
+      ['/startUrls/0/form/c', 'wrong_type'],
+      ['/labels/a\nb', 'wrong_type'],
+    ]);
+  });
+
+  it('a body that no object can safely be made of says so', async () => {
+    const answer = await api.call('POST', '/crawls', '{"params":{"__proto__":{"a":1}}}');
+    assert.deepEqual([answer.status, answer.json.type], [400, 'invalid_json']);
+    assert.match(answer.text, /`__proto__`/);
+    const broken = await api.call('POST', '/crawls', '{"startUrls":["a" "b"]}');
+    assert.match(String(broken.json.detail), /position 18/);
+  });
+
   it('of a flood of bad start URLs a hundred are named', async () => {
     const answer = await start({ startUrls: Array.from({ length: 5000 }, (_, i) => `no url ${i}`) });
     assert.equal(answer.status, 422);
     assert.equal(problems(answer.json).length, 100);
-    assert.match(answer.text, /5000 fields are not valid/);
+    assert.match(answer.text, /At least 100 fields are not valid/);
   });
 
   it('a host name that is too long is refused before punycode sees it', async () => {

@@ -69,6 +69,10 @@ describe('the check of a spider', () => {
       ['/key/0', 'unknown_name'],
     ]);
   });
+  it('ends at a hundred mistakes', () => {
+    const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`selectr${i}`, 1]));
+    assert.equal(problems({ a: many, b: 5 }).length, 100);
+  });
   it('limits selectors and nesting', () => {
     assert.deepEqual(problems({ a: `${'p,'.repeat(600)}p` }), [['/fields/a', 'bad_selector']]);
     assert.deepEqual(problems({ a: `${':not('.repeat(5000)}p${')'.repeat(5000)}` }), [['/fields/a', 'bad_selector']]);

@@ -32,7 +32,7 @@ const MISTAKES: [string, object, string, string, RegExp][] = [
   ['an expression', enrich({ set: { 'a/b': 'a..b' } }), '/enrich/set/a~1b', 'bad_json', /JMESPath/],
   ['two statements', lookup({ query: 'select 1; select 2' }), '/lookup/query', 'bad_query', /more than one/],
   ['too few fields', lookup({ query: 'select $2', params: ['a'] }), '/lookup/params', 'bad_params', /\$1 to \$2/],
-  ['too many fields', lookup({ params: ['a', 'b'] }), '/lookup/params', 'bad_params', /no parameter.*2 fields/],
+  ['too many fields', lookup({ params: ['a', 'b'] }), '/lookup/params', 'bad_params', /2 fields.*no parameter/],
   ['no condition', { drop: { field: 'a' } }, '/drop', 'no_condition', /missing, equals/],
   ['two conditions', { drop: { field: 'a', below: 1, above: 2 } }, '/drop/above', 'conflict', /own/],
   ['a regex', { drop: { field: 'a', match: '(?=a)' } }, '/drop/match', 'bad_regex', /lookaround/],

@@ -264,3 +264,11 @@ test('what an answer brings counts against the limits of items and pages', () =>
   assert.equal(next.items.length, 8);
   assert.equal(next.full, true);
 });
+
+test('what is counted by a name is counted under one that an index holds', () => {
+  const sink = new ItemSink();
+  const name = Array.from({ length: 3000 }, (_, i) => String.fromCodePoint(0x4e00 + 7 * i)).join('');
+  sink.add('item', { [name]: 1 });
+  assert.deepEqual({ ...sink.outcome().fills }, { item: 1, [`item.${name.slice(0, 300)}`]: 1 });
+  assert.deepEqual(dataOf(sink), [{ [name]: 1 }]);
+});

@@ -1,5 +1,6 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { recordOf } from '../../model/record.ts';
 import type { Frame } from './frames.ts';
 import { type FromChild, LIMITS } from './protocol.ts';
 
@@ -9,7 +10,7 @@ import { type FromChild, LIMITS } from './protocol.ts';
 const closed = <T extends Record<string, TSchema>>(parts: T) => Type.Object(parts, { additionalProperties: false });
 const Count = Type.Integer({ minimum: 0, maximum: 1e9 });
 const Text = (maxLength: number) => Type.String({ maxLength });
-const Texts = Type.Record(Type.String({ maxLength: 200 }), Text(8000), { maxProperties: 100 });
+const Texts = recordOf(Text(8000), { names: { maxLength: 200 }, maxProperties: 100 });
 const Method = Type.Enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']);
 
 const Extra = closed({
@@ -17,7 +18,7 @@ const Extra = closed({
   headers: Type.Optional(Texts),
   body: Type.Optional(Text(200_000)),
   page: Type.Optional(Text(200)),
-  pass: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  pass: Type.Optional(recordOf(Type.Unknown())),
 });
 const Link = closed({
   url: Text(64 * 1024),
@@ -53,10 +54,11 @@ const Ended = closed({
     Type.Null(),
   ]),
   items: Type.Array(Item, { maxItems: LIMITS.items }),
-  steps: Type.Record(Text(200), Count, { maxProperties: 500 }),
+  steps: recordOf(Count, { names: { maxLength: 200 }, maxProperties: 500 }),
   links: Type.Array(Link, { maxItems: LIMITS.links }),
-  dropped: Type.Record(Text(300), Count, { maxProperties: 200 }),
-  state: Type.Record(Text(200), Type.Union([Text(LIMITS.stateValueChars), Type.Null()]), {
+  dropped: recordOf(Count, { names: { maxLength: 10_000 }, maxProperties: 200 }),
+  state: recordOf(Type.Union([Text(LIMITS.stateValueChars), Type.Null()]), {
+    names: { maxLength: 200 },
     maxProperties: LIMITS.stateKeys,
   }),
   flags: Type.Array(Type.Enum(['items', 'links', 'depth', 'nodes', 'attributes']), { maxItems: 10 }),

@@ -5,7 +5,7 @@ import type { DedupeKey, Link, LogLine, ParsedPage, StepQuestion, WaitingItem } 
 import type { ParsePlanInput } from '../../model/spider.ts';
 import type { Data } from '../extract.ts';
 import { boundExtras } from '../extras.ts';
-import { ItemSink } from '../items.ts';
+import { countWord, ItemSink } from '../items.ts';
 import { linkOf } from '../links.ts';
 import type { ChildItem, ChildLink, EndedPage } from './protocol.ts';
 import { GuestScope } from './scope.ts';
@@ -137,8 +137,10 @@ function addTo(sink: ItemSink, type: string, data: Data, keys: DedupeKey[]): boo
 /** Counts added up, under names that PostgreSQL holds. */
 function cleanCounts(...all: Readonly<Record<string, number>>[]): Record<string, number> {
   const counts: Record<string, number> = Object.create(null);
-  for (const [name, n] of all.flatMap((one) => Object.entries(one)))
-    counts[clean(name)] = (counts[clean(name)] ?? 0) + n;
+  for (const [name, n] of all.flatMap((one) => Object.entries(one))) {
+    const word = countWord(name);
+    counts[word] = (counts[word] ?? 0) + n;
+  }
   return counts;
 }
 
