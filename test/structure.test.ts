@@ -94,6 +94,19 @@ test('no import cycles, types included', () => {
   for (const file of SOURCES) visit(file, []);
 });
 
+test('what parser threads and script processes load has no TypeBox in it: 200 ms and 22 MB for each of them', () => {
+  const loads = (file: string) =>
+    [...read(file).matchAll(/^import\s+(?!type\b)([^;'"]*?)\s*from\s+'([^']+)'/gms)]
+      .filter(([, clause]) => !/^\{(?:\s*type\s[^,}]*,?)+\s*\}$/.test(clause!))
+      .map(([, , from]) => from!);
+  const seen = new Set(['src/parser/worker.ts', 'src/parser/script/child.ts']);
+  for (const file of seen)
+    for (const from of loads(file)) {
+      assert.notEqual(from, 'typebox', `${file} imports it`);
+      if (from.startsWith('.')) seen.add(resolveImport(file, from));
+    }
+});
+
 test('every export is used by another file', () => {
   const users = [...SOURCES, ...list('test/**/*.ts'), ...list('bench/**/*.ts'), ...list('demo/**/*.ts')];
   const used = new Set<string>();

@@ -1,7 +1,7 @@
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Problem, Spider } from '../model/spider.ts';
 import { readSql, type SqlText } from '../model/sql_text.ts';
-import type { LookupStep } from '../model/step.ts';
+import type { LookupStep } from '../model/step_schema.ts';
 import { inTransaction, openGuestPool, type Sql, type Tx } from './client.ts';
 
 /** What one query may bring back: rows, and bytes of their JSON. */

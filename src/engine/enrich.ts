@@ -5,7 +5,8 @@ import type { Downloader } from '../downloader/downloader.ts';
 import type { StepAnswer } from '../model/outcome.ts';
 import type { FetchResult } from '../model/response.ts';
 import { USER_AGENT } from '../model/settings.ts';
-import { type EnrichStep, enrichMethod } from '../model/step.ts';
+import { enrichMethod } from '../model/step.ts';
+import type { EnrichStep } from '../model/step_schema.ts';
 import { ParserStopped } from '../parser/failure.ts';
 import { Gatherer } from './gatherer.ts';
 

@@ -9,8 +9,9 @@ import {
   similarNames,
 } from '../db/spiders.ts';
 import { ApiError } from '../errors.ts';
+import { NAME_PATTERN } from '../model/name.ts';
 import { nearest } from '../model/nearest.ts';
-import { NAME_PATTERN, type Problem, type Spider } from '../model/spider.ts';
+import type { Problem, Spider } from '../model/spider.ts';
 import { type PlanStart, planCrawl, wellFormed } from './crawl_input.ts';
 
 // Stored spiders. A version is never changed, and a crawl keeps a copy of its own, so that nothing here touches a crawl.

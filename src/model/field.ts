@@ -1,5 +1,3 @@
-import { Type } from 'typebox';
-
 /** Named transforms: what `as` may say. */
 export const TRANSFORMS = [
   'text',
@@ -54,15 +52,3 @@ export interface FieldObject {
   default?: unknown;
 }
 export type Fields = { [name: string]: Field };
-
-/** Documents `Field` for OpenAPI; the recursion is checked by the parser's `check`, which gives better messages. */
-export const FieldsSchema = Type.Unsafe<Fields>({
-  type: 'object',
-  minProperties: 1,
-  maxProperties: 200,
-  additionalProperties: {},
-  description:
-    'Each field is a CSS selector (its text), a list of one field (all matches), or an object with one of ' +
-    `${SOURCES.join(', ')}, and \`value\` (an attribute, or nested fields), \`match\`, \`as\`, \`locale\`, \`default\`. ` +
-    `\`as\` is one of ${TRANSFORMS.join(', ')}.`,
-});

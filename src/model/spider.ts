@@ -1,8 +1,9 @@
 import { type Static, Type } from 'typebox';
-import { FieldsSchema } from './field.ts';
+import { type Fields, SOURCES, TRANSFORMS } from './field.ts';
+import { NAME_PATTERN } from './name.ts';
 import { recordOf } from './record.ts';
 import { type Settings, SettingsSchema } from './settings.ts';
-import { StepSchema } from './step.ts';
+import { StepSchema } from './step_schema.ts';
 
 /** A path glob (`/catalogue/*`), a glob over the whole URL, or `{"regex": "…"}` in RE2 syntax. */
 const PatternSchema = Type.Union(
@@ -15,8 +16,6 @@ const PatternSchema = Type.Union(
 export type Pattern = string | { regex: string };
 const Patterns = Type.Array(PatternSchema, { maxItems: 200 });
 
-/** Names of spiders, page entries and item types. */
-export const NAME_PATTERN = '^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$';
 const Name = Type.String({ pattern: NAME_PATTERN });
 const Selector = Type.String({ minLength: 1, maxLength: 1000 });
 const Url = Type.String({ minLength: 1, maxLength: 8000 });
@@ -52,6 +51,18 @@ const StartUrlSchema = Type.Union(
 /** A start URL, as it is given. */
 export type StartUrl = Static<typeof StartUrlSchema>;
 export const StartUrlsSchema = Type.Array(StartUrlSchema, { maxItems: 10_000 });
+
+/** Documents `Field` for OpenAPI; the recursion is checked by the parser's `check`, which gives better messages. */
+const FieldsSchema = Type.Unsafe<Fields>({
+  type: 'object',
+  minProperties: 1,
+  maxProperties: 200,
+  additionalProperties: {},
+  description:
+    'Each field is a CSS selector (its text), a list of one field (all matches), or an object with one of ' +
+    `${SOURCES.join(', ')}, and \`value\` (an attribute, or nested fields), \`match\`, \`as\`, \`locale\`, \`default\`. ` +
+    `\`as\` is one of ${TRANSFORMS.join(', ')}.`,
+});
 
 const EachSchema = Type.Union([
   Selector,

@@ -1,7 +1,8 @@
 import { headerProblems } from '../model/headers.ts';
 import { pointerPart } from '../model/pointer.ts';
 import { readSql } from '../model/sql_text.ts';
-import { type EnrichStep, enrichMethod, STEP_KINDS, type StepKind } from '../model/step.ts';
+import { enrichMethod, STEP_KINDS, type StepKind } from '../model/step.ts';
+import type { EnrichStep } from '../model/step_schema.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import { checkJsonQuery, checkRegex, found, isRecord, type Report, recordsOf, short } from './check_values.ts';
 import { schemaMistakes } from './json_schema.ts';

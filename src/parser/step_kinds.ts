@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { RE2JS } from 're2js';
 import type { DedupeKey } from '../model/outcome.ts';
-import type { DropCondition, Step } from '../model/step.ts';
+import type { DropCondition, Step } from '../model/step_schema.ts';
 import { type Data, hasValue } from './extract.ts';
 
 const require = createRequire(import.meta.url);

@@ -1,5 +1,6 @@
 import type { StepAnswer, StepQuestion } from '../model/outcome.ts';
-import { type EnrichStep, enrichMethod, type LookupStep } from '../model/step.ts';
+import { enrichMethod } from '../model/step.ts';
+import type { EnrichStep, LookupStep } from '../model/step_schema.ts';
 import { type Data, hasValue } from './extract.ts';
 import { JsonQuery, parseJson } from './json_path.ts';
 

@@ -1,6 +1,7 @@
 import type { DedupeKey, StepAnswer, StepQuestion } from '../model/outcome.ts';
 import type { Spider } from '../model/spider.ts';
-import { type Step, type StepKind, stepName } from '../model/step.ts';
+import { type StepKind, stepName } from '../model/step.ts';
+import type { Step } from '../model/step_schema.ts';
 import type { Data } from './extract.ts';
 import { compilePure, keyOf, type PureStep } from './step_kinds.ts';
 import { type AskingStep, compileEnrich, compileLookup } from './step_questions.ts';

@@ -9,7 +9,8 @@ import {
   startProblems,
 } from '../engine/spiders.ts';
 import { refuse } from '../errors.ts';
-import { NAME_PATTERN, type Problem, type Spider, SpiderSchema } from '../model/spider.ts';
+import { NAME_PATTERN } from '../model/name.ts';
+import { type Problem, type Spider, SpiderSchema } from '../model/spider.ts';
 import { errorResponses, ref, type SpiderSummary, type StoredSpider } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
 import { type Beyond, refuseBody } from './mistakes.ts';

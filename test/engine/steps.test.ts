@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Crawl } from '../../dist/model/crawl.js';
-import type { Step } from '../../dist/model/step.js';
+import type { Step } from '../../dist/model/step_schema.js';
 import { checkBooks, ENDED, getJson, type Item, postCrawl, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { FAST, treeSite } from '../support/pages.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { StepAnswer } from '../../dist/model/outcome.js';
-import type { Step } from '../../dist/model/step.js';
+import type { Step } from '../../dist/model/step_schema.js';
 import { ItemSink } from '../../dist/parser/items.js';
 import { compileSteps, StepFailed } from '../../dist/parser/steps.js';
 

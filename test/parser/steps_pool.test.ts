@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { WaitingItem } from '../../dist/model/outcome.js';
-import type { Step } from '../../dist/model/step.js';
+import type { Step } from '../../dist/model/step_schema.js';
 import { ParseFailure, ParserPool, ParserStopped } from '../../dist/parser/pool.js';
 import { planInput, shared } from './helpers.ts';
 

@@ -1,4 +1,5 @@
-import { NAME_PATTERN, type Problem } from '../../model/spider.ts';
+import { NAME_PATTERN } from '../../model/name.ts';
+import type { Problem } from '../../model/spider.ts';
 import type { Described } from './broker_messages.ts';
 import type { Turn } from './protocol.ts';
 

@@ -69,12 +69,11 @@ export class ScriptPool {
     return { kind, detail };
   }
 
-  /** Finds the wall and starts the broker's thread; script processes are started when they are needed. */
+  /** Finds the wall. The broker's thread (60 MB) starts with the first script, processes when they are needed. */
   async start(): Promise<void> {
     if (this.#state !== 'new') return;
     this.#launch = await findBoundary(this.#options.boundary);
     this.#state = 'started';
-    this.#startBroker();
   }
 
   /** Ends every process; what was not done is rejected with `ParserStopped`. Idempotent, resolves when they are gone. */
@@ -97,6 +96,7 @@ export class ScriptPool {
     this.#crawls.set(plan.crawlId, { plan, calls });
     this.#callers.set(plan.crawlId, calls);
     this.#tell({ kind: 'open', plan });
+    this.#startBroker();
   }
 
   /** Forgets a crawl; its pages are rejected with `ParserStopped`. */
@@ -168,6 +168,7 @@ export class ScriptPool {
       this.#jobs.set(id, job);
       this.#bytes += bytes;
       this.#tell(job.message);
+      this.#startBroker();
     });
   }
 
@@ -175,7 +176,9 @@ export class ScriptPool {
     this.#broker?.postMessage(message);
   }
 
+  /** Unless it is there, or has its time to come back; a new one is told all that is open. */
   #startBroker(): void {
+    if (this.#state !== 'started' || this.#broker !== null || this.#restart !== null) return;
     const data: BrokerData = {
       launch: this.#launch!,
       processes: this.#options.processes,
@@ -209,7 +212,11 @@ export class ScriptPool {
         const message = `the thread that drives the script processes ended ${MAX_LOSSES} times`;
         this.#end(id, () => job.reject(new ParseFailure('script_error', message)));
       }
-    if (!isOver) this.#restart = setTimeout(() => this.#startBroker(), RESTART_MS).unref();
+    if (isOver) return;
+    this.#restart = setTimeout(() => {
+      this.#restart = null;
+      this.#startBroker();
+    }, RESTART_MS).unref();
   }
 
   #receive(message: FromBroker): void {
