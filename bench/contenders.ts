@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { commitTimes, createItemsTable, type Database, takeItems, type Written, written } from './database.ts';
 import { besides, output, type Running, start } from './processes.ts';
 import { median } from './report.ts';
-import { crawl, type Service, type SpiderForm, startService, takeLoopDelayP99Ms } from './service.ts';
+import { crawl, type Service, SPIDERS, type SpiderForm, startService, takeLoopDelayP99Ms } from './service.ts';
 
 /** One run of one contender. */
 export interface Measurement {
@@ -86,7 +86,7 @@ function service(form: SpiderForm): Contender {
     return withWritten(url, 2, async () => {
       const running = await startService(url, directory, serviceFlags);
       try {
-        await crawl(running, startUrls, {}, form);
+        await crawl(running, startUrls, {}, SPIDERS[form]);
         return await measureCrawl(running, startUrls, url, form);
       } finally {
         await running.stop();
@@ -102,7 +102,7 @@ async function measureCrawl(
   form: SpiderForm,
 ): Promise<Measurement> {
   await takeLoopDelayP99Ms(running); // begins anew
-  const crawled = await crawl(running, startUrls, {}, form);
+  const crawled = await crawl(running, startUrls, {}, SPIDERS[form]);
   const loopDelay = await takeLoopDelayP99Ms(running);
   const commits = await commitTimes(url, crawled.crawl.id);
   const items = crawled.lines.map((line) => JSON.parse(line) as { url: string; data: Omit<Item, 'url'> });

@@ -81,7 +81,9 @@ export async function output(child: ChildProcess): Promise<string> {
 }
 
 /** Starts the site server in one of its modes. */
-export async function startSite(mode: 'corpus' | 'burn' | 'tree'): Promise<{ origin: string; stop(): Promise<void> }> {
+export async function startSite(
+  mode: 'corpus' | 'burn' | 'tree' | 'slow',
+): Promise<{ origin: string; stop(): Promise<void> }> {
   const site = start(process.execPath, [besides('site.ts'), mode]);
   const [port] = await once(site.child.stdout!, 'data');
   return { origin: `http://127.0.0.1:${String(port).trim()}`, stop: site.stop };

@@ -64,8 +64,14 @@ export interface CrawlState {
  * Starts the service as `npm start` does, and waits until it is ready.
  *
  * @param flags of node, as `--cpu-prof`
+ * @param settings environment variables beside the bench's own
  */
-export async function startService(databaseUrl: string, dataDir: string, flags: string[] = []): Promise<Service> {
+export async function startService(
+  databaseUrl: string,
+  dataDir: string,
+  flags: string[] = [],
+  settings: Record<string, string> = {},
+): Promise<Service> {
   const manifest = JSON.parse(readFileSync(besides('../package.json'), 'utf8')) as { scripts: { start: string } };
   const [command, ...args] = manifest.scripts.start.split(' ');
   if (command !== 'node') throw new Error(`npm start is "${manifest.scripts.start}"; the bench expects node`);
@@ -80,6 +86,7 @@ export async function startService(databaseUrl: string, dataDir: string, flags: 
       DATA_DIR: dataDir,
       EGRESS_ALLOW: '127.0.0.0/8',
       LOG_LEVEL: 'warn',
+      ...settings,
     },
   );
   running.child.stdout!.resume();
@@ -140,10 +147,10 @@ export async function crawl(
   service: Service,
   startUrls: string[],
   settings: object = {},
-  form: SpiderForm = 'css',
+  spider: object = SPIDERS.css,
 ): Promise<Crawled> {
   const started = performance.now();
-  const { id } = await startCrawl(service, startUrls, settings, SPIDERS[form]);
+  const { id } = await startCrawl(service, startUrls, settings, spider);
   const [response] = (await once(
     get(`${service.url}/crawls/${id}/items`, { headers: { accept: 'application/x-ndjson' } }),
     'response',

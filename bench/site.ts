@@ -1,23 +1,25 @@
 /**
- * The site that all contenders crawl, as a process of its own: `node site.ts corpus|burn|tree`. Prints its port; ends
- * when its standard input does. It answers keep-alive GETs from memory on a bare socket, so that it takes little of the
+ * The site that all contenders crawl, as a process of its own: `node site.ts corpus|burn|tree|slow`. Prints its port;
+ * ends when its standard input does. It answers keep-alive GETs from memory on a bare socket, so that it takes little of the
  * machine that the contenders share with it.
  *
  * - `corpus`: `/<copy>/<file>.html`, each copy the whole corpus
  * - `burn`: `/<n>.html`, pages on which sibling selectors take quadratic time
  * - `tree`: `/<fan>/<n>.html`: page 0 links to 1 … 1,000, and each of those to `fan` pages that link to nothing
+ * - `slow`: a service that takes 100 ms for each answer, `{"score":1}`
  */
 import { createServer, type Socket } from 'node:net';
 import { loadCorpus } from './corpus.ts';
 
 const BURN_SIBLINGS = 20_000;
 const TREE_ROOTS = 1000;
+const SLOW_MS = 100;
 type Answers = (path: string) => Buffer | undefined;
 
 const NOT_FOUND = Buffer.from('HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n\r\n');
 
-function answer(body: Buffer | string): Buffer {
-  const head = `HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`;
+function answer(body: Buffer | string, type = 'text/html; charset=utf-8'): Buffer {
+  const head = `HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`;
   return Buffer.concat([Buffer.from(head), Buffer.from(body)]);
 }
 
@@ -52,13 +54,28 @@ function answerAll(socket: Socket, text: string, answers: Answers): string {
     const head = rest.slice(0, end);
     rest = rest.slice(end + 4);
     const path = head.slice(head.indexOf(' ') + 1, head.indexOf(' HTTP/'));
-    socket.write(answers(path) ?? NOT_FOUND);
-    if (/\r\nconnection: *close/i.test(head)) socket.end();
+    const respond = () => {
+      socket.write(answers(path) ?? NOT_FOUND);
+      if (/\r\nconnection: *close/i.test(head)) socket.end();
+    };
+    if (isSlow) setTimeout(respond, SLOW_MS);
+    else respond();
   }
   return rest;
 }
 
-const MODES: Record<string, () => Answers> = { corpus: corpusAnswers, burn: burnAnswers, tree: treeAnswers };
+function slowAnswers(): Answers {
+  const score = answer('{"score":1}', 'application/json');
+  return () => score;
+}
+
+const isSlow = process.argv[2] === 'slow';
+const MODES: Record<string, () => Answers> = {
+  corpus: corpusAnswers,
+  burn: burnAnswers,
+  tree: treeAnswers,
+  slow: slowAnswers,
+};
 const makeAnswers = MODES[process.argv[2] ?? ''];
 if (makeAnswers === undefined) throw new Error(`site.ts: say one of ${Object.keys(MODES).join(', ')}`);
 const answers = makeAnswers();
