@@ -10,6 +10,10 @@ import { Trace } from './trace.ts';
 
 /** Warnings of one kind that are told one by one. */
 const MAX_WARNINGS = 50;
+/** Selectors that are told: a megabyte of them would hold the event loop. */
+const MAX_FIELDS = 1000;
+/** Characters of what an engine says of an expression that failed. */
+const MAX_FAULT = 200;
 
 export interface Explained {
   page: ParsedPage;
@@ -94,7 +98,8 @@ function explanationOf(trace: Trace, content: string): Explanation {
     if (reason === null) links.kept.push(keptLink(link, rule.name));
     else links.dropped.push({ url, reason, rule: detail });
   }
-  const fields = trace.fields.map(({ pointer, source, text, hits }) => ({ pointer, source, text, hits }));
+  const told = trace.fields.slice(0, MAX_FIELDS);
+  const fields = told.map(({ pointer, source, text, hits }) => ({ pointer, source, text, hits }));
   const ms = Object.fromEntries(
     Object.entries(trace.ms).map(([stage, time]) => [stage, Math.round(time * 1000) / 1000]),
   );
@@ -104,7 +109,7 @@ function explanationOf(trace: Trace, content: string): Explanation {
 function warningsOf({ definition }: ParsePlanInput, trace: Trace, page: ParsedPage, input: PageInput): string[] {
   if (definition.pages !== undefined && trace.pages.length === 0) return [noEntryFits(definition.pages, input.url)];
   const warnings = [
-    ...[...trace.faults].map(([pointer, fault]) => `an XPath failed on this page: ${short(fault)}: ${pointer}`),
+    ...[...trace.faults].map(([pointer, fault]) => `${fault.slice(0, MAX_FAULT)}: ${pointer}`),
     ...emptyWarnings(trace, definition.pages ?? []),
     ...defaultWarnings(trace),
     ...Object.entries(page.dropped).map(([reason, count]) => droppedWarning(reason, count)),
@@ -129,7 +134,7 @@ function emptyWarnings(trace: Trace, pages: readonly { name?: string }[]): strin
   );
   const follows = (pointer: string) => containers.some((container) => pointer.startsWith(`${container}/`));
   return empty
-    .filter(({ pointer }) => !follows(pointer))
+    .filter(({ pointer }) => !follows(pointer) && !trace.faults.has(pointer))
     .map(({ pointer, source, text }) => {
       if (source === 'each')
         return `\`each\` (${short(text)}) matched nothing on this page, so it makes no item: ${pointer}`;

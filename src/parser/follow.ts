@@ -134,7 +134,7 @@ class LinkReader implements FollowReader {
   constructor(rule: FollowRule, compiled: CompiledRule, source: CompiledSource, place: Place) {
     this.#rule = compiled;
     this.#source = source;
-    this.#read = source.json ? memberReader(rule.value) : hrefReader(rule, source);
+    this.#read = source.json ? memberReader(rule.value, place) : hrefReader(rule, source);
     this.#match = rule.match === undefined ? null : RE2JS.compile(rule.match);
     this.#url = rule.url ?? null;
     this.#request = rule.request ?? null;
@@ -168,11 +168,17 @@ function hrefReader(rule: FollowRule, { ending }: CompiledSource): (page: PageFa
 }
 
 /** What a rule reads of a part of JSON: the part that `value` names in it, else itself. */
-function memberReader(value: string | undefined): (page: PageFacts, scope: Scope) => string | null {
+function memberReader(
+  value: string | undefined,
+  { at, trace }: Place,
+): (page: PageFacts, scope: Scope) => string | null {
   const query = value === undefined ? null : new JsonQuery(value);
   return (_page, scope) => {
     const member = scope instanceof JsonNode ? scope.value : null;
-    return textValue(query === null || member === null ? member : query.read(member));
+    if (query === null || member === null) return textValue(member);
+    const text = textValue(query.read(member));
+    trace?.fail(`${at}/value`, 'a JMESPath', query.fault);
+    return text;
   };
 }
 

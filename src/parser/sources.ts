@@ -65,7 +65,7 @@ function compileUntraced(field: FieldObject, place: Place): CompiledSource {
   if (selector !== undefined) return compileSelector(field, selector, place);
   if (xpath !== undefined)
     return { finder: place.json ? NOTHING : xpathFinder(xpath, place), json: false, ending: null };
-  if (json !== undefined) return { finder: jsonFinder(json), json: true, ending: null };
+  if (json !== undefined) return { finder: jsonFinder(json, place), json: true, ending: null };
   if (jsonld !== undefined) return ofPage((page) => typedPath(jsonLd(page.document), jsonld));
   if (itemPath !== undefined) return ofPage((page) => typedPath(microdata(page.document), itemPath));
   if (opengraph !== undefined) return ofPage((page) => openGraph(page.document).get(opengraph) ?? []);
@@ -80,15 +80,15 @@ function compileSelector(field: FieldObject, text: string, place: Place): Compil
   if (field.json === undefined) return { finder: selectorFinder(selector), json: false, ending };
   const attribute = attributeOf(field, ending);
   const query = new JsonQuery(field.json);
+  const { read, all } = jsonReader(query, place);
   const jsonIn = (element: Element) => embeddedJson(element, attribute);
   const finder: Finder = {
     first(page, scope) {
       const element = selector.first(page.document, scope as Element);
-      return element === null ? null : node(query.read(jsonIn(element)));
+      return element === null ? null : read(jsonIn(element));
     },
     all(page, scope) {
-      const elements = selector.all(page.document, scope as Element);
-      return elements.flatMap((element) => query.all(jsonIn(element)).map((value) => new JsonNode(value)));
+      return selector.all(page.document, scope as Element).flatMap((element) => all(jsonIn(element)));
     },
   };
   return { finder, json: true, ending: null };
@@ -111,24 +111,40 @@ function xpathFinder(text: string, { at, trace }: Place): Finder {
   const xpath = new XPath(text);
   const all = (page: PageFacts, scope: Scope) => {
     const nodes = xpath.nodes(page.document, scope as Element);
-    if (xpath.fault !== null) trace?.faults.set(at, xpath.fault);
+    trace?.fail(at, 'an XPath', xpath.fault);
     return nodes.map((found) => (typeof found === 'string' ? new JsonNode(found) : found));
   };
   return { first: (page, scope) => all(page, scope)[0] ?? null, all };
 }
 
 /** JMESPath over the scope where that is JSON, else over the page's JSON. */
-function jsonFinder(text: string): Finder {
-  const query = new JsonQuery(text);
+function jsonFinder(text: string, place: Place): Finder {
+  const { read, all } = jsonReader(new JsonQuery(text), place);
   const rootOf = (page: PageFacts, scope: Scope) => (scope instanceof JsonNode ? scope.value : page.json);
   return {
     first(page, scope) {
       const root = rootOf(page, scope);
-      return root === undefined ? null : node(query.read(root));
+      return root === undefined ? null : read(root);
     },
     all(page, scope) {
       const root = rootOf(page, scope);
-      return root === undefined ? [] : query.all(root).map((value) => new JsonNode(value));
+      return root === undefined ? [] : all(root);
+    },
+  };
+}
+
+/** A query's findings as scopes; the trace is told where it fails. */
+function jsonReader(query: JsonQuery, { at, trace }: Place) {
+  return {
+    read(value: unknown): JsonNode | null {
+      const found = node(query.read(value));
+      trace?.fail(at, 'a JMESPath', query.fault);
+      return found;
+    },
+    all(value: unknown): JsonNode[] {
+      const found = query.all(value).map((member) => new JsonNode(member));
+      trace?.fail(at, 'a JMESPath', query.fault);
+      return found;
     },
   };
 }

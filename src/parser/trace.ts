@@ -21,7 +21,7 @@ export class Trace {
   readonly fields: Traced[] = [];
   /** Names of the page entries that the page was given to. */
   readonly pages: string[] = [];
-  /** What failed on this page, by the pointer of its selector. */
+  /** What failed on this page, in words, by the pointer of its selector. */
   readonly faults = new Map<string, string>();
   /** Every link with the rule that decided. */
   links: readonly FoundLink[] = [];
@@ -33,6 +33,11 @@ export class Trace {
     const traced = { pointer, source, text, hits: 0, asked: 0, defaulted: 0 };
     this.fields.push(traced);
     return traced;
+  }
+
+  /** Keeps why an expression found nothing. @param fault as its engine says it; null: it did not fail */
+  fail(pointer: string, what: 'an XPath' | 'a JMESPath', fault: string | null): void {
+    if (fault !== null) this.faults.set(pointer, `${what} failed on this page: ${fault}`);
   }
 
   /** Adds the time since `from`, of `performance.now`. */

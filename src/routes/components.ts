@@ -242,7 +242,7 @@ const PreviewAnswerSchema = Type.Object(
     }),
     dropped: recordOf(integer, { description: 'Items that were dropped, by reason' }),
     fields: Type.Array(Type.Object({ pointer: text, source: text, text: text, hits: integer }), {
-      description: 'Every selector of the spider, with the matches that it had on this page',
+      description: 'Every selector of the spider (the first thousand), with the matches that it had on this page',
     }),
     links: Type.Object(
       {

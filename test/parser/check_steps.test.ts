@@ -31,6 +31,13 @@ const MISTAKES: [string, object, string, string, RegExp][] = [
   ['the Host header', enrich({ headers: { Host: 'x' } }), '/enrich/headers/Host', 'bad_header', /set by the fetcher/],
   ['an expression', enrich({ set: { 'a/b': 'a..b' } }), '/enrich/set/a~1b', 'bad_json', /JMESPath/],
   ['two statements', lookup({ query: 'select 1; select 2' }), '/lookup/query', 'bad_query', /more than one/],
+  [
+    'a URL with a password',
+    enrich({ url: 'https://me:secret@api.example/' }),
+    '/enrich/url',
+    'bad_url',
+    /Authorization/,
+  ],
   ['too few fields', lookup({ query: 'select $2', params: ['a'] }), '/lookup/params', 'bad_params', /\$1 to \$2/],
   ['too many fields', lookup({ params: ['a', 'b'] }), '/lookup/params', 'bad_params', /2 fields.*no parameter/],
   ['no condition', { drop: { field: 'a' } }, '/drop', 'no_condition', /missing, equals/],

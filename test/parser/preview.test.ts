@@ -113,6 +113,26 @@ describe('a preview', () => {
     assert.deepEqual(second.page.links, first.page.links);
     assert.equal(pool.queuedJobs, 0);
   });
+  it('tells where a JMESPath failed, and not that it matched nothing as well', async () => {
+    const fields = { sum: { json: 'sum(prices)' }, none: { json: 'nothing' } };
+    const spider: Spider = { pages: [{ items: [{ fields }], follow: [{ json: 'links', value: 'abs(@)' }] }] };
+    const json = '{"prices":["a"],"links":["/b"]}';
+    const { explanation } = await preview(spider, json, { contentType: 'application/json' });
+    assert.equal(explanation.warnings.length, 4);
+    const [first, second, third] = explanation.warnings;
+    assert.match(
+      first!,
+      /^a JMESPath failed on this page: .*sum.*: \/pages\/0\/follow\/0\/value$|abs.*\/follow\/0\/value$/,
+    );
+    assert.match(second!, /^a JMESPath failed on this page: .*: \/pages\/0\/items\/0\/fields\/sum$/);
+    assert.match(third!, /^`none` \(json nothing\) matched nothing/);
+  });
+  it('tells of a thousand selectors at most', async () => {
+    const fields = Object.fromEntries(Array.from({ length: 150 }, (_, i) => [`f${i}`, 'h1']));
+    const items = Array.from({ length: 10 }, (_, i) => ({ type: `t${i}`, fields }));
+    const { explanation, page } = await preview({ pages: [{ items }] }, SHOP);
+    assert.deepEqual([explanation.fields.length, page.items.length], [1000, 10]);
+  });
   it('tells where an XPath failed', async () => {
     const spider: Spider = { pages: [{ items: [{ fields: { n: { xpath: 'number(//b[1]) + xs:integer(//h1)' } } }] }] };
     const [first] = await warnings(spider, SHOP);
