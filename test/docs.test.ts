@@ -7,6 +7,7 @@ import { Compile } from 'typebox/compile';
 import { SETTINGS_TABLE } from '../dist/config.js';
 import { KnownFingerprints } from '../dist/model/known.js';
 import type { Link, ParsedPage } from '../dist/model/outcome.js';
+import { PROBLEMS } from '../dist/model/problems.js';
 import { REASONS } from '../dist/model/request.js';
 import { DEFAULT_SETTINGS, type Settings } from '../dist/model/settings.js';
 import { type Params, type Problem, type Spider, SpiderSchema } from '../dist/model/spider.js';
@@ -43,6 +44,12 @@ test('docs/spiders.md lists every crawl setting with its default, and no other',
   const listed = tableRows(section).map(([setting, fallback]) => `${setting} ${fallback}`);
   const expected = Object.entries(DEFAULT_SETTINGS).map(([name, value]) => `\`${name}\` \`${JSON.stringify(value)}\``);
   assert.deepEqual(listed, expected);
+});
+
+test('docs/errors.md lists every code of a wrong field, and no other', () => {
+  const section = read('docs/errors.md').split('\n| code | meaning |\n')[1]!;
+  const expected = Object.entries(PROBLEMS).map(([code, meaning]) => [`\`${code}\``, meaning]);
+  assert.deepEqual(tableRows(section), expected);
 });
 
 test('docs/api.md lists every reason of the ledger, and no other', () => {

@@ -109,9 +109,9 @@ export class Lookups {
       const at = `/pipeline/${i}/lookup`;
       const found = await this.#tryOut(connection, query);
       if (!(found instanceof LookupFailed)) return columnProblems(set, found, `${at}/set`);
-      if (!['unknown_connection', 'bad_query'].includes(found.code)) return [];
-      const field = found.code === 'bad_query' ? 'query' : 'connection';
-      return [{ pointer: `${at}/${field}`, code: found.code, message: found.message }];
+      const { code, message } = found;
+      if (code === 'unknown_connection') return [{ pointer: `${at}/connection`, code, message }];
+      return code === 'bad_query' ? [{ pointer: `${at}/query`, code, message }] : [];
     });
     return (await Promise.all(checks)).flat();
   }

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { ProblemCode } from '../model/problems.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import { ParseFailure } from '../parser/failure.ts';
 
@@ -61,7 +62,7 @@ export class ScriptFacts {
 const OFF =
   'this service runs no scripts: others can reach it (HOST is not loopback), or SCRIPTS is off; set SCRIPTS=on, or say what to extract in `pages`';
 
-function refused(code: string, message: string): Described {
+function refused(code: ProblemCode, message: string): Described {
   return { name: null, startUrls: [], problems: [{ pointer: '/script', code, message }] };
 }
 

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { type Fields, SOURCES, TRANSFORMS } from './field.ts';
 import { NAME_PATTERN } from './name.ts';
+import type { ProblemCode } from './problems.ts';
 import { recordOf } from './record.ts';
 import { type Settings, SettingsSchema } from './settings.ts';
 import { StepSchema } from './step_schema.ts';
@@ -229,8 +230,7 @@ export interface ParsePlanInput {
 export interface Problem {
   /** JSON pointer into the body. */
   pointer: string;
-  /** Stable word: `unknown_field`, `wrong_type`, `bad_selector`, `bad_regex`, `bad_url` … */
-  code: string;
+  code: ProblemCode;
   /** What was found, what was expected, and how to mend it. */
   message: string;
 }

@@ -1,5 +1,6 @@
 import { META_FIELDS, META_PREFIXES, SOURCES, type Source, TRANSFORMS } from '../model/field.ts';
 import { pointerPart } from '../model/pointer.ts';
+import type { ProblemCode } from '../model/problems.ts';
 import {
   checkJsonQuery,
   checkKeys,
@@ -67,9 +68,9 @@ class FieldCheck {
       else checkSelector(field, scope.scoped, at, this.#report);
     } else if (Array.isArray(field)) {
       if (field.length !== 1)
-        this.#report(at, 'bad_list', `a list of ${field.length}; expected a list of exactly one field: [".tag"]`);
+        this.#report(at, 'bad_list', `found a list of ${field.length}; expected a list of exactly one field: [".tag"]`);
       else if (Array.isArray(field[0]))
-        this.#report(`${at}/0`, 'bad_list', 'a list in a list; expected a selector or an object');
+        this.#report(`${at}/0`, 'bad_list', 'found a list in a list; expected a selector or an object');
       else this.#field(field[0], scope, `${at}/0`, level);
     } else if (isRecord(field)) {
       this.#object(field, scope, at, level);
@@ -171,7 +172,11 @@ class FieldCheck {
       this.#report(`${at}/value`, 'conflict', `"value" does not go with "${source}"`);
     } else if (typeof value === 'string') {
       if (value.trim() === '')
-        this.#report(`${at}/value`, 'bad_value', "an empty string; expected an attribute's name or nested fields");
+        this.#report(
+          `${at}/value`,
+          'bad_value',
+          "found an empty string; expected an attribute's name or nested fields",
+        );
       else if (inJson)
         this.#report(
           `${at}/value`,
@@ -188,11 +193,11 @@ class FieldCheck {
 }
 
 /** Why it cannot be a set of fields, as code and message. */
-function shapeProblem(fields: unknown, level: number): [string, string] | null {
+function shapeProblem(fields: unknown, level: number): [ProblemCode, string] | null {
   if (!isRecord(fields)) return ['wrong_type', `${found(fields)}; expected an object of fields`];
   const count = Object.keys(fields).length;
-  if (count === 0) return ['empty_fields', 'an empty object; expected at least one field'];
-  if (count > MAX_FIELDS) return ['too_many_fields', `${count} fields; expected at most ${MAX_FIELDS}`];
+  if (count === 0) return ['empty_fields', 'found an empty object; expected at least one field'];
+  if (count > MAX_FIELDS) return ['too_many_fields', `found ${count} fields; expected at most ${MAX_FIELDS}`];
   return level > MAX_NESTING ? ['too_deep', `fields are nested deeper than ${MAX_NESTING}`] : null;
 }
 

@@ -1,6 +1,7 @@
 import { RE2JS } from 're2js';
 import { nearest } from '../model/nearest.ts';
 import { pointerPart } from '../model/pointer.ts';
+import type { ProblemCode } from '../model/problems.ts';
 import { JsonQuery } from './json_path.ts';
 import { compilePattern } from './patterns.ts';
 import { Selector } from './selector.ts';
@@ -16,7 +17,7 @@ const MAX_WHY = 500;
 const MAX_WORDS = 1000;
 
 /** Adds a mistake. @param pointer from the spider */
-export type Report = (pointer: string, code: string, message: string) => void;
+export type Report = (pointer: string, code: ProblemCode, message: string) => void;
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -103,7 +104,14 @@ export function checkPatterns(patterns: unknown, at: string, report: Report): vo
   });
 }
 
-function attempt<T>(make: () => T, at: string, code: string, what: string, report: Report, mend = ''): T | undefined {
+function attempt<T>(
+  make: () => T,
+  at: string,
+  code: ProblemCode,
+  what: string,
+  report: Report,
+  mend = '',
+): T | undefined {
   try {
     return make();
   } catch (error) {

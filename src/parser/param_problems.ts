@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { pointerNames, pointerPart } from '../model/pointer.ts';
-import { MAX_PROBLEMS } from '../model/problems.ts';
+import { MAX_PROBLEMS, type ProblemCode } from '../model/problems.ts';
 import type { Params, Problem } from '../model/spider.ts';
 import { schemaLibrary, schemaMistakes } from './json_schema.ts';
 
@@ -70,7 +70,7 @@ function problemsOf(error: SchemaError, root: Params): Problem[] {
   return [{ pointer, code: CODES[keyword] ?? 'bad_value', message }];
 }
 
-const CODES: Readonly<Record<string, string>> = {
+const CODES: Readonly<Record<string, ProblemCode>> = {
   type: 'wrong_type',
   minLength: 'too_short',
   minItems: 'too_short',

@@ -115,7 +115,7 @@ export class ParserPool extends JobPool {
     } catch (error) {
       if (!(error instanceof ParseFailure)) throw error;
       const message = `the start URLs and params could not be worked out: ${error.message}`;
-      const problems = [{ pointer: '/startUrls', code: 'too_complex', message }];
+      const problems: Problem[] = [{ pointer: '/startUrls', code: 'too_complex', message }];
       return { requests: [], scopeHosts: [], warnings: [], problems };
     }
   }

@@ -48,7 +48,7 @@ function readText(schema: Schema, given: unknown): unknown {
 
 /** @param problems as found; none means that only the compiled schema knows */
 export function invalid(problems: Problem[]): ApiError {
-  const all =
+  const all: Problem[] =
     problems.length > 0 ? problems : [{ pointer: '', code: 'invalid', message: 'it does not fit the schema' }];
   return new ApiError('invalid_request', `${fieldsAre(all.length)} not valid; nothing was done`, all);
 }

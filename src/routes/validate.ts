@@ -1,6 +1,6 @@
 import { nearest } from '../model/nearest.ts';
 import { pointerPart } from '../model/pointer.ts';
-import { MAX_PROBLEMS } from '../model/problems.ts';
+import { MAX_PROBLEMS, type ProblemCode } from '../model/problems.ts';
 import type { Problem } from '../model/spider.ts';
 
 /** The keywords of JSON Schema that this API's schemas use. */
@@ -150,7 +150,7 @@ function unknownField(schema: Schema, key: string, at: string): Problem {
   return { pointer: child(at, key), code: 'unknown_field', message: `there is no field \`${shorten(key)}\`; ${hint}` };
 }
 
-function problem(pointer: string, code: string, found: unknown, expected: string): Problem {
+function problem(pointer: string, code: ProblemCode, found: unknown, expected: string): Problem {
   return { pointer, code, message: `found ${show(found)}; expected ${expected}` };
 }
 

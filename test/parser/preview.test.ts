@@ -120,10 +120,7 @@ describe('a preview', () => {
     const { explanation } = await preview(spider, json, { contentType: 'application/json' });
     assert.equal(explanation.warnings.length, 4);
     const [first, second, third] = explanation.warnings;
-    assert.match(
-      first!,
-      /^a JMESPath failed on this page: .*sum.*: \/pages\/0\/follow\/0\/value$|abs.*\/follow\/0\/value$/,
-    );
+    assert.match(first!, /^a JMESPath failed on this page: .*: \/pages\/0\/follow\/0\/value$/);
     assert.match(second!, /^a JMESPath failed on this page: .*: \/pages\/0\/items\/0\/fields\/sum$/);
     assert.match(third!, /^`none` \(json nothing\) matched nothing/);
   });

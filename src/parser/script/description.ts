@@ -1,4 +1,5 @@
 import { NAME_PATTERN } from '../../model/name.ts';
+import type { ProblemCode } from '../../model/problems.ts';
 import type { Problem } from '../../model/spider.ts';
 import type { Described } from './broker_messages.ts';
 import type { Turn } from './protocol.ts';
@@ -43,7 +44,7 @@ function nothing(problems: Problem[]): Described {
   return { name: null, startUrls: [], callbacks: [], problems };
 }
 
-function problem(code: string, message: string): Problem {
+function problem(code: ProblemCode, message: string): Problem {
   return { pointer: '/script', code, message };
 }
 
