@@ -27,7 +27,8 @@ const INSIDE_NAME = /^[^.]*$|(^|\.)(localhost|internal|local|home\.arpa)$/;
 /** A host whose last label is a number is an address in an odd spelling; URL parsing leaves none. */
 const NUMERIC = /(^|\.)(\d+|0x[\da-f]*)$/i;
 /** One text for every address, so that a refusal tells nothing of the inside. */
-const REFUSED = 'the egress policy does not allow this address';
+const REFUSED =
+  'this address is neither public nor one that the operator has added (EGRESS_ALLOW; for enrich ENRICH_EGRESS_ALLOW)';
 
 interface Target {
   protocol: string;

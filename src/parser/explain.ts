@@ -153,7 +153,7 @@ function droppedWarning(reason: string, count: number): string {
   const items = count === 1 ? 'an item was dropped' : `${count} items were dropped`;
   const [word, field] = reason.split(': ', 2);
   if (word === 'required') return `${items}: the required field \`${field}\` has no value`;
-  if (word === 'empty') return `${items}: none of its fields has a value on this page, which is no HTML`;
+  if (word === 'empty') return `${items}: none of its fields finds anything on this page, which is no HTML`;
   return word === 'too_large' ? `${items}: larger than 1 MiB` : `${items}: ${reason}`;
 }
 

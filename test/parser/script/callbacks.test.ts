@@ -336,6 +336,8 @@ describe('scripts as a whole', () => {
       ['export default { name: "no good", parse() {} }', 'bad_name', /`name` is "no good"/],
       ['export default { startUrls: [1], parse() {} }', 'bad_url', /`startUrls\[0\]` is 1/],
       ['export default { startUrls: "x", parse() {} }', 'bad_url', /`startUrls` is "x"/],
+      ['export default { settings: {}, parse() {} }', 'bad_script', /`settings` has no effect within a script: put it/],
+      ['export default { start_urls: [], parse() {} }', 'bad_script', /it is called `startUrls`/],
       ['while (true);', 'bad_script', /used more than 1000 ms of CPU/],
       ['await new Promise(() => {}); export default { parse() {} }', 'bad_script', /waits, at its top level/],
     ] as const) {

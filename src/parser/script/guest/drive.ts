@@ -14,6 +14,15 @@ const DEFAULT_TYPE = 'item';
 const TYPE = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$/;
 const EXPECTED = 'expected an item (an object) or ctx.follow(…)';
 
+/** What stands beside a script, and what other crawlers have within: silence would look as if it held. */
+const BESIDE = 'put it beside `script` in the definition';
+const ELSEWHERE = [
+  ...['scope', 'params', 'pipeline', 'settings', 'sitemaps', 'samples'].map((member) => [member, BESIDE] as const),
+  ['start_urls', 'it is called `startUrls`'],
+  ['allowed_domains', 'put `"scope": { "hosts": […] }` beside `script`'],
+  ['custom_settings', 'put `settings` beside `script`'],
+] as const;
+
 let spider: Spider = {};
 let callbacks: string[] = [];
 const open = new Map<number, OpenPage>();
@@ -29,6 +38,9 @@ function adopt(exported: unknown): string {
   callbacks = functionsOf(spider).filter((name) => name !== 'processItem');
   if (callbacks.length === 0)
     throw new Mistake('the default export has no callback; expected `async *parse(response, ctx) { … }`');
+  for (const [member, mend] of ELSEWHERE)
+    if (spider[member] !== undefined && typeof spider[member] !== 'function')
+      throw new Mistake(`\`${member}\` has no effect within a script: ${mend}`);
   const { name, startUrls, processItem } = spider;
   if (processItem !== undefined && typeof processItem !== 'function')
     throw new Mistake(`processItem is ${kindOf(processItem)}; expected a function`);
