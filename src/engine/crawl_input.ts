@@ -37,7 +37,14 @@ export async function planCrawl(input: PlainStart, planStart: PlanStart): Promis
   const hosts = scopeHosts(definition.scope, problems);
   const given = wellFormed(input.startUrls ?? null);
   const isGiven = input.params !== undefined;
-  const start = await planStart({ definition, startUrls: given, params, isGiven, settings, hosts });
+  const start = await planStart({
+    definition: startingParts(definition),
+    startUrls: given,
+    params,
+    isGiven,
+    settings,
+    hosts,
+  });
   const { requests, scopeHosts: inside, warnings } = start;
   const skipped = requests.filter((request) => request.reason !== null).length;
   const crawl = {
@@ -53,6 +60,15 @@ export async function planCrawl(input: PlainStart, planStart: PlanStart): Promis
     skipped,
   };
   return { crawl, requests, problems: [...problems, ...start.problems] };
+}
+
+/** What a crawl's start is worked out of: fields, steps and samples, which may be a megabyte, are not sent to a thread for it. */
+function startingParts({ description: _, pipeline: _p, samples: _s, pages, script, ...rest }: Spider): Spider {
+  return {
+    ...rest,
+    ...(pages === undefined ? {} : { pages: pages.map(({ name }) => (name === undefined ? {} : { name })) }),
+    ...(script === undefined ? {} : { script: '' }),
+  };
 }
 
 /** The params as they are given, with the schema's defaults. Whether they fit the schema is asked elsewhere, off the loop. */

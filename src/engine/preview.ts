@@ -243,7 +243,7 @@ async function readPreview(sql: Sql, input: PreviewInput, checks: Checks) {
 
 /** A problem of the crawl's start URL is one of the preview itself. */
 function ofPreview(problem: Problem): Problem {
-  return { ...problem, pointer: problem.pointer.replace(/^\/startUrls\/0/, '') || '/url' };
+  return { ...problem, pointer: problem.pointer.replace(/^\/startUrls(?:\/0)?/, '') || '/url' };
 }
 
 function withoutUndefined<T extends object>(value: T) {

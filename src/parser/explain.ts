@@ -22,7 +22,7 @@ export interface Explained {
 
 /**
  * Runs a spider on a page and tells why it made what it made. The plan is compiled for this page alone, with a trace;
- * nothing is known of other pages, so that every link comes back.
+ * nothing is known of other pages, so that the explanation has every link; the page has none.
  *
  * @param input null: the response is nothing that is read
  * @param parseHtml5 for spiders with `parser: html5`
@@ -44,7 +44,8 @@ export function explainPage(
   if (definition.definition.pages === undefined) trace.fields.length = 0;
   const explanation = explanationOf(trace, input.kind);
   explanation.warnings.push(...warningsOf(definition, trace, page, input));
-  return { page, explanation };
+  // The explanation has them, each with its reason: to send them twice would hold the event loop.
+  return { page: { ...page, links: [], linkedFps: [] }, explanation };
 }
 
 /** Where a redirect leads: the page's one link, judged by the scope. */

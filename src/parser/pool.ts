@@ -75,7 +75,7 @@ export class ParserPool extends JobPool {
   }
 
   /**
-   * Runs a spider on a page and tells why it made what it made. Nothing is kept: every link comes back, whether a crawl has
+   * Runs a spider on a page and tells why it made what it made. Nothing is kept: the explanation has every link, whether a crawl has
    * it or not.
    *
    * @throws ParseFailure where the page cannot be parsed. A response that is nothing to read is told in the explanation.

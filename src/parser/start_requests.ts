@@ -19,6 +19,7 @@ const LONG_HOST = 'its host name is longer than 253 characters';
 
 /** What the first requests of a crawl are made of; JSON that PostgreSQL holds. */
 export interface StartInput {
+  /** Of its pages the names count, and of its script that there is one. */
   definition: Spider;
   /** The crawl's own; null: the spider's count. */
   startUrls: StartUrl[] | null;

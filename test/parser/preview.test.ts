@@ -109,8 +109,8 @@ describe('a preview', () => {
   it('shows links that a crawl has already, and leaves nothing behind', async () => {
     const first = await preview({}, SHOP);
     const second = await preview({}, SHOP);
-    assert.equal(first.page.links.length, 2);
-    assert.deepEqual(second.page.links, first.page.links);
+    assert.equal(first.explanation.links.kept.length + first.explanation.links.dropped.length, 2);
+    assert.deepEqual(second.explanation.links, first.explanation.links);
     assert.equal(pool.queuedJobs, 0);
   });
   it('tells where a JMESPath failed, and not that it matched nothing as well', async () => {
