@@ -34,7 +34,7 @@ function nearestSpelling(word: string, words: readonly string[]): string | null 
   let least = Math.max(2, Math.floor(from.length / 3)) + 1;
   for (const known of words) {
     const distance = editDistance(from, known.toLowerCase().slice(0, COMPARED));
-    if (distance >= least) continue;
+    if (distance >= least || distance >= Math.max(from.length, Math.min(known.length, COMPARED))) continue;
     best = known;
     least = distance;
   }

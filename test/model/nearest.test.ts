@@ -10,6 +10,8 @@ test('the word that was probably meant, or none', () => {
   assert.equal(nearest('sitemaps', words), null);
   assert.equal(nearest('x'.repeat(1_000_000), words), null);
   assert.equal(nearest('books', []), null);
+  assert.equal(nearest('x', ['m', 'of']), null);
+  assert.equal(nearest('itme', ['item']), 'item');
 });
 
 test('what other crawlers call it, where that is known here', () => {

@@ -265,7 +265,7 @@ describe('the check of a spider', () => {
       follow({ selector: 'a', page: 'q' }),
       `${L}/page`,
       'unknown_name',
-      /did you mean "p"/,
+      /expected one of p$/,
     ],
     ['values without a form', follow({ selector: 'a', values: { q: 'x' } }), `${L}/values`, 'conflict', /"form"/],
     ['a form with a template', follow({ form: 'form', url: '/x{value}' }), `${L}/url`, 'conflict', /"form"/],
