@@ -3,7 +3,7 @@ import type { Sql } from '../db/client.ts';
 import { recycle } from '../downloader/body.ts';
 import { ApiError, refuse } from '../errors.ts';
 import type { Explanation } from '../model/explanation.ts';
-import type { ParsedPage } from '../model/outcome.ts';
+import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import type { Preview, PreviewInput, SpiderCheck } from '../model/preview.ts';
 import type { RequestExtra, StartRequest } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
@@ -300,7 +300,11 @@ function fullPreview(url: string, status: number, page: ParsedPage, explanation:
 }
 
 function emptyPreview(url: string, status: number | null, reason: string, detail: string | null): Preview {
-  const page = { items: [], links: [], linkedFps: [], dropped: {}, fills: {}, flags: [], parseMs: 0 };
   const state = SKIPPED.has(reason) ? 'skipped' : 'failed';
-  return { ...fullPreview(url, status ?? 0, page, NOTHING), status, content: null, outcome: { state, reason, detail } };
+  return {
+    ...fullPreview(url, status ?? 0, emptyPage(), NOTHING),
+    status,
+    content: null,
+    outcome: { state, reason, detail },
+  };
 }

@@ -98,6 +98,11 @@ export interface ParsedPage {
   state?: Record<string, string | null>;
 }
 
+/** A page that gave nothing. */
+export function emptyPage(): ParsedPage {
+  return { items: [], links: [], linkedFps: [], dropped: {}, fills: {}, flags: [], parseMs: 0 };
+}
+
 /** A pitfall that a page ran into, for the crawl's `warnings`. */
 export interface CrawlWarning {
   /** How `text` begins: the crawl gets one warning of each beginning. */

@@ -1,6 +1,6 @@
 import { type Explanation, keptLink } from '../model/explanation.ts';
 import { KnownFingerprints } from '../model/known.ts';
-import type { ParsedPage } from '../model/outcome.ts';
+import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import type { ParsePlanInput, Pattern } from '../model/spider.ts';
 import type { PageInput, ParseTree } from './content.ts';
 import { TargetCache } from './links.ts';
@@ -80,16 +80,7 @@ function unread(trace: Trace, content: string, contentType: string | null): Expl
   explanation.warnings.push(
     `${why ?? `a response with ${type} is not read: only HTML, XML, JSON and text are`}; in a crawl it is skipped as content_type`,
   );
-  const page: ParsedPage = {
-    items: [],
-    links: [],
-    linkedFps: [],
-    dropped: {},
-    fills: {},
-    flags: [],
-    parseMs: 0,
-  };
-  return { page, explanation };
+  return { page: emptyPage(), explanation };
 }
 
 function explanationOf(trace: Trace, content: string): Explanation {

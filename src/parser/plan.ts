@@ -1,5 +1,5 @@
 import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts';
-import type { ParsedPage } from '../model/outcome.ts';
+import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import type { PageRule, ParsePlanInput } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import { documentOf, type PageInput, type PageKind, type ParseTree } from './content.ts';
@@ -106,7 +106,7 @@ export class Plan {
     const target = this.#judge.target(location.trim(), from.url);
     const links = target === null ? [] : [redirectLink(target, from)];
     const worthy = this.#input.settings.maxDepth === null ? [] : links.filter(({ reason }) => reason === null);
-    return { items: [], links, linkedFps: worthy.map(({ fp }) => fp), dropped: {}, fills: {}, flags: [], parseMs: 0 };
+    return { ...emptyPage(), links, linkedFps: worthy.map(({ fp }) => fp) };
   }
 
   /**

@@ -224,6 +224,16 @@ describe('the main content', () => {
 });
 
 describe('Markdown of a hostile page', () => {
+  // With a regex that tries each beginning anew, each of these is minutes.
+  it('takes long rows of one mark in linear time', () => {
+    for (const mark of ['#', '-', '=', '|', '`', '*', ':-']) {
+      const row = mark.repeat(400_000);
+      for (const html of [`<h1>${row}x</h1>`, `<p>${row}x</p>`, `<td>${row}x`, `<code>${row}x</code>`]) {
+        const document = parseFast(html);
+        assert.ok(markdownOf(document.root, document, { base: 'https://a.example/', limit: 1_000_000 }).length > 0);
+      }
+    }
+  });
   it('is cut at the limit, in well formed text', () => {
     assert.equal(markdown('<p>abcdef</p><p>ghi</p>', 8), 'abcdef');
     assert.ok(markdown('😀'.repeat(100), 51).isWellFormed());

@@ -9,6 +9,12 @@ const ld = (html: string) => plain(jsonLd(parseFast(html)));
 const micro = (html: string) => plain(microdata(parseFast(html)));
 
 describe('JSON-LD', () => {
+  it('is read in linear time, whatever is around it', () => {
+    const blanks = ' '.repeat(1_000_000);
+    const script = (text: string) => `<script type="application/ld+json">${text}</script>`;
+    assert.deepEqual(ld(script(`{"@type":"A"}${blanks};${blanks}`)), [{ '@type': 'A' }]);
+    assert.deepEqual(ld(script(`{"@type":"A"}${blanks}x${blanks}`)), []);
+  });
   it('is read from every script, lists and graphs flattened', () => {
     const html =
       script('{"@type":"Product","name":"A"}') +
