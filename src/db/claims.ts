@@ -21,8 +21,8 @@ export interface ClaimResult {
   requests: ClaimedRequest[];
   /** Settings versions of the crawls that run; a crawl that is not there is not running. */
   running: Map<string, number>;
-  /** Hosts whose lease this node still holds. */
-  held: Set<number>;
+  /** Hosts whose lease this node still holds, with its fence. */
+  held: ReadonlyMap<number, number>;
   /** Crawls whose `maxPages` leaves nothing to claim until something in progress ends. */
   exhausted: Set<string>;
 }
@@ -193,7 +193,7 @@ export async function recoverHosts(
   crashed: boolean,
 ): Promise<string[]> {
   return inTransaction(sql, async (tx) => {
-    const hosts = [...(await fencedHosts(tx, nodeId, leases))];
+    const hosts = [...(await fencedHosts(tx, nodeId, leases)).keys()];
     const crawls = await tx<{ id: string }[]>`
       select distinct crawl_id as id from host_queues where host_id = any (${hosts}::bigint[]) and in_progress > 0`;
     if (crawls.length === 0) return [];

@@ -117,16 +117,18 @@ export async function releaseOthers(sql: Db, nodeId: string, kept: readonly numb
 /**
  * The hosts of the list that this node still holds under the given fences, locked against a change of holder until the
  * transaction ends: invariant 3.
+ *
+ * @returns their fences, by id
  */
 export async function fencedHosts(
   tx: Tx,
   nodeId: string,
   hosts: readonly { id: number; fence: number }[],
-): Promise<Set<number>> {
-  const rows = await tx<{ id: number }[]>`
-    select h.id from hosts h
+): Promise<Map<number, number>> {
+  const rows = await tx<{ id: number; fence: number }[]>`
+    select h.id, h.fence from hosts h
     join unnest(${hosts.map((h) => h.id)}::bigint[], ${hosts.map((h) => h.fence)}::bigint[]) as u (id, fence)
       on u.id = h.id and u.fence = h.fence
     where h.node_id = ${nodeId} for share of h`;
-  return new Set(rows.map((row) => row.id));
+  return new Map(rows.map((row) => [row.id, row.fence]));
 }

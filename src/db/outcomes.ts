@@ -33,6 +33,7 @@ export async function lockForCommit(tx: Tx, ids: readonly string[]): Promise<Map
 export interface FinishedRequest {
   crawlId: string;
   fp: string;
+  attempts: number;
   depth: number;
 }
 
@@ -55,7 +56,7 @@ export async function finishRequests(tx: Tx, outcomes: readonly Outcome[]): Prom
       ${outcomes.map((o) => Math.round(o.fetchMs))}::int[])
       as u (crawl_id, fp, attempts, state, reason, detail, status, ready_ms, fetched_ms, items, bytes, fetch_ms)
     where r.crawl_id = u.crawl_id and r.fp = u.fp and r.state = ${STATE.fetching} and r.attempts = u.attempts
-    returning r.crawl_id as "crawlId", replace(r.fp::text, '-', '') as fp, r.depth`;
+    returning r.crawl_id as "crawlId", replace(r.fp::text, '-', '') as fp, r.attempts, r.depth`;
 }
 
 /** Marks redirects whose target was in the ledger already, and pages of whose items fewer were stored than they had. */

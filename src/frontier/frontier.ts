@@ -280,7 +280,9 @@ export class Frontier {
     return host === undefined || run === undefined || host.draining ? null : this.scheduler.queueOf(run, host);
   }
 
+  /** Not for one whose crawl was dropped meanwhile: the crawl may be back with another, and both would get one claim. */
   #want(queue: HostQueue): void {
+    if (queue.host.queues.get(queue.run.id) !== queue) return;
     if (queue.more && !this.#exhausted.has(queue.run.id)) this.#hungry.add(queue);
   }
 
@@ -324,7 +326,8 @@ export class Frontier {
     for (const [i, queue] of queues.entries()) {
       const { host, run } = queue;
       const requests = byQueue.get(`${run.id} ${host.id}`) ?? [];
-      queue.more = result.exhausted.has(run.id) || requests.length >= wants[i]!.n;
+      // A crawl that does not run was granted nothing: that is no reason to ask again and again until it does.
+      queue.more = result.exhausted.has(run.id) || (result.running.has(run.id) && requests.length >= wants[i]!.n);
       queue.outstanding += requests.length;
       host.outstanding += requests.length;
       if (requests.length > 0) this.#options.onClaimed(queue, requests);

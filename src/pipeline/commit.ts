@@ -54,16 +54,18 @@ export async function commitOutcomes(
   notify: boolean,
 ): Promise<CommitResult> {
   return inTransaction(sql, async (tx) => {
-    const hosts = [...new Map(outcomes.map((o) => [o.hostId, { id: o.hostId, fence: o.fence }])).values()];
+    const hosts = [
+      ...new Map(outcomes.map((o) => [`${o.hostId} ${o.fence}`, { id: o.hostId, fence: o.fence }])).values(),
+    ];
     const [crawls, held] = await Promise.all([
       lockForCommit(tx, [...new Set(outcomes.map((o) => o.crawlId))]),
       fencedHosts(tx, nodeId, hosts),
     ]);
-    const eligible = outcomes.filter((o) => held.has(o.hostId) && crawls.has(o.crawlId));
+    const eligible = eachOnce(outcomes).filter((o) => held.get(o.hostId) === o.fence && crawls.has(o.crawlId));
     const { now, later } = splitAtMaxItems(eligible, crawls);
-    const finished = new Map((await finishRequests(tx, now)).map((row) => [row.crawlId + row.fp, row.depth]));
+    const finished = new Map((await finishRequests(tx, now)).map((row) => [attemptOf(row), row.depth]));
     const applied = now.flatMap((outcome) => {
-      const depth = finished.get(outcome.crawlId + outcome.fp);
+      const depth = finished.get(attemptOf(outcome));
       return depth === undefined ? [] : [{ outcome, depth }];
     });
     const { discoveries, changed } = await storeApplied(tx, applied, crawls, hostIds);
@@ -76,12 +78,21 @@ export async function commitOutcomes(
     return {
       applied: applied.map(({ outcome }) => outcome),
       postponed: later.filter((o) => !changed.has(o.crawlId)),
-      lostHosts: hosts.map((h) => h.id).filter((id) => !held.has(id)),
+      lostHosts: [...new Set(hosts.map((h) => h.id))].filter((id) => !held.has(id)),
       discoveries,
       touched,
       changed,
     };
   });
+}
+
+/** One outcome for each attempt. A second one would be refused in a later batch; in one batch both would find their request. */
+function eachOnce(outcomes: readonly Outcome[]): Outcome[] {
+  return [...new Map(outcomes.map((outcome) => [attemptOf(outcome), outcome])).values()];
+}
+
+function attemptOf({ crawlId, fp, attempts }: Pick<Outcome, 'crawlId' | 'fp' | 'attempts'>): string {
+  return `${crawlId}${fp} ${attempts}`;
 }
 
 /**

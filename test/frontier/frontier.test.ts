@@ -14,10 +14,11 @@ before(async () => {
 });
 after(() => database.drop());
 
-test('37: what another node queues on a host that this node holds is claimed at the next survey', async () => {
+/** A frontier with the lease of a crawl's host, which notes what it claims. */
+async function startFrontier(queued: number) {
   const { sql } = database;
   const origin = `http://${randomUUID()}.example`;
-  const { id, hostId } = await seedCrawl(sql, { queued: 3, origin });
+  const { id, hostId } = await seedCrawl(sql, { queued, origin });
   const leases = new Leases(sql, randomUUID(), 'worker');
   const claimed: string[] = [];
   const frontier = new Frontier({
@@ -32,11 +33,45 @@ test('37: what another node queues on a host that this node holds is claimed at 
     onWanted: () => {},
     onCall: () => {},
   });
+  await leases.beat();
+  return { sql, origin, id, hostId, claimed, frontier };
+}
+
+test('a crawl that was dropped while a claim of it was on its way, and is back, gets each request once', async () => {
+  const { sql, id, claimed, frontier } = await startFrontier(60);
+  await frontier.survey();
+  const claiming = frontier.refill(Date.now());
+  await new Promise(setImmediate);
+  frontier.dropCrawl(id);
+  await claiming;
+  await frontier.survey();
+  await frontier.refill(Date.now());
+  assert.ok(claimed.length > 16, `${claimed.length} were claimed`);
+  assert.equal(new Set(claimed).size, claimed.length);
+  await frontier.close(Date.now());
+  await sql`update crawls set state = 'cancelled' where id = ${id}`;
+});
+
+test('a crawl that is pausing is asked for no more, once it said no', async () => {
+  const { sql, id, claimed, frontier } = await startFrontier(60);
+  await frontier.survey();
+  await sql`update crawls set state = 'pausing' where id = ${id}`;
+  assert.equal(await frontier.refill(Date.now()), false);
+  assert.deepEqual(claimed, []);
+  await sql`update crawls set state = 'running' where id = ${id}`;
+  await frontier.survey();
+  await frontier.refill(Date.now());
+  assert.equal(claimed.length, 16);
+  await frontier.close(Date.now());
+  await sql`update crawls set state = 'cancelled' where id = ${id}`;
+});
+
+test('37: what another node queues on a host that this node holds is claimed at the next survey', async () => {
+  const { sql, origin, id, hostId, claimed, frontier } = await startFrontier(3);
   const step = async () => {
     await frontier.survey();
     while (await frontier.refill(Date.now()));
   };
-  await leases.beat();
   await step();
   assert.equal(claimed.length, 3);
   await step();

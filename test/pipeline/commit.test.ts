@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { claim } from '../../dist/db/claims.js';
+import { claim, recoverHosts } from '../../dist/db/claims.js';
 import { hostIds } from '../../dist/db/hosts.js';
 import type { Link, Outcome, ParsedPage } from '../../dist/model/outcome.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
@@ -263,4 +263,22 @@ test('31: an outcome that PostgreSQL refuses fails with a reason; its batch is c
   );
   assert.equal(rows[5]!.reason, 'parse_error');
   await assertBooks(s.id);
+});
+
+test('2: two outcomes of one attempt in one batch count once, and one of an earlier lease or attempt beside them not at all', async () => {
+  const { id, hostId, node, take, commit } = await setUp(2);
+  const [old] = await take(1);
+  // The lease went, and came back to the same node: what was fetching is queued again, and claimed anew.
+  const fence = await holdHost(database.sql, node, hostId);
+  await recoverHosts(database.sql, node, [{ id: hostId, fence }], true);
+  const claimed = await claim(database.sql, node, [{ crawlId: id, hostId, fence, n: 2 }]);
+  const again = claimed.requests.find(({ fp }) => fp === old!.fp)!;
+  assert.equal(again.attempts, 2);
+  const result = await commit([outcome(again), outcome(old!), outcome(again)]);
+  assert.deepEqual(result.lostHosts, []);
+  assert.equal(result.applied.length, 1);
+  assert.equal(result.applied[0]!.attempts, 2);
+  await assertBooks(id);
+  const [crawl] = await database.sql`select done, items, in_progress from crawls where id = ${id}`;
+  assert.deepEqual({ ...crawl }, { done: 1, items: 1, in_progress: 1 });
 });

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { crawlKey, KnownFingerprints } from '../../../dist/model/known.js';
 import { ParserStopped } from '../../../dist/parser/failure.js';
 import { ScriptPool } from '../../../dist/parser/script/pool.js';
+import { descendants } from '../../support/processes.ts';
 import { crawlId, fetchCalls, fetched, NO_CALLS, pageJob, scriptPlan, spider, startPool } from './scripts.ts';
 
 const SPIN = 'for (;;);';
@@ -13,21 +14,6 @@ const SPIN = 'for (;;);';
 const STUCK = `'a'.repeat(4e6).indexOf('a'.repeat(2e6) + 'b');`;
 const GOOD = spider(`parse(r) { return { t: r.css('h1').text() }; }`);
 const HTML = '<h1>Head</h1>';
-
-/** Processes whose ancestor is `pid`, this test's own pool's among them. */
-function descendants(pid: number): number[] {
-  const parents = new Map<number, number>();
-  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry)))
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
-      const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      if (state !== 'Z') parents.set(Number(name), Number(parent));
-    } catch {
-      // It ended meanwhile.
-    }
-  const isBelow = (one: number): boolean => one === pid || (parents.has(one) && isBelow(parents.get(one)!));
-  return [...parents.keys()].filter((one) => one !== pid && isBelow(one));
-}
 
 for (const boundary of ['bubblewrap', 'process'] as const)
   describe(`the script pool, with ${boundary}`, () => {
