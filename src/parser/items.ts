@@ -1,6 +1,7 @@
 import { storedJson } from '../model/extra.ts';
 import type { DedupeKey, ItemRow, ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
 import { type Data, hasValue, type ItemReader } from './extract.ts';
+import { outgrows } from './json_path.ts';
 import type { PageFacts } from './page_facts.ts';
 import type { Passage, Steps } from './steps.ts';
 
@@ -8,6 +9,8 @@ const MAX_ITEM_BYTES = 1024 * 1024;
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 /** Characters of what is counted by name: it is a key of an index, which holds 2,704 bytes. */
 const MAX_WORD = 300;
+/** An item with more is too large whatever its bytes are. */
+const MAX_ITEM_CHARS = 2 * MAX_ITEM_BYTES;
 
 /** What a page's items came to, as parts of a ParsedPage. */
 type SunkItems = Pick<ParsedPage, 'items' | 'dropped' | 'fills' | 'steps' | 'pending'>;
@@ -52,7 +55,9 @@ export class ItemSink {
   /** Adds one item, unless a step drops it or it is too large. @throws StepFailed */
   add(type: string, data: Data): void {
     const place = this.#place++;
-    if (this.#steps === null) this.#keep(type, data, place);
+    // Before anything makes a text of it.
+    if (this.#steps !== null && outgrows(data, MAX_ITEM_CHARS)) this.#drop('too_large');
+    else if (this.#steps === null) this.#keep(type, data, place);
     else this.#pass(type, place, this.#steps.run(type, data, this.#note));
   }
 
@@ -92,9 +97,10 @@ export class ItemSink {
 
   /** Null: it is too large, for an item or for the rest of the page. */
   #row(type: string, data: Data): ItemRow | null {
-    const json = toJson(data);
-    const size = Buffer.byteLength(json);
-    if (size > MAX_ITEM_BYTES) {
+    // Looked at first: a JSON value that is in an item a hundred times is little memory until it is text.
+    const json = outgrows(data, MAX_ITEM_CHARS) ? null : toJson(data);
+    const size = json === null ? 0 : Buffer.byteLength(json);
+    if (json === null || size > MAX_ITEM_BYTES) {
       this.#drop('too_large');
       return null;
     }

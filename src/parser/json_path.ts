@@ -6,7 +6,7 @@ type Ast = ReturnType<Jmespath['compile']>;
 /** What is used of the package's interpreter beyond its types; it is exported as one instance only. */
 interface Interpreter {
   runtime: {
-    _functionTable: Record<string, { _signature: unknown[] }>;
+    _functionTable: Record<string, { _signature: unknown[]; _func: (values: unknown[]) => unknown }>;
     validateArity(name: string, parameters: unknown[], signature: unknown[]): void;
   };
   _rootValue: unknown;
@@ -21,6 +21,12 @@ class JsonError extends Error {}
 
 const MAX_LENGTH = 1000;
 const MAX_DEPTH = 500;
+/**
+ * What an expression may work on, or make: where a thread's heap cannot take an allocation of tens of megabytes, V8 ends the
+ * whole process and not the thread. A heap that is filled bit by bit ends the thread alone.
+ */
+const MAX_TEXT = 4_000_000;
+const MAX_LIST = 1_000_000;
 
 interface Engine {
   compile: Jmespath['compile'];
@@ -32,19 +38,27 @@ let engine: Engine | null = null;
 function loadEngine(): Engine {
   if (engine === null) {
     const { compile, TreeInterpreter } = createRequire(import.meta.url)('@jmespath-community/jmespath') as Jmespath;
-    const Safe = withOwnFields(TreeInterpreter.constructor as new () => Interpreter);
-    engine = { compile, interpreter: new Safe() };
+    const Safe = bounded(TreeInterpreter.constructor as new () => Interpreter);
+    const interpreter = new Safe();
+    boundFunctions(interpreter.runtime._functionTable);
+    engine = { compile, interpreter };
   }
   return engine;
 }
 
-/** The package's own reads `constructor` and `__proto__` from the prototype of any object. */
-function withOwnFields(Base: new () => Interpreter): new () => Interpreter {
+/** The package's own reads `constructor` and `__proto__` from the prototype of any object, and knows no bounds. */
+function bounded(Base: new () => Interpreter): new () => Interpreter {
   return class Safe extends Base {
     override visit(node: Ast, value: unknown): unknown {
-      if (node.type !== 'Field') return super.visit(node, value);
-      const holds = typeof value === 'object' && value !== null && !Array.isArray(value);
-      return holds && Object.hasOwn(value, node.name) ? ((value as Record<string, unknown>)[node.name] ?? null) : null;
+      const found =
+        node.type === 'Field'
+          ? ownField(value, node.name)
+          : node.type === 'Flatten'
+            ? flat(this.visit(node.child as Ast, value))
+            : super.visit(node, value);
+      if (typeof found === 'string') checkSize(found.length, 0);
+      else if (Array.isArray(found)) checkSize(0, found.length);
+      return found;
     }
 
     override withScope(scope: object): Interpreter {
@@ -55,6 +69,79 @@ function withOwnFields(Base: new () => Interpreter): new () => Interpreter {
       return inner;
     }
   };
+}
+
+function ownField(value: unknown, name: string): unknown {
+  const holds = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return holds && Object.hasOwn(value, name) ? ((value as Record<string, unknown>)[name] ?? null) : null;
+}
+
+function flat(list: unknown): unknown {
+  if (!Array.isArray(list)) return null;
+  checkSize(
+    0,
+    list.reduce((sum: number, member) => sum + (Array.isArray(member) ? member.length : 1), 0),
+  );
+  return list.flat();
+}
+
+/** @throws where a text or a list is larger than any may be */
+function checkSize(chars: number, members: number): void {
+  if (chars > MAX_TEXT) throw new JsonError(`a text of more than ${MAX_TEXT} characters`);
+  if (members > MAX_LIST) throw new JsonError(`a list of more than ${MAX_LIST} members`);
+}
+
+/** Functions that make more than they are given say how much before they do. */
+function boundFunctions(table: Interpreter['runtime']['_functionTable']): void {
+  const chars = (value: unknown) => (typeof value === 'string' ? value.length : 0);
+  const width = ([text, wanted]: unknown[]) => checkSize(chars(text) + Number(wanted), 0);
+  const guards: Record<string, (values: unknown[]) => void> = {
+    pad_left: width,
+    pad_right: width,
+    replace: ([text, , by, count = 1]) => {
+      checkSize(0, Number(count));
+      checkSize((chars(text) + 1) * (chars(by) + 1), 0);
+    },
+    split: ([text, by, count = 0]) => checkSize(0, Math.max(Number(count), chars(text) / Math.max(1, chars(by)))),
+    join: ([glue, list]) => {
+      const texts = Array.isArray(list) ? list : [];
+      checkSize(
+        texts.reduce((sum, text) => sum + chars(text) + chars(glue), 0),
+        0,
+      );
+    },
+    to_string: ([value]) => checkSize(outgrows(value, MAX_TEXT) ? MAX_TEXT + 1 : 0, 0),
+  };
+  for (const [name, guard] of Object.entries(guards)) {
+    const entry = table[name]!;
+    const work = entry._func;
+    entry._func = function guarded(this: unknown, values: unknown[]) {
+      guard(values);
+      return work.call(this, values);
+    };
+  }
+}
+
+/** True where a JSON value has more characters, roughly, than `limit`; a value that is in it twice counts twice. */
+export function outgrows(value: unknown, limit: number): boolean {
+  let left = limit;
+  const stack: unknown[] = [value];
+  while (stack.length > 0) {
+    const one = stack.pop();
+    left -= typeof one === 'string' ? one.length + 2 : 2;
+    if (typeof one === 'object' && one !== null) {
+      if (Array.isArray(one)) {
+        if (one.length > left) return true;
+        for (const member of one) stack.push(member);
+      } else
+        for (const key in one) {
+          left -= key.length + 3;
+          stack.push((one as Record<string, unknown>)[key]);
+        }
+    }
+    if (left < 0) return true;
+  }
+  return false;
 }
 
 /** A compiled JMESPath expression over JSON values. */

@@ -1,6 +1,10 @@
 import type { Document, Element } from './dom.ts';
+import { outgrows } from './json_path.ts';
 import { checkSyntax, evaluate, faultOf } from './xpath_engine.ts';
 import { TreeNode, treeOf } from './xpath_tree.ts';
+
+/** Of a map or an array as JSON. */
+const MAX_RESULT = 4_000_000;
 
 /**
  * A compiled XPath 3.1 expression over a page's tree.
@@ -55,7 +59,9 @@ function resultOf(value: unknown): (Element | string)[] {
       if (value === null) return [];
       if (value instanceof Date) return [value.toISOString()];
       const plain = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
-      return [plain ? JSON.stringify(value) : String(value)];
+      if (!plain) return [String(value)];
+      if (outgrows(value, MAX_RESULT)) throw new Error(`a result of more than ${MAX_RESULT} characters`);
+      return [JSON.stringify(value)];
     }
     default:
       return [];

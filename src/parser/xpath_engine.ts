@@ -39,7 +39,7 @@ const LENIENT_FUNCTIONS: Readonly<Record<string, readonly Parameter[][]>> = {
     ['string', 'number', 'number'],
   ],
   translate: [['string', 'string', 'string']],
-  concat: [2, 3, 4, 5, 6, 7, 8].map((count) => new Array<Parameter>(count).fill('string')),
+  concat: Array.from({ length: 19 }, (_, i) => i + 2).map((count) => new Array<Parameter>(count).fill('string')),
   matches: [TWO],
   replace: [['string', 'string', 'string']],
   'normalize-space': [ONE],
@@ -90,22 +90,65 @@ const OPTIONS = {
     if (!FUNCTION_PREFIXES.has(prefix) || FORBIDDEN.has(localName)) return { namespaceURI: 'unknown', localName };
     if (prefix !== '' && prefix !== 'fn') return { namespaceURI: namespaceOf(prefix), localName };
     const lenient =
-      Object.hasOwn(LENIENT_FUNCTIONS, localName) &&
-      LENIENT_FUNCTIONS[localName]!.some((types) => types.length === count);
-    return { namespaceURI: lenient ? LENIENT : FUNCTIONS, localName };
+      (Object.hasOwn(LENIENT_FUNCTIONS, localName) &&
+        LENIENT_FUNCTIONS[localName]!.some((types) => types.length === count)) ||
+      (Object.hasOwn(GUARDED, localName) && GUARDED[localName]!.includes(count));
+    // With other numbers of parameters nothing would bound it.
+    const isBounded = Object.hasOwn(MADE, localName) || Object.hasOwn(GUARDED, localName);
+    return { namespaceURI: lenient ? LENIENT : isBounded ? 'unknown' : FUNCTIONS, localName };
   },
 };
+
+/**
+ * What a function may make, or cut into pieces: where a thread's heap cannot take an allocation of tens of megabytes, V8 ends
+ * the whole process and not the thread.
+ */
+const MAX_MADE = 4_000_000;
+const MAX_CUT = 1_000_000;
+
+/** Characters that a call may come to, as an XPath of its parameters `$p0` …; and how many they may be. */
+const MADE: Readonly<Record<string, readonly [chars: (parameters: string[]) => string, most: number]>> = {
+  concat: [(all) => `fn:sum((${all.map((one) => `fn:string-length(${one})`).join(', ')}))`, MAX_MADE],
+  replace: [([text, , by]) => `(fn:string-length(${text}) + 1) * (fn:string-length(${by}) + 1)`, MAX_MADE],
+};
+
+/** Guards of standard functions that are not lenient. */
+const GUARDED: Readonly<Record<string, number[]>> = {
+  'string-join': [1, 2],
+  tokenize: [1, 2],
+  'string-to-codepoints': [1],
+};
+
+function guardedFunctions(): string[] {
+  const total = 'fn:sum(for $s in $p0 return fn:string-length(fn:string($s)))';
+  return Object.entries(GUARDED).flatMap(([name, counts]) =>
+    counts.map((count) => {
+      const list = Array.from({ length: count }, (_, i) => `$p${i}`);
+      const parameters = list.map((one) => `${one} as item()*`).join(', ');
+      const joined = count === 1 ? total : `(${total} + fn:count($p0) * fn:string-length(fn:string($p1)))`;
+      const [chars, most] = name === 'string-join' ? [joined, MAX_MADE] : ['fn:string-length(fn:string($p0))', MAX_CUT];
+      return `declare %public function lenient:${name}(${parameters}) as item()* {
+        if (${chars} > ${most}) then fn:error((), "a text of more than ${most} characters") else fn:${name}(${list.join(', ')}) };`;
+    }),
+  );
+}
 
 /** The lenient functions as a module: each hands the first item of each parameter on to the standard one. */
 function lenientModule(): string {
   const functions = Object.entries(LENIENT_FUNCTIONS).flatMap(([name, signatures]) =>
     signatures.map((types) => {
       const parameters = types.map((_, i) => `$p${i} as item()*`).join(', ');
-      const values = types.map((type, i) => `fn:${type}(fn:head($p${i}))`).join(', ');
-      return `declare %public function lenient:${name}(${parameters}) as item()* { fn:${name}(${values}) };`;
+      const values = types.map((type, i) => `fn:${type}(fn:head($p${i}))`);
+      const call = `fn:${name}(${values.join(', ')})`;
+      const [made, most] = MADE[name] ?? [];
+      const body =
+        made === undefined
+          ? call
+          : `if (${made(values)} > ${most}) then fn:error((), "a text of more than ${most} characters") else ${call}`;
+      return `declare %public function lenient:${name}(${parameters}) as item()* { ${body} };`;
     }),
   );
-  return `module namespace lenient = "${LENIENT}";\n${functions.join('\n')}`;
+  return `module namespace lenient = "${LENIENT}";\n${[...functions, ...guardedFunctions()].join('\n')}`;
 }
 
 /** @throws what fontoxpath throws where the expression does not fit the page */
@@ -130,6 +173,9 @@ export function checkSyntax(text: string): void {
     throw new XPathError('it names the functions of an engine; only XPath is understood');
   const open = unbalanced(text, false);
   if (open !== null) throw new XPathError(open);
+  const code = text.replace(/"[^"]*"|'[^']*'/g, '""');
+  if (code.includes('||')) throw new XPathError('`||` is not understood; use concat(…)');
+  if (/Q\s*\{/.test(code)) throw new XPathError('`Q{…}` is not understood; names are given without their namespaces');
   try {
     loadEngine().getBucketForSelector(text);
   } catch (error) {
