@@ -283,8 +283,9 @@ export class Broker {
   #look(): void {
     const now = performance.now();
     for (const runner of this.#runners) {
-      if (runner.isBusy) runner.watch(now);
-      else if (runner !== this.#spare && now - runner.usedAt > IDLE_MS) runner.end();
+      if (runner.isBusy || runner.crawl !== null) runner.watch(now);
+      if (runner.isBusy) continue;
+      if (runner !== this.#spare && now - runner.usedAt > IDLE_MS) runner.end();
       else if (runner === this.#spare && this.#runners.size === 1 && now - runner.usedAt > SPARE_IDLE_MS) runner.end();
     }
     if (this.#crawls.values().some(({ queue }) => queue.length > 0)) this.#schedule();

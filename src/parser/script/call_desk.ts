@@ -6,6 +6,11 @@ import type { PageTask } from './tasks.ts';
 
 const MAX_BODY = 100_000;
 const MAX_TEXT = 4 * 1024 * 1024;
+const TOO_MUCH = {
+  ok: false,
+  code: 'too_large',
+  message: `more than ${LIMITS.fetchedBytes} bytes fetched on one page`,
+} as const;
 
 /** Asks the engine what scripts ask: bounded for each page and each crawl, and no longer than the page is where it is. */
 export class CallDesk {
@@ -15,8 +20,13 @@ export class CallDesk {
     this.#ask = ask;
   }
 
-  /** Takes a call; its result goes to the page's process, unless the page has left it. */
+  /**
+   * Takes a call; its result goes to the page's process, unless the page has left it.
+   *
+   * @throws where the page has asked more than a child would let it
+   */
   ask(task: PageTask, { call, question }: ChildCall): void {
+    if (++task.asked > LIMITS.calls) throw new Error(`more than ${LIMITS.calls} calls on one page`);
     const { crawl, limit, runner } = task;
     const { signal } = task.stay;
     const settle = (result: CallResult, segment: Uint8Array | null): void => {
@@ -27,24 +37,41 @@ export class CallDesk {
       settle({ ok: false, ...checked }, null);
       return;
     }
+    const { explain } = crawl;
     void limit(() =>
       crawl.limit(async () => {
         if (signal.aborted) return;
         const start = performance.now();
-        const answer = (await this.#ask(crawl.owner, checked, signal)) as Answer;
-        if (crawl.explain) task.noteCall(checked, answer, performance.now() - start);
-        this.#give(checked, answer, settle);
+        const answer = await this.#answer(task, checked, signal);
+        if (explain) task.noteCall(checked, answer, performance.now() - start);
+        this.#give(task, checked, answer, settle);
       }),
     );
   }
 
-  #give(question: Question, answer: Answer, settle: (result: CallResult, segment: Uint8Array | null) => void): void {
+  /** A question that cannot even be put comes to nothing, as one without an answer. */
+  async #answer({ crawl, fetchedBytes }: PageTask, question: Question, signal: AbortSignal): Promise<Answer> {
+    if (question.kind === 'fetch' && fetchedBytes > LIMITS.fetchedBytes) return TOO_MUCH;
+    try {
+      return (await this.#ask(crawl.owner, question, signal)) as Answer;
+    } catch (error) {
+      return { ok: false, code: 'failed', message: `it cannot be asked: ${(error as Error).message}`.slice(0, 500) };
+    }
+  }
+
+  #give(
+    task: PageTask,
+    question: Question,
+    answer: Answer,
+    settle: (result: CallResult, segment: Uint8Array | null) => void,
+  ): void {
     if (!answer.ok) settle({ ok: false, code: answer.code, message: answer.message }, null);
     else if ('fetched' in answer && question.kind === 'fetch') {
       const { status, headers, body, bodyBytes } = answer.fetched;
       const head = { url: question.call.url, status, headers: definedOnly(headers) };
-      if (bodyBytes > LIMITS.fetchedBytes)
-        settle({ ok: false, code: 'too_large', message: `${bodyBytes} bytes; at most ${LIMITS.fetchedBytes}` }, null);
+      // All of a page's together: what its process does not read waits here.
+      task.fetchedBytes += bodyBytes;
+      if (task.fetchedBytes > LIMITS.fetchedBytes) settle(TOO_MUCH, null);
       else settle({ ok: true, fetched: head }, new Uint8Array(body, 0, bodyBytes));
     } else {
       const text = ('text' in answer ? answer.text : null) ?? 'null';

@@ -15,7 +15,7 @@ export function describeScript(description: NonNullable<Turn['description']>): D
   const problems: Problem[] = [];
   const name = nameOf(spider.name, problems);
   const startUrls = urlsOf(spider.startUrls, problems);
-  const callbacks = Array.isArray(spider.callbacks) ? spider.callbacks.map(String).slice(0, 1000) : [];
+  const callbacks = Array.isArray(spider.callbacks) ? spider.callbacks.slice(0, 1000).map(String) : [];
   if (!callbacks.includes('parse'))
     problems.push(
       problem('no_parse', `the script has ${callbacks.join(', ').slice(0, 200)}; expected a callback \`parse\``),

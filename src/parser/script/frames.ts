@@ -47,7 +47,11 @@ function decodeFrame(bytes: Buffer): Frame {
 /** Puts frames together from a stream's chunks. */
 export class FrameReader {
   readonly #maxBytes: number;
-  #chunks: Buffer[] = [];
+  /** The frame's first length, until it is whole. */
+  readonly #first = Buffer.alloc(LENGTH);
+  /** The frame without it; null: that is not known yet. One piece of its size, so that a frame which drips costs no more. */
+  #frame: Buffer | null = null;
+  /** Bytes that are there, of the one or the other. */
   #bytes = 0;
 
   /** @param maxBytes a longer frame is an error */
@@ -57,30 +61,23 @@ export class FrameReader {
 
   /** The frames that a chunk completes. @throws where a frame is too long or damaged; the stream is then of no use */
   push(chunk: Buffer): Frame[] {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
     const frames: Frame[] = [];
-    for (let rest = this.#next(); rest !== null; rest = this.#next()) {
-      const all = this.#join();
-      frames.push(decodeFrame(all.subarray(LENGTH, LENGTH + rest)));
-      this.#chunks = [all.subarray(LENGTH + rest)];
-      this.#bytes -= LENGTH + rest;
+    for (let at = 0; at < chunk.length; ) {
+      const to = this.#frame ?? this.#first;
+      const taken = chunk.copy(to, this.#bytes, at, at + to.length - this.#bytes);
+      at += taken;
+      this.#bytes += taken;
+      if (this.#bytes < to.length) break;
+      this.#bytes = 0;
+      if (this.#frame !== null) frames.push(decodeFrame(this.#frame));
+      this.#frame = this.#frame === null ? this.#begin() : null;
     }
     return frames;
   }
 
-  /** The length of the next frame; null while it is not there in full. */
-  #next(): number | null {
-    if (this.#bytes < LENGTH) return null;
-    if (this.#chunks[0]!.length < LENGTH) this.#join();
-    const rest = restOf(this.#chunks[0]!);
+  #begin(): Buffer {
+    const rest = restOf(this.#first);
     if (rest > this.#maxBytes || rest < LENGTH) throw new Error(`a frame of ${rest} bytes; at most ${this.#maxBytes}`);
-    return this.#bytes < LENGTH + rest ? null : rest;
-  }
-
-  #join(): Buffer {
-    const all = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
-    this.#chunks = [all];
-    return all;
+    return Buffer.allocUnsafe(rest);
   }
 }

@@ -123,7 +123,7 @@ export class GuestPage {
     const handles = JSON.parse(scopes) as unknown;
     if (!Array.isArray(handles)) throw new ScriptMistake('that is no list of nodes');
     return handles.map((handle) => {
-      const known = this.#nodes[handle as number];
+      const known = Number.isSafeInteger(handle) ? this.#nodes[handle as number] : undefined;
       if (known === undefined) throw new ScriptMistake(`there is no node ${String(handle).slice(0, 20)} on this page`);
       return { document: known.document, node: known.node ?? known.document.tree.root };
     });

@@ -3,7 +3,7 @@ import { readAnswer } from './answers.ts';
 import type { Launch } from './boundary.ts';
 import type { Frame } from './frames.ts';
 import { ScriptProcess } from './process.ts';
-import type { CallResult, ChildCall, ToChild, Turn } from './protocol.ts';
+import { type CallResult, type ChildCall, LIMITS, type ToChild, type Turn } from './protocol.ts';
 import type { CrawlRunner, PageTask, ScriptCrawl } from './tasks.ts';
 
 /** Pages of one crawl that may be open in a process, waiting for their calls. */
@@ -21,6 +21,10 @@ const YOUNG_MS = 30;
 const BURN_MS = 100;
 const START_MS = 20_000;
 const OTHER_TURN_MS = 1200;
+/** CPU time that a process may use while nothing is asked of it. */
+const MAX_IDLE_CPU_MS = 500;
+/** Log lines of all its pages in one turn. */
+const MAX_TURN_LOGS = (MAX_PAGES + 1) * LIMITS.logs;
 /** Memory of a process besides the script's: node, its heap, and thrice the bodies. */
 const BASE_BYTES = 400 * 1024 * 1024;
 const BODY_FACTOR = 3;
@@ -62,6 +66,9 @@ export class Runner implements CrawlRunner {
   readonly #turns: OpenTurn[] = [];
   #since = performance.now();
   #cpuMs = 0;
+  /** CPU milliseconds of the process when it had answered all. */
+  #idleFrom: number | null = null;
+  #turnLogs = 0;
   #doomed: { reason: FailureReason; message: string } | null = null;
   #isWanted = true;
 
@@ -143,15 +150,27 @@ export class Runner implements CrawlRunner {
       if (now - this.#since > START_MS) this.#doom('script_error', `its process did not start within ${START_MS} ms`);
       return;
     }
-    if (turn === undefined) return;
     const elapsed = now - this.#since;
     this.#watchMemory();
     if (elapsed < YOUNG_MS) return;
+    if (turn === undefined) {
+      this.#watchIdle();
+      return;
+    }
     const cpuMs = this.process.cpuMs();
     const used = cpuMs === null || turn.cpuFrom === null ? elapsed : cpuMs - turn.cpuFrom;
     if (used > BURN_MS) this.process.prioritise(true);
     const limit = turn.limitMs + GRACE_MS;
     if (used > limit || elapsed > limit * MAX_WALL) this.#doom('parse_timeout', overTime(turn));
+  }
+
+  /** What waits does nothing, unless somebody else has taken it over. */
+  #watchIdle(): void {
+    const cpuMs = this.process.cpuMs();
+    if (cpuMs === null) return;
+    this.#idleFrom ??= cpuMs;
+    if (cpuMs - this.#idleFrom > MAX_IDLE_CPU_MS)
+      this.#doom('script_error', 'its process worked while nothing was asked of it');
   }
 
   #watchMemory(): void {
@@ -194,12 +213,15 @@ export class Runner implements CrawlRunner {
     const message = readAnswer(frame);
     switch (message.kind) {
       case 'ready':
+        if (this.process.isReady) throw new Error('it is ready already');
         this.process.isReady = true;
         this.#since = performance.now();
         this.#startClock();
         this.#events.ready(this);
         break;
       case 'log':
+        if (this.#turns.length === 0 || ++this.#turnLogs > MAX_TURN_LOGS)
+          throw new Error('more log lines than there may be');
         this.#pages.get(message.page)?.log(message.level, message.message);
         break;
       case 'turn':
@@ -211,6 +233,8 @@ export class Runner implements CrawlRunner {
     if (this.#turns.shift() === undefined) throw new Error('an answer to nothing');
     this.#since = performance.now();
     this.usedAt = this.#since;
+    this.#idleFrom = null;
+    this.#turnLogs = 0;
     this.process.prioritise(false);
     this.#startClock();
     let at = 0;

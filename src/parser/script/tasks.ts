@@ -47,6 +47,9 @@ export class PageTask {
   stay = new AbortController();
   limit: LimitFunction = pLimit(PAGE_CALLS);
   clock: NodeJS.Timeout | null = null;
+  /** Calls that it made in its process, and the bytes that they fetched. */
+  asked = 0;
+  fetchedBytes = 0;
   /** Its calls, for the explanation. */
   noted: NonNullable<Explanation['calls']> = [];
   readonly #settle: (task: PageTask, ending: Ending) => void;
@@ -78,6 +81,8 @@ export class PageTask {
     this.limit = pLimit(PAGE_CALLS);
     this.logs = [];
     this.cpuMs = 0;
+    this.asked = 0;
+    this.fetchedBytes = 0;
   }
 
   /** Notes a call for the explanation. */
