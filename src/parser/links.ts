@@ -1,4 +1,4 @@
-import { requestFp } from '../model/extra.ts';
+import { extraSize, requestFp } from '../model/extra.ts';
 import { fpWords, type KnownFingerprints } from '../model/known.ts';
 import type { Link } from '../model/outcome.ts';
 import type { Reason, RequestExtra } from '../model/request.ts';
@@ -9,6 +9,8 @@ import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.
 
 /** Distinct links that one page may bring. */
 export const MAX_LINKS = 10_000;
+/** Characters that the links of one page may carry beside their URLs, together. */
+const MAX_CARRIED = 4 * 1024 * 1024;
 /** Targets a thread keeps over all plans, about 600 bytes each. */
 const MAX_CACHED = 20_000;
 /** A DNS name has at most so many characters (RFC 1035). */
@@ -195,11 +197,12 @@ export interface FoundLink {
 
 /** The links of one page: each URL once, with the best verdict that a rule has for it. */
 export class PageLinks {
-  /** True once the page had more links than one page may bring. */
+  /** True once the page had more links, or they carried more, than one page may bring. */
   full = false;
   readonly #context: LinkContext;
   readonly #hrefs: Map<string, Target | null>;
   readonly #links = new Map<string, FoundLink>();
+  #carried = 0;
 
   constructor(context: LinkContext) {
     this.#context = context;
@@ -240,7 +243,8 @@ export class PageLinks {
   addTarget(target: Target, rule: CompiledRule, element: Element | null, extra: RequestExtra | null): void {
     const known = this.#links.get(target.fp);
     if (known !== undefined && known.link.reason === null) return;
-    if (known === undefined && this.#links.size >= this.#context.max) {
+    this.#carried += extraSize(extra);
+    if ((known === undefined && this.#links.size >= this.#context.max) || this.#carried > MAX_CARRIED) {
       this.full = true;
       return;
     }

@@ -326,3 +326,11 @@ describe('a form that is followed', () => {
     assert.equal(links({ form: 'form' }, '<form action="http://other.test/"></form>')[0]!.reason, 'offsite');
   });
 });
+
+it('31: what the links of a page carry is bounded together, and the page says so', () => {
+  const page = Array.from({ length: 1000 }, (_, i) => `<p>${'x'.repeat(15_000)}<a href="/${i}">${i}</a></p>`).join('');
+  const found = run({ pages: [{ follow: [{ selector: 'a', pass: { text: { xpath: '..' } } }] }] }, page);
+  const carried = found.links.reduce((sum, { extra }) => sum + JSON.stringify(extra).length, 0);
+  assert.ok(found.links.length > 200 && carried < 4.2e6, `${found.links.length} links carry ${carried} characters`);
+  assert.deepEqual(found.flags, ['links']);
+});
