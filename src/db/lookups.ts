@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import pLimit, { type LimitFunction } from 'p-limit';
 import type { Problem, Spider } from '../model/spider.ts';
 import { readSql, type SqlText } from '../model/sql_text.ts';
@@ -16,7 +17,8 @@ const MAX_CONNECTIONS = 4;
 const SCRIPT_TIMEOUT_MS = 10_000;
 /** At the start of a crawl its queries are checked, where the database answers so soon. */
 const CHECK_MS = 2000;
-const MAX_KNOWN_QUERIES = 1000;
+/** Characters of the queries that a connection knows. */
+const MAX_KNOWN_CHARS = 2 * 1024 * 1024;
 /** Seconds. */
 const END_TIMEOUT = 1;
 
@@ -35,7 +37,7 @@ interface Connection {
   sql: Sql;
   /** Where a database does not answer, what waits for it gives up while it is still here, and costs nothing. */
   limit: LimitFunction;
-  described: Map<string, Promise<Described>>;
+  described: LRUCache<string, Promise<Described>>;
 }
 
 /** What the database says of a query: the types of its parameters, and the names of its columns. */
@@ -186,7 +188,11 @@ export class Lookups {
     const url = this.#urls.get(name);
     if (url === undefined) throw this.#unknown(name);
     const sql = openGuestPool(url, MAX_CONNECTIONS, 'orbweaver lookup');
-    const connection = { sql, limit: pLimit(MAX_CONNECTIONS), described: new Map() };
+    const described = new LRUCache<string, Promise<Described>>({
+      maxSize: MAX_KNOWN_CHARS,
+      sizeCalculation: (_, query) => query.length + 1,
+    });
+    const connection = { sql, limit: pLimit(MAX_CONNECTIONS), described };
     this.#open.set(name, connection);
     return connection;
   }
@@ -201,7 +207,6 @@ export class Lookups {
     const { sql, described } = this.#connection(name);
     const known = described.get(query);
     if (known !== undefined) return known;
-    if (described.size >= MAX_KNOWN_QUERIES) described.clear();
     const asked = describe(sql, query, timeoutMs);
     described.set(query, asked);
     asked.catch(() => described.delete(query));
@@ -311,11 +316,25 @@ class RolledBack<T> extends Error {
   }
 }
 
+const BEGIN = 'set transaction read only; savepoint asked';
+/** A rollback keeps the session's advisory locks: on our own database a query could have kept new nodes from starting. */
+const END = 'rollback to asked; select pg_advisory_unlock_all()';
+
 async function readOnly<T>(sql: Sql, timeoutMs: number, work: (tx: Tx) => Promise<T>): Promise<T> {
   try {
     return await inTransaction(sql, async (tx) => {
-      await tx.unsafe(`set transaction read only; set local statement_timeout = ${timeoutMs}`).simple();
-      throw new RolledBack(await work(tx));
+      await tx.unsafe(`set local statement_timeout = ${timeoutMs}; ${BEGIN}`).simple();
+      let result: T;
+      try {
+        result = await work(tx);
+      } catch (error) {
+        const { name, severity } = error as Error & { severity?: string };
+        const isConnected = error instanceof LookupFailed || (name === 'PostgresError' && severity === 'ERROR');
+        if (isConnected) await tx.unsafe(END).simple();
+        throw error;
+      }
+      await tx.unsafe(END).simple();
+      throw new RolledBack(result);
     });
   } catch (error) {
     if (error instanceof RolledBack) return error.result as T;

@@ -10,6 +10,8 @@ export interface ScriptFactsSource {
 type Described = Awaited<ReturnType<ScriptFactsSource['describe']>>;
 
 const MAX_CHARS = 4 * 1024 * 1024;
+/** What is wrong with a script is known for so long: a post asks twice, and a busy machine may be what was wrong. */
+const WRONG_MS = 10_000;
 
 /** Loads posted scripts, in the sandbox, to know whether they can be and what they export besides callbacks. */
 export class ScriptFacts {
@@ -19,6 +21,9 @@ export class ScriptFacts {
     maxSize: MAX_CHARS,
     sizeCalculation: (_, script) => script.length,
   });
+
+  /** Those that are being loaded: the same script is loaded once at a time. */
+  readonly #loading = new Map<string, Promise<Described>>();
 
   /** @param source null: scripts are off */
   constructor(source: ScriptFactsSource | null) {
@@ -48,9 +53,19 @@ export class ScriptFacts {
     if (this.#source === null) return refused('scripts_off', OFF);
     const known = this.#known.get(script);
     if (known !== undefined) return known;
+    let loading = this.#loading.get(script);
+    if (loading === undefined) {
+      loading = this.#load(this.#source, script).finally(() => this.#loading.delete(script));
+      this.#loading.set(script, loading);
+    }
+    return loading;
+  }
+
+  async #load(source: ScriptFactsSource, script: string): Promise<Described> {
     try {
-      const described = await this.#source.describe(script);
-      if (described.problems.length === 0) this.#known.set(script, described);
+      const described = await source.describe(script);
+      const isRight = described.problems.length === 0;
+      this.#known.set(script, described, isRight ? {} : { ttl: WRONG_MS });
       return described;
     } catch (error) {
       if (!(error instanceof ParseFailure)) throw error;

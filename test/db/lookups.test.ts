@@ -192,3 +192,30 @@ test('a spider’s queries are checked by the database where it answers', async 
   assert.equal(problems[3]!.message, 'the query has no column "a"; it has sku, price');
   assert.match(problems[2]!.message, /can stand in parentheses/);
 });
+
+test('a query keeps no lock of the session, whether it ends well or not', async () => {
+  const held = () => database.sql`select 1 from pg_locks where locktype = 'advisory'`;
+  assert.deepEqual(await rows('select pg_try_advisory_lock(7) as held'), [{ held: true }]);
+  assert.equal((await held()).length, 0);
+  assert.ok((await rows('select pg_advisory_lock(8), 1 / (random() * 0)::int as n')) instanceof LookupFailed);
+  const [slow] = await ask('select pg_advisory_lock(9), pg_sleep(60)', [[]], 300);
+  assert.ok(slow instanceof LookupFailed && slow.code === 'timeout');
+  for (let tries = 0; (await held()).length > 0; tries++) assert.ok(tries < 100, 'they are given back');
+});
+
+test('what would write, or change the connection, comes to nothing', async () => {
+  const queries = [
+    "select set_config('transaction_read_only', 'off', false)",
+    "select query_to_xml('insert into products values (3000)', true, true, '')",
+    'select lo_create(0)',
+    'with x as (insert into products values (3001) returning id) select * from x',
+    'select * from products for update',
+    "copy products to program 'id'",
+    'select 1; drop table products',
+    'select 1) as x, (select 2',
+    'do $$ begin end $$',
+  ];
+  for (const query of queries) assert.ok((await rows(query)) instanceof LookupFailed, query);
+  await rows("select set_config('search_path', 'elsewhere', false), set_config('role', 'none', false)");
+  assert.equal((await rows('select count(*) as n from products'))[0].n, 1001);
+});

@@ -136,7 +136,7 @@ export class ScriptPool {
 
   /** Loads a script alone: what it says of itself, and what is wrong with it. @throws ParserStopped */
   async describe(script: string): Promise<Described> {
-    const reply = await this.#submit(script.length, (id) => ({ kind: 'describe', id, script }));
+    const reply = await this.#submit(0, (id) => ({ kind: 'describe', id, script }));
     if (reply.kind !== 'described') throw new Error(`the broker answered ${reply.kind}`);
     return reply.described;
   }
