@@ -102,11 +102,14 @@ export async function inTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>): 
   return result as T;
 }
 
-/** True where the statement may succeed when it is run again: the connection went, the server restarts, a deadlock. */
+/**
+ * True where the statement may succeed when it is run again: the connection went (25P03: while this node was frozen), the
+ * server restarts, a deadlock.
+ */
 export function isTransient(error: unknown): boolean {
   const code = (error as { code?: string }).code ?? '';
   return (
-    /^(08|53|57P|40001$|40P01$|55P03$|57014$)/.test(code) ||
+    /^(08|53|57P|25P03$|40001$|40P01$|55P03$|57014$)/.test(code) ||
     /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOENT|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_AGAIN)/.test(code)
   );
 }
