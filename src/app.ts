@@ -16,10 +16,11 @@ import { ledgerRoutes } from './routes/ledger.ts';
 import { logRoutes } from './routes/logs.ts';
 import { previewRoutes } from './routes/preview.ts';
 import { type KnownRoute, notFound, pathExpression, sendProblem } from './routes/problems.ts';
-import { compileSchema } from './routes/schemas.ts';
+import { compileSchema, invalid } from './routes/schemas.ts';
 import { contractRoutes, serviceRoutes } from './routes/service.ts';
 import { spiderRoutes } from './routes/spiders.ts';
 import { statsRoutes } from './routes/stats.ts';
+import { isTooDeep, tooDeep } from './routes/validate.ts';
 import { ItemReader } from './stream/reader.ts';
 
 /** What the API needs of the process around it. */
@@ -110,6 +111,7 @@ function acceptJsonAlone(app: App): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') done(null, undefined);
+    else if (isTooDeep(body as string)) done(invalid([tooDeep()]));
     else
       parse(request, body as string, (error, value) => {
         if (error === null) done(null, value);

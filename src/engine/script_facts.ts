@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { ApiError } from '../errors.ts';
 import type { ProblemCode } from '../model/problems.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import { ParseFailure } from '../parser/failure.ts';
@@ -12,6 +13,8 @@ type Described = Awaited<ReturnType<ScriptFactsSource['describe']>>;
 const MAX_CHARS = 4 * 1024 * 1024;
 /** What is wrong with a script is known for so long: a post asks twice, and a busy machine may be what was wrong. */
 const WRONG_MS = 10_000;
+/** Scripts that are loaded or wait for it: each may take more than a second, and no post is to wait for many. */
+const MAX_LOADING = 8;
 
 /** Loads posted scripts, in the sandbox, to know whether they can be and what they export besides callbacks. */
 export class ScriptFacts {
@@ -55,6 +58,8 @@ export class ScriptFacts {
     if (known !== undefined) return known;
     let loading = this.#loading.get(script);
     if (loading === undefined) {
+      if (this.#loading.size >= MAX_LOADING)
+        throw new ApiError('too_busy', `This node has ${MAX_LOADING} scripts to load; try again in a second`);
       loading = this.#load(this.#source, script).finally(() => this.#loading.delete(script));
       this.#loading.set(script, loading);
     }

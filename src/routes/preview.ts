@@ -14,8 +14,6 @@ import { SpiderParams, VersionQuery } from './spiders.ts';
 const SHOWN = 1000;
 /** Characters of the items that are shown. */
 const SHOWN_ITEMS = 2 * 1024 * 1024;
-/** When a node that is too busy may be asked again. */
-const RETRY_SECONDS = '1';
 
 const CheckSchema = Type.Object(
   {
@@ -90,9 +88,8 @@ function whileConnected(reply: FastifyReply, closing: AbortSignal): AbortSignal 
   return AbortSignal.any([gone.signal, closing]);
 }
 
-/** Tells a client that is sent away when to come again. @param work ends when the client is gone, or the service stops */
+/** @param work ends when the client is gone, or the service stops */
 async function inTurn<T>(reply: FastifyReply, deps: RouteDeps, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  if (deps.previews.isFull) reply.header('retry-after', RETRY_SECONDS);
   const signal = whileConnected(reply, deps.closing);
   try {
     return await deps.previews.inTurn(() => work(signal));

@@ -2,6 +2,9 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { isTransient } from '../db/client.ts';
 import { ApiError, ERRORS, type ErrorCode } from '../errors.ts';
 
+/** After which a client that was sent away is to come again. */
+const RETRY_SECONDS = '1';
+
 /** What Fastify itself refuses, as this API's errors. */
 const FRAMEWORK: Record<string, ErrorCode> = {
   FST_ERR_CTP_INVALID_JSON_BODY: 'invalid_json',
@@ -41,6 +44,7 @@ export function sendProblem(error: FastifyError | Error, request: FastifyRequest
     requestId: request.id,
     ...(known.problems.length > 0 ? { errors: known.problems } : {}),
   };
+  if (known.code === 'too_busy') reply.header('retry-after', RETRY_SECONDS);
   return reply.code(status).type('application/problem+json').serializer(String).send(JSON.stringify(document));
 }
 

@@ -29,6 +29,8 @@ export interface Schema {
 const MAX_NESTING = 64;
 /** Characters of a name: it is a part of each pointer below it, and a hundred of those may be answered. */
 const MAX_NAME = 1000;
+/** Names of one object: each pass over tens of thousands holds the event loop for tens of milliseconds. */
+const MAX_NAMES = 5000;
 
 /**
  * Says why a value does not fit a schema: every bad field at once, with what was found and what was expected. Whether it
@@ -90,7 +92,10 @@ function typeName(schema: Schema): string {
 }
 
 function* stringProblems(schema: Schema, value: string, at: string): Generator<Problem> {
-  const length = [...value].length;
+  const { minLength = 0, maxLength = Infinity } = schema;
+  // Characters are counted where that may matter: megabytes of them take their time.
+  const isClear = value.length >= 2 * minLength && (value.length <= maxLength || value.length > 2 * maxLength);
+  const length = isClear ? value.length : charactersOf(value);
   if (schema.minLength !== undefined && length < schema.minLength)
     yield problem(
       at,
@@ -102,6 +107,12 @@ function* stringProblems(schema: Schema, value: string, at: string): Generator<P
     yield problem(at, 'too_long', value, `at most ${schema.maxLength} characters`);
   if (schema.pattern !== undefined && !new RegExp(schema.pattern, 'u').test(value))
     yield problem(at, 'bad_format', value, `a string that matches ${schema.pattern}`);
+}
+
+function charactersOf(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
 }
 
 function* numberProblems(schema: Schema, value: number, at: string): Generator<Problem> {
@@ -172,21 +183,47 @@ function child(at: string, key: string): string {
   return `${at}${at === '?' ? '' : '/'}${pointerPart(key)}`;
 }
 
+/** True for a JSON text whose brackets nest deeper than a body may: reading it takes a third of a second a megabyte. */
+export function isTooDeep(json: string): boolean {
+  let depth = 0;
+  for (let i = 0; i < json.length; i++) {
+    const code = json.charCodeAt(i);
+    if (code === 0x22) {
+      for (i++; i < json.length && json.charCodeAt(i) !== 0x22; i++) if (json.charCodeAt(i) === 0x5c) i++;
+    } else if (code === 0x5b || code === 0x7b) {
+      if (++depth > MAX_NESTING + 1) return true;
+    } else if (code === 0x5d || code === 0x7d) depth--;
+  }
+  return false;
+}
+
+export function tooDeep(): Problem {
+  return { pointer: '', code: 'too_deep', message: `nested deeper than ${MAX_NESTING} levels` };
+}
+
 /**
- * Why a body is not looked at any further: nested so deep that walking it could overflow a stack, or with a name so long that
- * pointers would be megabytes. Null where it is neither.
+ * Why a body is not looked at any further: nested so deep that walking it could overflow a stack, with a name so long that
+ * pointers would be megabytes, or with an object of too many names. Null where it is neither.
  */
 export function bodyProblem(body: unknown): Problem | null {
   let level = [body];
   for (let depth = 0; level.length > 0; depth++) {
-    if (depth > MAX_NESTING)
-      return { pointer: '', code: 'too_deep', message: `nested deeper than ${MAX_NESTING} levels` };
+    if (depth > MAX_NESTING) return tooDeep();
     const objects = level.filter((value) => typeof value === 'object' && value !== null);
-    for (const object of objects)
-      if (!Array.isArray(object)) for (const name in object) if (name.length > MAX_NAME) return longName(name);
+    for (const object of objects) {
+      const names = Array.isArray(object) ? [] : Object.keys(object as object);
+      if (names.length > MAX_NAMES) return manyNames(names.length);
+      const long = names.find((name) => name.length > MAX_NAME);
+      if (long !== undefined) return longName(long);
+    }
     level = objects.flatMap((object) => Object.values(object as object) as unknown[]);
   }
   return null;
+}
+
+function manyNames(count: number): Problem {
+  const message = `found an object of ${count} fields; expected at most ${MAX_NAMES} in one object`;
+  return { pointer: '', code: 'too_long', message };
 }
 
 function longName(name: string): Problem {

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { type TestApi, testApi } from '../routes/api.ts';
 
+const MANY = 'found an object of 5001 fields; expected at most 5000 in one object';
+
 interface FieldProblem {
   pointer: string;
   code: string;
@@ -19,7 +21,7 @@ describe('hostile clients', () => {
   const problems = (json: Record<string, unknown>) => json.errors as FieldProblem[];
 
   it('of a flood of unknown fields a hundred are named', async () => {
-    const flood = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`k${i}`, 1]));
+    const flood = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`k${i}`, 1]));
     const answer = await start({ settings: flood });
     assert.equal(answer.status, 422);
     assert.equal(problems(answer.json).length, 100);
@@ -51,6 +53,12 @@ describe('hostile clients', () => {
     assert.match(String(broken.json.detail), /position 18/);
   });
 
+  it('an object of more fields than any needs is not looked at', async () => {
+    const labels = Object.fromEntries(Array.from({ length: 5001 }, (_, i) => [`k${i}`, 'x']));
+    const answer = await start({ labels });
+    assert.deepEqual([answer.status, problems(answer.json)], [422, [{ pointer: '', code: 'too_long', message: MANY }]]);
+  });
+
   it('of a flood of bad start URLs a hundred are named', async () => {
     const answer = await start({ startUrls: Array.from({ length: 5000 }, (_, i) => `no url ${i}`) });
     assert.equal(answer.status, 422);
@@ -65,6 +73,15 @@ describe('hostile clients', () => {
       assert.deepEqual([answer.status, problems(answer.json)[0]?.code], [422, 'bad_url'], url.slice(0, 20));
       assert.match(answer.text, /longer than 253/);
     }
+  });
+
+  it('a body whose brackets nest deep is refused before it is read, and brackets in texts are none', async () => {
+    for (const body of ['['.repeat(400_000), `{"spider":${'{"a":'.repeat(9000)}1${'}'.repeat(9000)}}`]) {
+      const answer = await api.call('POST', '/crawls', body);
+      assert.deepEqual([answer.status, problems(answer.json)[0]?.code], [422, 'too_deep']);
+    }
+    const text = `${'['.repeat(200)}\\"${'{'.repeat(200)}`;
+    assert.equal((await start({ labels: { text } })).status, 201);
   });
 
   it('headers for every request are few, and none that a server waits for', async () => {
