@@ -20,6 +20,7 @@ import { compileSchema, invalid } from './routes/schemas.ts';
 import { contractRoutes, serviceRoutes } from './routes/service.ts';
 import { spiderRoutes } from './routes/spiders.ts';
 import { statsRoutes } from './routes/stats.ts';
+import { Turns } from './routes/turns.ts';
 import { isTooDeep, tooDeep } from './routes/validate.ts';
 import { ItemReader } from './stream/reader.ts';
 
@@ -29,6 +30,8 @@ export interface AppDeps extends Omit<RouteDeps, 'reader'> {
   log: FastifyBaseLogger;
 }
 
+/** Characters of a body that is read as it comes. */
+const SMALL_BODY = 16 * 1024;
 const BODY_LIMIT = 1024 * 1024;
 /** For answers under way when the API closes; streams have been told by `closing`. */
 const CLOSE_GRACE_MS = 2000;
@@ -109,14 +112,20 @@ function closeInTime(app: App): void {
 function acceptJsonAlone(app: App): void {
   app.removeContentTypeParser('text/plain');
   const parse = app.getDefaultJsonParser('error', 'error');
+  const turns = new Turns();
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body === '') done(null, undefined);
-    else if (isTooDeep(body as string)) done(invalid([tooDeep()]));
-    else
-      parse(request, body as string, (error, value) => {
-        if (error === null) done(null, value);
-        else done(new ApiError('invalid_json', whyNotJson(body as string)));
-      });
+    const text = body as string;
+    const read = () => {
+      if (text === '') done(null, undefined);
+      else if (isTooDeep(text)) done(invalid([tooDeep()]));
+      else
+        parse(request, text, (error, value) => {
+          if (error === null) done(null, value);
+          else done(new ApiError('invalid_json', whyNotJson(text)));
+        });
+    };
+    if (text.length > SMALL_BODY) turns.run(read);
+    else read();
   });
 }
 
