@@ -7,14 +7,13 @@ test('things that come together are done in order, and others have their turn be
   const turns = new Turns();
   const done: string[] = [];
   for (const name of ['a', 'b', 'c']) turns.run(() => done.push(name));
-  assert.deepEqual(done, []);
-  for (let i = 0; done.length < 3; i++) {
-    assert.ok(i < 100);
+  assert.equal(done.length, 0);
+  for (let i = 0; i < 20 && !done.includes('c'); i++) {
     await turn();
     done.push('other');
   }
   const order = done.filter((name) => name !== 'other');
-  assert.deepEqual(order, ['a', 'b', 'c']);
+  assert.equal(order.join(), 'a,b,c');
   assert.ok(done.indexOf('other') < done.indexOf('c'), `${done}`);
 });
 
