@@ -63,7 +63,7 @@ async function query(url: string, text: string): Promise<Record<string, unknown>
   try {
     return [...(await sql.unsafe(text))];
   } finally {
-    await sql.end();
+    await sql.end({ timeout: 5 });
   }
 }
 
