@@ -16,6 +16,8 @@ const WATCH_MS = 20;
 const SLICE_MS = 1000;
 /** Processes that may wait for their pages' calls beside those that are served. */
 const PARKED = 4;
+/** Of these, so many are for crawls with quick pages alone. */
+const KEPT_FOR_QUICK = 1;
 const IDLE_MS = 10_000;
 const SPARE_IDLE_MS = 60_000;
 /** A page that lost its process so often, by no fault that could be told, is taken to be the fault. */
@@ -38,7 +40,7 @@ export interface BrokerOptions {
 
 /**
  * Hands pages to script processes: a process works for one crawl and is never used for another. Crawls that wait for one
- * are served by CPU time used; a process that only waits for its pages' calls does not count. One process is kept ready,
+ * are served by CPU time used, those with quick pages apart from the others; a process that only waits for its pages' calls does not count. One process is kept ready,
  * with no crawl in it.
  */
 export class Broker {
@@ -104,6 +106,7 @@ export class Broker {
       if (crawl.explain) this.closeCrawl(crawl.owner);
       return;
     }
+    if (crawl.tasks === 0) crawl.usedMs = Math.max(crawl.usedMs, this.#leastUsed());
     crawl.queue.push(new PageTask(id, job, crawl, settle));
     this.#schedule();
   }
@@ -140,12 +143,25 @@ export class Broker {
   #schedule(): void {
     if (this.#stopped) return;
     for (const runner of this.#runners) this.#fill(runner);
-    for (const crawl of this.#waiting()) {
+    const waiting = this.#waiting();
+    this.#serve(waiting.filter(({ isQuick }) => isQuick));
+    this.#serve(waiting.filter(({ isQuick }) => !isQuick));
+    this.#count();
+  }
+
+  #serve(waiting: readonly ScriptCrawl[]): void {
+    for (const crawl of waiting) {
       const runner = this.#runnerFor(crawl);
       if (runner === null) break;
       this.#fill(runner);
     }
-    this.#count();
+  }
+
+  /** Of the crawls that have pages here. */
+  #leastUsed(): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const { tasks, usedMs } of this.#crawls.values()) if (tasks > 0) least = Math.min(least, usedMs);
+    return least === Number.POSITIVE_INFINITY ? 0 : least;
   }
 
   #fill(runner: Runner): void {
@@ -159,18 +175,24 @@ export class Broker {
       runner.begin(crawl.queue.shift()!);
   }
 
-  /** Crawls that could use another process, those with the fewest first, then those that have used the least. */
+  /** Crawls that could use another process: those with the fewest first, then new ones, then those that have used the least. */
   #waiting(): ScriptCrawl[] {
     const all = this.#crawls.values().filter(({ queue }) => queue.length > 0);
-    return all.toArray().sort((a, b) => serving(a) - serving(b) || a.usedMs - b.usedMs);
+    return all
+      .toArray()
+      .sort((a, b) => serving(a) - serving(b) || Number(b.isNew) - Number(a.isNew) || a.usedMs - b.usedMs);
   }
 
   #runnerFor(crawl: ScriptCrawl): Runner | null {
     if (performance.now() < this.#noStartBefore) return null;
     if (serving(crawl) >= this.#options.processes) return null;
-    const working = [...this.#runners].filter((runner) => runner.crawl !== null && !runner.isDraining);
+    // Crawls with quick pages take no turns with those whose pages each take seconds: fifty of these would be a minute.
+    const working = [...this.#runners].filter(
+      (runner) => runner.crawl !== null && !runner.isDraining && runner.crawl.isQuick === crawl.isQuick,
+    );
     if (working.length >= this.#options.processes && (serving(crawl) > 0 || !this.#free(working))) return null;
-    if (this.#runners.size - (this.#spare === null ? 0 : 1) >= this.#options.processes + PARKED) return null;
+    const most = this.#options.processes + PARKED - (crawl.isQuick ? 0 : KEPT_FOR_QUICK);
+    if (this.#runners.size - (this.#spare === null ? 0 : 1) >= most) return null;
     const runner = this.#take();
     runner.assign(crawl);
     return runner;

@@ -40,7 +40,8 @@ export class ScriptProcess {
   constructor(launch: Launch, events: ChildEvents) {
     const [command, ...args] = launch.command;
     const stdio = launch.kind === 'bubblewrap' ? 4 : 3;
-    this.#child = spawn(command!, args, { stdio: Array<'pipe'>(stdio).fill('pipe'), env: {}, cwd: '/' });
+    const pipes = Array<'pipe'>(stdio).fill('pipe');
+    this.#child = spawn(command!, args, { stdio: pipes, env: {}, cwd: '/', detached: true });
     this.#stdin = this.#child.stdio[0] as Writable;
     if (launch.kind === 'process') this.#know(this.#child.pid ?? null);
     this.#listen(events);
@@ -72,9 +73,19 @@ export class ScriptProcess {
     this.#stdin.uncork();
   }
 
-  /** Ends it, whatever it is doing. */
+  /**
+   * Ends it, whatever it is doing, with its group: what bubblewrap has started waits, at first, for a word of bubblewrap,
+   * which would never come; it would stay for ever and hold the pipes open. Later it has a session of its own, and ends with
+   * bubblewrap.
+   */
   kill(): void {
-    this.#child.kill('SIGKILL');
+    const { pid, exitCode, signalCode } = this.#child;
+    if (pid === undefined || exitCode !== null || signalCode !== null) return;
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      this.#child.kill('SIGKILL');
+    }
   }
 
   /**

@@ -245,7 +245,7 @@ export class Runner implements CrawlRunner {
       this.#pages.delete(ended.page);
       this.#cpuMs += ended.cpuMs;
       if (task === undefined) continue;
-      task.crawl.usedMs += ended.cpuMs;
+      task.crawl.charge(ended.cpuMs);
       if (ended.unlogged > 0) task.log('warn', `${ended.unlogged} more lines were logged on this page and left out`);
       if (ended.failure === null) task.end({ kind: 'done', ended, items });
       else task.end({ kind: 'failed', ...ended.failure });
@@ -284,6 +284,8 @@ export class Runner implements CrawlRunner {
     this.#pages.clear();
     this.#turns.length = 0;
     if (culprit !== null) {
+      // It told of nothing any more; a page that is ended for its time has used it all.
+      culprit.crawl.charge(this.#doomed?.reason === 'parse_timeout' ? culprit.crawl.plan.settings.parseTimeoutMs : 0);
       const failure = this.#doomed ?? {
         reason: memory ? ('parse_memory' as const) : ('script_error' as const),
         message: memory ? 'its process ran out of memory' : `its process ended: ${detail}`,

@@ -11,6 +11,9 @@ import { clean, type PageResults } from './results.ts';
 const PAGE_CALLS = 8;
 const CRAWL_CALLS = 16;
 const MAX_NOTED = 200;
+const QUICK_MS = 100;
+/** What the latest page counts in the mean. */
+const LATEST = 0.2;
 const DEFAULT_CALLBACK = 'parse';
 
 /** A process that works for a crawl, as its pages see it. */
@@ -59,6 +62,7 @@ export class PageTask {
     this.job = job;
     this.crawl = crawl;
     this.callback = job.extra?.page ?? DEFAULT_CALLBACK;
+    crawl.tasks++;
     this.#settle = settle;
   }
 
@@ -66,6 +70,7 @@ export class PageTask {
   end(ending: Ending): void {
     if (this.isOver) return;
     this.isOver = true;
+    this.crawl.tasks--;
     this.leave();
     this.#settle(this, ending);
   }
@@ -106,8 +111,15 @@ export class ScriptCrawl {
   queue: PageTask[] = [];
   readonly runners = new Set<CrawlRunner>();
   readonly limit: LimitFunction = pLimit(CRAWL_CALLS);
-  /** CPU milliseconds used: the crawl with the least is served first. */
+  /** Pages that have not ended. */
+  tasks = 0;
+  /**
+   * CPU milliseconds used: the crawl with the least is served first. A crawl that begins, or begins again, has no less than
+   * the least of the others: else a new one would come before those that have been there for long.
+   */
   usedMs = 0;
+  /** CPU milliseconds of a page, the latest counting most; null: not known yet. */
+  #pageMs: number | null = null;
   /** Characters of its state, by key, as far as this node knows. */
   readonly #sizes = new Map<string, number>();
   #chars = 0;
@@ -117,6 +129,22 @@ export class ScriptCrawl {
     this.results = results;
     this.owner = owner;
     this.explain = explain;
+  }
+
+  /** Its pages are known to take little: it has processes that no slow crawl gets. */
+  get isQuick(): boolean {
+    return this.#pageMs !== null && this.#pageMs < QUICK_MS;
+  }
+
+  /** Whether its pages take little is not known yet. */
+  get isNew(): boolean {
+    return this.#pageMs === null;
+  }
+
+  /** Notes what a page used. */
+  charge(cpuMs: number): void {
+    this.usedMs += cpuMs;
+    this.#pageMs = this.#pageMs === null ? cpuMs : this.#pageMs + (cpuMs - this.#pageMs) * LATEST;
   }
 
   /** Takes note of what a page keeps. @throws where the crawl would keep too much: then nothing of it is kept */
