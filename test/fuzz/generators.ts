@@ -1,8 +1,10 @@
 /** What the fuzzers feed in: definitions that are nearly right, and markup that is nearly markup. */
 import fc from 'fast-check';
 
-/** Cases of each fuzzer: few with every test run, many by `npm run fuzz`. */
-export const CASES = Number(process.env.FUZZ_CASES ?? 1000);
+/** Cases in all: few with every test run, many by `npm run fuzz`. A definition costs ten times what a page does. */
+const CASES = Number(process.env.FUZZ_CASES ?? 2000);
+export const DEFINITIONS = Math.ceil(CASES / 5);
+export const PAGES = CASES - DEFINITIONS;
 
 const SELECTORS = [
   'h1',

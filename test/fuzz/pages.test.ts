@@ -7,7 +7,7 @@ import type { ParsedPage } from '../../dist/model/outcome.js';
 import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
 import type { Spider } from '../../dist/model/spider.js';
 import { ParserPool } from '../../dist/parser/pool.js';
-import { CASES, markup } from './generators.ts';
+import { markup, PAGES } from './generators.ts';
 
 const known = new KnownFingerprints(1024);
 const pool = new ParserPool({ threads: 2, memoryMb: 128, known: known.buffer });
@@ -62,7 +62,7 @@ const FORMS = [
   ['fast', 'application/json'],
   ['fast', null],
 ] as const;
-const EACH = Math.ceil(CASES / FORMS.length);
+const EACH = Math.ceil(PAGES / FORMS.length);
 
 for (const [parser, contentType] of FORMS) {
   const crawlId = crypto.randomUUID();

@@ -5,14 +5,14 @@ import fc from 'fast-check';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { Spider } from '../../dist/model/spider.js';
 import { ParserPool } from '../../dist/parser/pool.js';
-import { CASES, definitions } from './generators.ts';
+import { DEFINITIONS, definitions } from './generators.ts';
 
 const known = new KnownFingerprints(1024);
 const pool = new ParserPool({ threads: 2, memoryMb: 128, known: known.buffer });
 before(() => pool.start());
 after(() => pool.stop());
 
-test(`${CASES} definitions are each checked, and end no thread`, async () => {
+test(`${DEFINITIONS} definitions are each checked, and end no thread`, async () => {
   await fc.assert(
     fc.asyncProperty(definitions, async (definition) => {
       const problems = await pool.check(definition as Spider);
@@ -23,7 +23,7 @@ test(`${CASES} definitions are each checked, and end no thread`, async () => {
         assert.notEqual(code, 'too_complex');
       }
     }),
-    { numRuns: CASES },
+    { numRuns: DEFINITIONS },
   );
   assert.equal(pool.kills, 0);
 });
