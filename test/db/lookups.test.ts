@@ -207,7 +207,6 @@ test('what would write, or change the connection, comes to nothing', async () =>
   const queries = [
     "select set_config('transaction_read_only', 'off', false)",
     "select query_to_xml('insert into products values (3000)', true, true, '')",
-    'select lo_create(0)',
     'with x as (insert into products values (3001) returning id) select * from x',
     'select * from products for update',
     "copy products to program 'id'",
@@ -216,6 +215,9 @@ test('what would write, or change the connection, comes to nothing', async () =>
     'do $$ begin end $$',
   ];
   for (const query of queries) assert.ok((await rows(query)) instanceof LookupFailed, query);
+  // PostgreSQL 15 lets a read-only transaction make large objects; it is rolled back like every other.
+  await rows('select lo_create(0)');
+  assert.equal((await rows('select count(*) as n from pg_largeobject_metadata'))[0].n, 0);
   await rows("select set_config('search_path', 'elsewhere', false), set_config('role', 'none', false)");
   assert.equal((await rows('select count(*) as n from products'))[0].n, 1001);
 });
