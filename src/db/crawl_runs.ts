@@ -1,5 +1,5 @@
 import type { CrawlState } from '../model/crawl.ts';
-import type { Settings } from '../model/settings.ts';
+import { DEFAULT_SETTINGS, type Settings } from '../model/settings.ts';
 import type { Params, Spider } from '../model/spider.ts';
 import type { Db } from './client.ts';
 
@@ -17,10 +17,12 @@ export interface StoredCrawl {
 }
 
 export async function loadCrawls(sql: Db, ids: readonly string[]): Promise<StoredCrawl[]> {
-  return sql<StoredCrawl[]>`
+  const rows = await sql<StoredCrawl[]>`
     select id, state, settings_version as "settingsVersion", settings, definition, scope_hosts as "scopeHosts", params,
            spider_name as "spiderName"
     from crawls where id = any (${ids as string[]}::uuid[])`;
+  // A crawl that an older version started has no value for settings that came later.
+  return rows.map((row) => ({ ...row, settings: { ...DEFAULT_SETTINGS, ...row.settings } }));
 }
 
 /** The states of these crawls; a deleted one is not there. */

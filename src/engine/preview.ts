@@ -6,6 +6,7 @@ import type { Explanation } from '../model/explanation.ts';
 import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import type { Preview, PreviewInput, SpiderCheck } from '../model/preview.ts';
 import type { RequestExtra, StartRequest } from '../model/request.ts';
+import { SKIPPED_REASONS } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import { ParseFailure, ParserStopped } from '../parser/failure.ts';
@@ -24,17 +25,7 @@ const MAX_RUNNING = 4;
 /** Besides the settings' `timeoutMs`: for waiting, robots.txt and redirects, and for the spider. */
 const SPARE_MS = 10_000;
 /** A crawl skips pages for these reasons, and calls them failed for all others. */
-const SKIPPED = new Set([
-  'robots',
-  'offsite',
-  'denied',
-  'depth',
-  'scheme',
-  'url_too_long',
-  'bad_url',
-  'egress',
-  'content_type',
-]);
+const SKIPPED: ReadonlySet<string> = new Set(SKIPPED_REASONS);
 const NOTHING: Explanation = {
   content: '',
   pages: [],

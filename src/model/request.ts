@@ -11,25 +11,34 @@ export type StateCode = (typeof STATE)[keyof typeof STATE];
 /** The API's word for a stored state, by code. */
 export const STATE_NAMES: readonly RequestState[] = ['queued', 'queued', 'fetching', 'done', 'failed', 'skipped'];
 
-/** Why a request failed or was skipped: the closed list of the ledger. */
-export const REASONS = [
-  // skipped: it was never fetched, or what came back is not a page of its own
+/** Why a request was skipped: it was never fetched, or what came back is not a page of its own. */
+export const SKIPPED_REASONS = [
   'robots',
   'offsite',
   'denied',
   'depth',
   'scheme',
+  'trap',
+  'max_pages_per_host',
+  'unchanged',
+  'already_scraped',
   'url_too_long',
   'bad_url',
   'request_too_large',
   'egress',
   'redirected',
   'redirect_duplicate',
-  'too_many_redirects',
   'content_type',
-  // failed: the fetch
+] as const;
+
+/** Why a request failed or was skipped: the closed list of the ledger. */
+export const REASONS = [
+  ...SKIPPED_REASONS,
+  // the fetch failed
+  'too_many_redirects',
   'dns',
   'connect',
+  'proxy',
   'tls',
   'timeout',
   'reset',
@@ -40,7 +49,10 @@ export const REASONS = [
   'http_4xx',
   'http_5xx',
   'robots_unreachable',
-  // failed: the page
+  'not_cached',
+  // the page failed
+  'render_timeout',
+  'render_error',
   'parse_timeout',
   'parse_memory',
   'parse_error',
@@ -66,6 +78,8 @@ export interface RequestExtra {
   sitemapDepth?: number;
   /** The page entry, or the script's callback, that the response is given to. */
   page?: string;
+  /** The page entry that it is given to has `render`: a browser makes the page of the response. */
+  render?: true;
   /** What the page that found it passed on: `{ "meta": "passed:name" }`, a script's `response.meta`. */
   pass?: Record<string, unknown>;
 }

@@ -117,10 +117,37 @@ const FollowRuleSchema = Type.Object(
 );
 export type FollowRule = Static<typeof FollowRuleSchema>;
 
+const RenderSchema = Type.Union(
+  [
+    Type.Boolean(),
+    Type.Object(
+      {
+        waitFor: Type.Optional(
+          Type.String({
+            ...Selector,
+            description: 'The page is read once an element fits; none within the time: `render_timeout`',
+          }),
+        ),
+        timeoutMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 120_000, description: 'Default 15000' })),
+        load: Type.Optional(
+          Type.Array(Type.Enum(['image', 'font', 'media', 'stylesheet']), {
+            maxItems: 4,
+            description: 'What is loaded besides scripts and data; default: style sheets',
+          }),
+        ),
+      },
+      { additionalProperties: false },
+    ),
+  ],
+  { description: 'The page is read after a browser has run its scripts (CHROMIUM_PATH)' },
+);
+export type Render = Static<typeof RenderSchema>;
+
 const PageRuleSchema = Type.Object(
   {
     name: Type.Optional(Name),
     match: Type.Optional(Patterns),
+    render: Type.Optional(RenderSchema),
     items: Type.Optional(Type.Array(ItemRuleSchema, { maxItems: 50 })),
     follow: Type.Optional(Type.Array(FollowRuleSchema, { maxItems: 50 })),
   },
@@ -132,6 +159,12 @@ const ScopeSchema = Type.Object(
   {
     hosts: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 253 }), { minItems: 1, maxItems: 10000 })),
     subdomains: Type.Optional(Type.Boolean()),
+    redirects: Type.Optional(
+      Type.Enum(['scope', 'site', 'any'], {
+        description:
+          'Where a redirect may lead: inside the scope (default), to any host of the same registrable domain, anywhere',
+      }),
+    ),
     calls: Type.Optional(
       Type.Array(Type.String({ minLength: 1, maxLength: 253 }), {
         maxItems: 1000,
@@ -223,6 +256,15 @@ export interface ParsePlanInput {
     | 'callbackTimeoutMs'
     | 'scriptMemoryMb'
     | 'maxRedirects'
+    | 'maxMetaRefreshSeconds'
+    | 'nofollow'
+    | 'maxPathSegments'
+    | 'maxRepeatedSegments'
+    | 'sortQuery'
+    | 'keepFragment'
+    | 'dropSessionIds'
+    | 'keepParams'
+    | 'dedup'
   >;
 }
 

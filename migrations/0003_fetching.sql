@@ -1,0 +1,69 @@
+-- What hosts were found to need, cookies, budgets of URL patterns, what earlier crawls of a spider scraped, stored responses.
+
+-- What the holder of the lease learned, kept for the next one and over a crash. crawl_delay_ms: of robots.txt;
+-- throttle_ms: of autothrottle; address: where the host was last reached, known where a crawl groups hosts by it.
+alter table hosts
+  add column crawl_delay_ms integer not null default 0,
+  add column throttle_ms integer not null default 0,
+  add column address text;
+create index hosts_by_address on hosts (address) where address is not null;
+
+-- The cookies of each crawl. key: a hash of domain, path and name.
+create table crawl_cookies (
+  crawl_id uuid not null,
+  key      uuid not null,
+  cookie   json not null,
+  primary key (crawl_id, key)
+);
+
+-- URLs discovered by pattern, for crawls with maxUrlsPerPattern. pattern: a hash of the origin and the path with its
+-- digits taken as one.
+create table url_patterns (
+  crawl_id uuid not null,
+  pattern  uuid not null,
+  n        bigint not null,
+  primary key (crawl_id, pattern)
+) with (fillfactor = 50);
+
+-- Pages that crawls of a spider scraped (dedup.scope: spider). space stands for the spider, as in item_keys.
+create table spider_pages (
+  space         uuid not null,
+  fp            uuid not null,
+  definition    uuid not null,                       -- hash of what extracts: another one scrapes the page anew
+  scraped_at    timestamptz not null,
+  items         integer not null,
+  etag          text,
+  last_modified text,
+  links         json,                                -- what it linked to: followed when the page itself is not fetched
+  primary key (space, fp)
+);
+
+-- The last state of each item with a key, over the crawls of a spider.
+create table spider_items (
+  space    uuid not null,
+  key      uuid not null,                            -- hash of the item's type and its key's values
+  page_fp  uuid not null,                            -- of the page that it was last on
+  crawl_id uuid not null,                            -- that saw it last
+  hash     uuid not null,                            -- of data
+  type     text not null,
+  url      text not null,
+  data     json not null,
+  primary key (space, key)
+);
+create index spider_items_by_page on spider_items (space, page_fp);
+
+-- Against the state that the crawls of its spider had seen last: {"kind": "new" | "changed" | "same" | "gone",
+-- "fields": […]}; null where the item has no key, or the crawl does not compare.
+alter table items add column change json;
+
+-- Responses that crawls with `cache` keep.
+create table cached_responses (
+  key       uuid primary key,                        -- hash of the request and the headers that name its sender
+  stored_at timestamptz not null default now(),
+  status    integer not null,
+  size      integer not null,                        -- bytes of body as stored
+  headers   json not null,
+  body      bytea not null
+);
+alter table cached_responses alter column body set storage external;
+create index cached_responses_age on cached_responses (stored_at);
