@@ -1,11 +1,26 @@
 import { Agent, type Dispatcher } from 'undici';
 import type { FetchResult } from '../model/response.ts';
+import type { Settings } from '../model/settings.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import type { EgressGuard } from './egress.ts';
 import { Exchange, failureOf, type Limits, type Meter } from './exchange.ts';
 import { FetchError } from './failure.ts';
 
-export interface FetchOptions {
+/** The settings of a crawl that say how its requests are sent. */
+type Transport = Pick<Settings, 'timeoutMs' | 'maxBodyBytes' | 'verifyTls'> &
+  Partial<Pick<Settings, 'connectTimeoutMs' | 'headersTimeoutMs' | 'bodyTimeoutMs' | 'truncated'>>;
+
+/** Its part of a crawl's settings. */
+export function transportOf(settings: Settings): Required<Transport> {
+  const { timeoutMs, connectTimeoutMs, headersTimeoutMs, bodyTimeoutMs, truncated, maxBodyBytes, verifyTls } = settings;
+  return { timeoutMs, connectTimeoutMs, headersTimeoutMs, bodyTimeoutMs, truncated, maxBodyBytes, verifyTls };
+}
+
+/**
+ * `timeoutMs` is from the call to the last decoded byte: queueing, DNS, connecting, TLS, headers, body, decoding. Of the other
+ * times, one that is absent does not count. `maxBodyBytes`: of the body on the wire, and of each decoding stage.
+ */
+export interface FetchOptions extends Transport {
   /** Absolute. Userinfo and fragment are not sent. */
   url: string;
   /** Upper case; absent: GET. */
@@ -14,11 +29,6 @@ export interface FetchOptions {
   headers: Record<string, string>;
   /** Sent as UTF-8 with its length; its Content-Type is one of `headers`. Absent: none. GET and HEAD have none. */
   body?: string | undefined;
-  /** From the call to the last decoded byte: queueing, DNS, connecting, TLS, headers, body, decoding. */
-  timeoutMs: number;
-  /** Of the body on the wire, and of each decoding stage. */
-  maxBodyBytes: number;
-  verifyTls: boolean;
   /** A longer body is cut at `maxBodyBytes` instead of failing as `too_large`. For robots.txt. */
   cutAtCap?: boolean;
 }
@@ -54,8 +64,8 @@ export class Downloader {
   /**
    * Sends one request; redirects come back as responses. Never rejects: failures have a reason of the ledger's list.
    *
-   * A failure says `retryable` whatever the method. So a POST whose connection broke, or whose time was over, after it was
-   * sent may reach the server twice: at least once is what crawling is, and the ledger cannot know what the server did.
+   * Failures look alike whatever the method. So a POST whose connection broke, or whose time was over, after it was sent may,
+   * tried again, reach the server twice: at least once is what crawling is, and the ledger cannot know what the server did.
    *
    * @param signal gives the fetch up; it then ends as `reset`
    */
@@ -64,10 +74,8 @@ export class Downloader {
     if (url === null) return refused(new FetchError('scheme', 'only http and https are fetched'));
     if (this.#closing.signal.aborted) return refused(new FetchError('reset', 'the downloader was closed'));
     if (signal?.aborted) return refused(new FetchError('reset', 'the fetch was given up'));
-    const { timeoutMs, maxBodyBytes, cutAtCap = false } = options;
-    const limits: Limits = { timeoutMs, maxBodyBytes, cutAtCap, bodiless: options.method === 'HEAD' };
     return new Promise((resolve) => {
-      const exchange = new Exchange(limits, this.#meter, resolve, signal);
+      const exchange = new Exchange(limitsOf(options), this.#meter, resolve, signal);
       const request = {
         origin: url.origin,
         path: url.pathname + url.search,
@@ -109,6 +117,20 @@ export class Downloader {
       bodyTimeout: 0,
     });
   }
+}
+
+function limitsOf(options: FetchOptions): Limits {
+  const { timeoutMs } = options;
+  return {
+    timeoutMs,
+    connectTimeoutMs: options.connectTimeoutMs ?? timeoutMs,
+    headersTimeoutMs: options.headersTimeoutMs ?? timeoutMs,
+    bodyTimeoutMs: options.bodyTimeoutMs ?? timeoutMs,
+    maxBodyBytes: options.maxBodyBytes,
+    cutAtCap: options.cutAtCap ?? false,
+    keepsTruncated: options.truncated === 'keep',
+    bodiless: options.method === 'HEAD',
+  };
 }
 
 function refused(error: FetchError): Promise<FetchResult> {

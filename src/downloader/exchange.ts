@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { FetchFailure, FetchResult } from '../model/response.ts';
 import { ByteSink } from './body.ts';
 import { codingsOf, decode } from './decode.ts';
-import { classify, FetchError, isRetryable } from './failure.ts';
+import { classify, FetchError } from './failure.ts';
 
 /** What is going on in a downloader at the moment. */
 export interface Meter {
@@ -14,13 +14,34 @@ export interface Meter {
 export interface Limits {
   /** From the start to the last decoded byte. */
   timeoutMs: number;
+  connectTimeoutMs: number;
+  headersTimeoutMs: number;
+  bodyTimeoutMs: number;
   maxBodyBytes: number;
   cutAtCap: boolean;
+  /** A body that breaks off is a response as far as it came. */
+  keepsTruncated: boolean;
   /** The answer has no body, whatever length it declares: that of a HEAD. */
   bodiless: boolean;
 }
 
 type Headers = Record<string, string | string[] | undefined>;
+
+/** What an exchange waits for. */
+type Phase = 'connection' | 'headers' | 'body' | 'decoding';
+/** The limit that a phase has besides the whole exchange's. */
+const LIMIT_OF = {
+  connection: 'connectTimeoutMs',
+  headers: 'headersTimeoutMs',
+  body: 'bodyTimeoutMs',
+  decoding: 'timeoutMs',
+} as const satisfies Record<Phase, keyof Limits>;
+const MISSING: Record<Phase, string> = {
+  connection: 'no connection',
+  headers: 'no headers',
+  body: 'nothing more of the body',
+  decoding: 'the body was not decoded',
+};
 
 /** A declared length takes no more memory than this before its bytes arrive. */
 const MAX_TRUSTED_LENGTH = 1024 * 1024;
@@ -30,8 +51,11 @@ const MAX_INFORMATIONAL = 20;
 const ABORTED = new FetchError('reset', 'aborted');
 
 /**
- * One request and its response, as undici's handler. It goes from waiting (no `#controller`) over sent and receiving
- * (`#status` set) to decoding, and from each of them, once, to ended: `#end` calls `resolve`, and nothing counts after it.
+ * One request and its response, as undici's handler. It goes from waiting for a connection over waiting for headers and
+ * receiving the body to decoding, and from each of them, once, to ended: `#end` calls `resolve`, and nothing counts after it.
+ *
+ * One timer serves all limits. It is set for the nearest deadline; when it fires and what came since has moved that, it is
+ * set again. So a chunk costs a look at the clock, and an exchange that goes well sets one timer.
  *
  * The parser is never paused: chunks are copied as they come, and the exchange is aborted at the byte cap. A paused parser
  * loses whole pages when the server closes the connection, and has crashed the process in older versions (undici #5360).
@@ -42,7 +66,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #resolve: (result: FetchResult) => void;
   readonly #signal: AbortSignal | undefined;
   readonly #started = performance.now();
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout;
+  /** When the timer fires; all times are those of `performance.now`. */
+  #firesAt: number;
+  #phase: Phase = 'connection';
+  /** When the phase began, or the last piece of the body came. */
+  #since: number;
+  #headersMs = 0;
   #controller: Dispatcher.DispatchController | null = null;
   #status: number | null = null;
   #headers: Headers = {};
@@ -51,15 +81,19 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #wireBytes = 0;
   #informational = 0;
   #decoding: AbortController | null = null;
+  /** The body broke off, and what came of it is kept. */
+  #isTruncated = false;
   #ended = false;
 
-  /** Starts the deadline. @param signal gives up; the result is then a `reset` */
+  /** Starts the time. @param signal gives up; the result is then a `reset` */
   constructor(limits: Limits, meter: Meter, resolve: (result: FetchResult) => void, signal: AbortSignal | undefined) {
     this.#limits = limits;
     this.#meter = meter;
     this.#resolve = resolve;
     this.#signal = signal;
-    this.#timer = setTimeout(expire, limits.timeoutMs, this);
+    this.#since = this.#started;
+    this.#firesAt = this.#deadline();
+    this.#timer = setTimeout(expire, this.#firesAt - this.#started, this);
     meter.inFlight++;
     signal?.addEventListener('abort', this.#cancel);
   }
@@ -68,6 +102,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     // throwing here gives the connection back unused; aborting would close it
     if (this.#ended) throw ABORTED;
     this.#controller = controller;
+    this.#enter('headers');
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: Headers): void {
@@ -76,6 +111,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
         this.fail(new FetchError('bad_response', 'too many 1xx responses'));
       return;
     }
+    this.#headersMs = Math.round(performance.now() - this.#since);
+    this.#enter('body');
     this.#status = status;
     this.#headers = headersOf(controller, headers);
     try {
@@ -89,6 +126,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#ended || this.#sink === null) return;
+    this.#since = performance.now();
     const room = this.#limits.maxBodyBytes - this.#wireBytes;
     if (chunk.length <= room) this.#take(this.#sink, chunk);
     else if (this.#limits.cutAtCap) this.#cut(this.#sink, chunk.subarray(0, room));
@@ -110,15 +148,19 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     // a cut body is complete for us, and its connection was aborted by us
-    if (this.#decoding === null) this.fail(classify(error, this.#status !== null));
+    if (this.#decoding !== null) return;
+    const failure = classify(error, this.#status !== null);
+    if (failure.reason === 'truncated' && this.#limits.keepsTruncated && this.#wireBytes > 0) {
+      this.#isTruncated = true;
+      this.complete();
+    } else this.fail(failure);
   }
 
-  /** The deadline has passed. */
+  /** The timer fired. */
   expire(): void {
-    let missing = 'complete body';
-    if (this.#controller === null) missing = 'connection';
-    else if (this.#status === null) missing = 'response';
-    this.fail(new FetchError('timeout', `no ${missing} within ${this.#limits.timeoutMs} ms`));
+    const now = performance.now();
+    if (now < this.#deadline()) this.#setTimer(now);
+    else this.fail(this.#timedOut(now));
   }
 
   /** Ends the exchange and its connection. Without effect once it has ended. */
@@ -127,6 +169,32 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#end(failureOf(error, this.#status, this.#wireBytes, this.#elapsed()));
     this.#decoding?.abort();
     this.#controller?.abort(ABORTED);
+  }
+
+  #enter(phase: Phase): void {
+    if (this.#ended) return;
+    this.#phase = phase;
+    this.#since = performance.now();
+    if (this.#deadline() < this.#firesAt) this.#setTimer(this.#since);
+  }
+
+  #deadline(): number {
+    return Math.min(this.#started + this.#limits.timeoutMs, this.#since + this.#limits[LIMIT_OF[this.#phase]]);
+  }
+
+  #setTimer(now: number): void {
+    clearTimeout(this.#timer);
+    this.#firesAt = this.#deadline();
+    this.#timer = setTimeout(expire, Math.ceil(this.#firesAt - now), this);
+  }
+
+  #timedOut(now: number): FetchError {
+    const phase = this.#phase;
+    const isOver = now >= this.#started + this.#limits.timeoutMs;
+    const limit = isOver ? 'timeoutMs' : LIMIT_OF[phase];
+    const missing = isOver && phase === 'body' ? 'no complete body' : MISSING[phase];
+    const reason = phase === 'connection' && !isOver ? 'connect' : 'timeout';
+    return new FetchError(reason, `${missing} within ${this.#limits[limit]} ms (${limit})`);
   }
 
   readonly #cancel = (): void => this.fail(new FetchError('reset', 'the fetch was given up'));
@@ -152,9 +220,13 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #decode(encoded: ByteSink): void {
     this.#decoding = new AbortController();
-    const { maxBodyBytes: maxBytes, cutAtCap: cut } = this.#limits;
-    decode(encoded, this.#codings, { maxBytes, cut }, this.#decoding.signal).then(
-      (body) => this.#succeed(body),
+    this.#enter('decoding');
+    const { maxBodyBytes: maxBytes, cutAtCap: cut, keepsTruncated: keep } = this.#limits;
+    decode(encoded, this.#codings, { maxBytes, cut, keep }, this.#decoding.signal).then(
+      ({ body, isCut }) => {
+        this.#isTruncated ||= isCut;
+        this.#succeed(body);
+      },
       (error: FetchError) => this.fail(error),
     );
   }
@@ -169,6 +241,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
       bodyBytes: body.length,
       wireBytes: this.#wireBytes,
       ms: this.#elapsed(),
+      headersMs: this.#headersMs,
+      ...(this.#isTruncated ? { truncated: true } : {}),
     });
   }
 
@@ -202,7 +276,7 @@ function tooLarge(maxBodyBytes: number): FetchError {
 /** A failure as the result of a fetch. */
 export function failureOf(error: FetchError, status: number | null, wireBytes: number, ms: number): FetchFailure {
   const { reason, message } = error;
-  return { kind: 'failure', reason, retryable: isRetryable(reason), detail: message, status, wireBytes, ms };
+  return { kind: 'failure', reason, detail: message, status, wireBytes, ms };
 }
 
 function declaredLength(headers: Headers): number | null {

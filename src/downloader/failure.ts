@@ -10,24 +10,6 @@ export class FetchError extends Error {
   }
 }
 
-/**
- * Another try may do better. `bad_response` is among them: half of what looks like malformed HTTP is a front end that is
- * being restarted; a server that always speaks nonsense costs `retries` small fetches.
- */
-const RETRYABLE: ReadonlySet<Reason> = new Set<Reason>([
-  'dns',
-  'connect',
-  'timeout',
-  'reset',
-  'truncated',
-  'bad_response',
-]);
-
-/** True where the engine should try again. */
-export function isRetryable(reason: Reason): boolean {
-  return RETRYABLE.has(reason);
-}
-
 const DROPPED = new Set([
   'UND_ERR_SOCKET',
   'ECONNRESET',

@@ -1,4 +1,4 @@
-import type { Downloader } from '../downloader/downloader.ts';
+import { type Downloader, transportOf } from '../downloader/downloader.ts';
 import type { Frontier } from '../frontier/frontier.ts';
 import { delayOf, type HostSlot } from '../frontier/host.ts';
 import { headerProblems } from '../model/headers.ts';
@@ -90,7 +90,7 @@ export class InlineFetcher {
     const { robots, frontier } = this.#options;
     const { userAgent } = session.settings;
     const known = host.crawlDelayMs;
-    const verdict = await robots.judge(host, [url], userAgent);
+    const verdict = await robots.judge(host, [url], session.settings);
     if (verdict.kind === 'unreachable') throw new CallFailed(verdict.reason, verdict.detail);
     // The fetch of robots.txt was one of the host's.
     if (verdict.hasDelay && known === 0) frontier.scheduler.block(host, Date.now() + delayOf(host));
@@ -100,7 +100,6 @@ export class InlineFetcher {
 
   async #send(host: HostSlot, session: Session, call: FetchCall, signal: AbortSignal): Promise<FetchedResponse> {
     const { scheduler } = this.#options.frontier;
-    const { timeoutMs, maxBodyBytes, verifyTls } = session.settings;
     const startedAt = Date.now();
     try {
       const fetched = await this.#options.downloader.fetch(
@@ -109,9 +108,7 @@ export class InlineFetcher {
           method: call.method,
           headers: headersFor(session, call),
           body: call.body ?? undefined,
-          timeoutMs,
-          maxBodyBytes,
-          verifyTls,
+          ...transportOf(session.settings),
         },
         signal,
       );

@@ -1,7 +1,7 @@
 import type { HostSlot } from '../frontier/host.ts';
 import type { Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
-import type { FetchFailure, FetchResult } from '../model/response.ts';
+import type { FetchedResponse, FetchFailure, FetchResult } from '../model/response.ts';
 import type { Settings } from '../model/settings.ts';
 import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 
@@ -39,8 +39,11 @@ function storable(detail: string): string {
   return detail.slice(0, 1000).toWellFormed().replaceAll('\0', '\ufffd');
 }
 
-export function done(page: ParsedPage): Ending {
-  return { state: 'done', reason: null, detail: null, readyAt: null, page };
+/** @param fetched what the page was read from */
+export function done(page: ParsedPage, fetched: FetchedResponse): Ending {
+  if (fetched.truncated !== true) return { state: 'done', reason: null, detail: null, readyAt: null, page };
+  const detail = `the body ended too early; what came of it (${fetched.bodyBytes} bytes) was read`;
+  return { state: 'done', reason: null, detail, readyAt: null, page: { ...page, flags: [...page.flags, 'truncated'] } };
 }
 
 export function ended(
@@ -67,6 +70,18 @@ export function retryOrFail(
   const backoff = Math.min(MAX_RETRY_MS, settings.retryDelayMs * 2 ** (tries - 1)) * (0.5 + Math.random() / 2);
   const readyAt = now + Math.max(backoff, failure.waitMs ?? 0);
   return { state: 'delayed', reason: failure.reason, detail: failure.detail, readyAt, page: null };
+}
+
+/**
+ * How a request ends whose fetch brought no response. Half of what looks like malformed HTTP is a front end that is being
+ * restarted, so `bad_response` is among the default `retryReasons`; a server that always speaks nonsense costs `retries`
+ * small fetches.
+ */
+export function fetchFailed(request: ClaimedRequest, settings: Settings, now: number, failure: FetchFailure): Ending {
+  const { reason, detail } = failure;
+  if ((settings.retryReasons as readonly Reason[]).includes(reason))
+    return retryOrFail(request, settings, now, failure);
+  return ended(reason === 'egress' ? 'skipped' : 'failed', reason, detail);
 }
 
 const TRIED_AGAIN: ReadonlySet<Reason> = new Set(['script_error', 'parse_timeout', 'parse_memory']);

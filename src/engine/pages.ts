@@ -1,5 +1,5 @@
 import { recycle } from '../downloader/body.ts';
-import type { Downloader } from '../downloader/downloader.ts';
+import { type Downloader, transportOf } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import { delayOf, type HostQueue } from '../frontier/host.ts';
 import type { CrawlWarning, LogLine, Outcome, ParsedPage } from '../model/outcome.ts';
@@ -9,7 +9,7 @@ import { ParseFailure } from '../parser/failure.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { PageJob } from '../parser/protocol.ts';
 import { baseHeaders, retryAfterMs } from './headers.ts';
-import { backOff, done, ended, outcomeOf, parseFailed, retryOrFail, statusFailure } from './outcomes.ts';
+import { backOff, done, ended, fetchFailed, outcomeOf, parseFailed, retryOrFail, statusFailure } from './outcomes.ts';
 import type { Scripts } from './scripts.ts';
 import { type Session, type Sessions, takeCalls } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
@@ -58,7 +58,7 @@ export class Pages {
   async #askRobots(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
     const { run, host } = queue;
     const urls = requests.map((request) => request.url);
-    const verdict = await this.#options.robots.judge(host, urls, run.settings.userAgent);
+    const verdict = await this.#options.robots.judge(host, urls, run.settings);
     if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict.reason, verdict.detail);
     if (verdict.hasDelay) this.#options.onBackOff(queue, delayOf(host));
     return requests.filter((request, i) => verdict.allowed[i] || this.#disallowed(request));
@@ -90,7 +90,6 @@ export class Pages {
   /** @param freeSlot to be called when the download is over */
   async #fetchAndParse(request: ClaimedRequest, queue: HostQueue, freeSlot: () => void): Promise<Outcome> {
     const { run } = queue;
-    const { timeoutMs, maxBodyBytes, verifyTls } = run.settings;
     const session = this.#options.sessions.get(run.id);
     const headers = this.#headersFor(request, session, run);
     const startedAt = Date.now();
@@ -99,17 +98,12 @@ export class Pages {
       method: request.extra?.method,
       headers,
       body: request.extra?.body,
-      timeoutMs,
-      maxBodyBytes,
-      verifyTls,
+      ...transportOf(run.settings),
     });
     const now = Date.now();
     if (fetched.kind === 'failure') {
       freeSlot();
-      const ending = fetched.retryable
-        ? retryOrFail(request, run.settings, now, fetched)
-        : ended(fetched.reason === 'egress' ? 'skipped' : 'failed', fetched.reason, fetched.detail);
-      return outcomeOf(request, fetched, now, ending);
+      return outcomeOf(request, fetched, now, fetchFailed(request, run.settings, now, fetched));
     }
     const retryAfter = retryAfterMs(fetched.headers['retry-after'], now);
     const waitMs = backOff(queue.host, fetched.status, startedAt, now, retryAfter);
@@ -167,7 +161,7 @@ export class Pages {
       const parsed = await (isScripts ? this.#options.scripts.run(job) : this.#options.parser.parse(job));
       leave();
       const page = parsed.pending === undefined ? parsed : await this.#awaitSteps(run, parsed);
-      const ending = redirectTo === undefined ? done(page) : redirected(request, page, redirectTo);
+      const ending = redirectTo === undefined ? done(page, fetched) : redirected(request, page, redirectTo);
       const warnings = session?.watch.see(request.url, page.cpu) ?? [];
       return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings) };
     } catch (error) {

@@ -181,6 +181,7 @@ export class Previews {
     try {
       const preview = await this.#read(planned, { ...arrival, response: fetched }, signal);
       preview.timing.fetch = ms;
+      if (fetched.truncated === true) tellTruncated(preview);
       return { ...preview, redirects, fetched: receiptOf(fetched) };
     } finally {
       recycle(fetched.body);
@@ -255,6 +256,12 @@ async function extraOf(
   const own = plan?.requests ?? [];
   const { extra } = own.find(({ url }) => url === start.url) ?? start;
   return extra === null ? null : (JSON.parse(extra) as RequestExtra);
+}
+
+/** As `done` does for a crawl's page. */
+function tellTruncated(preview: Preview): void {
+  preview.flags = [...preview.flags, 'truncated'];
+  preview.warnings.push('the body ended too early (settings.truncated is keep): this is what came of it');
 }
 
 function contentTypeOf({ headers }: Pick<FetchedResponse, 'headers'>): string | null {

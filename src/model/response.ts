@@ -14,14 +14,16 @@ export interface FetchedResponse {
   wireBytes: number;
   /** Milliseconds from the start to the last byte, decoding included. */
   ms: number;
+  /** Of these, from the request's sending to the end of the response's headers. Absent: unknown. */
+  headersMs?: number;
+  /** The body broke off, or was not encoded to its end: this is what came of it. Absent: it is whole. */
+  truncated?: true;
 }
 
 /** A fetch that brought no usable response. */
 export interface FetchFailure {
   kind: 'failure';
   reason: Reason;
-  /** True where another try may do better (reset, timeout, dns, connect, truncated). */
-  retryable: boolean;
   /** For the ledger; never tells an address of the inside. */
   detail: string;
   status: number | null;

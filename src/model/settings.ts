@@ -77,7 +77,7 @@ const CacheSchema = Type.Object(
 );
 
 /** Failures of a fetch; those of `retryReasons` are tried again. */
-export const FETCH_FAILURES = [
+const FETCH_FAILURES = [
   'dns',
   'connect',
   'proxy',

@@ -16,7 +16,6 @@ function response(status: number, text = '', headers: Record<string, string> = {
 const FAILURE: FetchResult = {
   kind: 'failure',
   reason: 'connect',
-  retryable: true,
   detail: 'refused',
   status: null,
   wireBytes: 0,

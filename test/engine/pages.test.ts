@@ -54,7 +54,7 @@ test('a bug in the way of a page is its outcome: the slot is freed, the request 
 });
 
 test('a bug in what takes the outcome rejects nothing either', async () => {
-  const failure = { kind: 'failure', reason: 'dns', detail: 'no such name', retryable: false, status: null };
+  const failure = { kind: 'failure', reason: 'dns', detail: 'no such name', status: null };
   const { logged, freed } = await runWith(
     async () => ({ ...failure, wireBytes: 0, ms: 1 }) as Awaited<ReturnType<Downloader['fetch']>>,
     () => {
