@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { startEmbedded } from '../dist/db/embedded.js';
@@ -6,6 +7,8 @@ import { startEmbedded } from '../dist/db/embedded.js';
 export interface Database {
   /** Creates an empty database and gives its URL. */
   create(name: string): Promise<string>;
+  /** Of the server's first process, whose descendants all others are. */
+  pid: number;
   stop(): Promise<void>;
 }
 
@@ -16,7 +19,9 @@ export async function startDatabase(directory: string): Promise<Database> {
   await using(first.url, (sql) => sql`alter system set track_commit_timestamp = on`);
   await first.stop();
   const server = await startEmbedded({ dataDir });
+  const backend = await using(server.url, async (sql) => (await sql`select pg_backend_pid() as pid`)[0]!.pid as number);
   return {
+    pid: Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${backend}/status`, 'utf8'))![1]),
     async create(name) {
       await using(server.url, (sql) => sql`create database ${sql(name)}`);
       return Object.assign(new URL(server.url), { pathname: `/${name}` }).href;

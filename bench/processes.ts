@@ -62,6 +62,23 @@ export function residentMb(pid: number, kind: 'VmRSS' | 'VmHWM'): number {
   }
 }
 
+/** Seconds of CPU, user and system, that a process and its descendants have used, those that have ended included. */
+export function cpuSeconds(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const ticks = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(11, 15);
+    return childrenOf(pid).reduce(
+      (sum, child) => sum + cpuSeconds(child),
+      ticks.reduce((a, b) => a + Number(b), 0) / 100,
+    );
+  } catch {
+    return 0;
+  }
+}
+
 function childrenOf(pid: number): number[] {
   const lists = readdirSync(`/proc/${pid}/task`).map((task) =>
     readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8'),
@@ -82,9 +99,9 @@ export async function output(child: ChildProcess): Promise<string> {
 
 /** Starts the site server in one of its modes. */
 export async function startSite(
-  mode: 'corpus' | 'burn' | 'tree' | 'slow',
-): Promise<{ origin: string; stop(): Promise<void> }> {
+  mode: 'corpus' | 'burn' | 'tree' | 'slow' | 'broad',
+): Promise<{ origin: string; pid: number; stop(): Promise<void> }> {
   const site = start(process.execPath, [besides('site.ts'), mode]);
   const [port] = await once(site.child.stdout!, 'data');
-  return { origin: `http://127.0.0.1:${String(port).trim()}`, stop: site.stop };
+  return { origin: `http://127.0.0.1:${String(port).trim()}`, pid: site.child.pid!, stop: site.stop };
 }
