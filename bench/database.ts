@@ -19,9 +19,12 @@ export async function startDatabase(directory: string): Promise<Database> {
   await using(first.url, (sql) => sql`alter system set track_commit_timestamp = on`);
   await first.stop();
   const server = await startEmbedded({ dataDir });
-  const backend = await using(server.url, async (sql) => (await sql`select pg_backend_pid() as pid`)[0]!.pid as number);
+  const pid = await using(server.url, async (sql) => {
+    const [row] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`;
+    return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${row.pid}/status`, 'utf8'))![1]);
+  });
   return {
-    pid: Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${backend}/status`, 'utf8'))![1]),
+    pid,
     async create(name) {
       await using(server.url, (sql) => sql`create database ${sql(name)}`);
       return Object.assign(new URL(server.url), { pathname: `/${name}` }).href;

@@ -1,6 +1,6 @@
 import { readExtra } from '../model/extra.ts';
 import { type ClaimedRequest, STATE } from '../model/request.ts';
-import { inTransaction, type Sql, type Tx } from './client.ts';
+import { inKeyedTransaction, type Sql, type Tx } from './client.ts';
 import { applyCrawlDeltas, type CrawlDelta, emptyDelta, lockCrawls, settleCrawls } from './crawl_counters.ts';
 import { applyQueueDeltas, QueueDeltas } from './host_queues.ts';
 import { fencedHosts } from './hosts.ts';
@@ -38,7 +38,7 @@ interface ClaimedRow extends Omit<ClaimedRequest, 'fence' | 'extra'> {
  * crawls' row locks, so that done + in progress never exceeds `maxPages` on any number of nodes (behaviour 24).
  */
 export async function claim(sql: Sql, nodeId: string, wants: readonly ClaimWant[]): Promise<ClaimResult> {
-  return inTransaction(sql, async (tx) => {
+  return inKeyedTransaction(sql, async (tx) => {
     const crawlIds = [...new Set(wants.map((want) => want.crawlId))].sort();
     const [crawls, held] = await Promise.all([startCrawls(tx, crawlIds), fencedHosts(tx, nodeId, uniqueHosts(wants))]);
     const budgets = new Map(
@@ -100,6 +100,7 @@ async function startCrawls(tx: Tx, ids: readonly string[]): Promise<RunningCrawl
     returning id, max_pages, done, in_progress, settings_version`;
 }
 
+/** The states are literals: a cached plan with a parameter in their place cannot use the partial indexes. */
 async function claimRows(tx: Tx, wants: readonly ClaimWant[]): Promise<ClaimedRow[]> {
   const rows = await tx<ClaimedRow[]>`
     with picked as materialized (
@@ -108,11 +109,11 @@ async function claimRows(tx: Tx, wants: readonly ClaimWant[]): Promise<ClaimedRo
       join host_queues q on q.crawl_id = w.crawl_id and q.host_id = w.host_id
       cross join lateral (
         (select r.crawl_id, r.fp, true as was_delayed from requests r
-         where r.crawl_id = w.crawl_id and r.host_id = w.host_id and r.state = ${STATE.delayed} and r.ready_at <= now()
+         where r.crawl_id = w.crawl_id and r.host_id = w.host_id and r.state = 1 and r.ready_at <= now()
          order by r.ready_at limit w.n)
         union all
         (select r.crawl_id, r.fp, false from requests r
-         where r.crawl_id = w.crawl_id and r.host_id = w.host_id and r.state = ${STATE.queued} and r.rank >= q.head
+         where r.crawl_id = w.crawl_id and r.host_id = w.host_id and r.state = 0 and r.rank >= q.head
          order by r.rank limit w.n)
         limit w.n
       ) p
@@ -159,13 +160,13 @@ async function countClaims(tx: Tx, wants: readonly ClaimWant[], rows: readonly C
 /** Hands back requests that were claimed and not begun; their attempt does not count. */
 export async function handBack(sql: Sql, requests: readonly ClaimedRequest[]): Promise<void> {
   if (requests.length === 0) return;
-  await inTransaction(sql, async (tx) => {
+  await inKeyedTransaction(sql, async (tx) => {
     await lockCrawls(tx, [...new Set(requests.map((r) => r.crawlId))]);
     const rows = await tx<RequeuedRow[]>`
       update requests r set state = ${STATE.queued}, attempts = r.attempts - 1
       from unnest(${requests.map((r) => r.crawlId)}::uuid[], ${requests.map((r) => r.fp)}::uuid[],
                   ${requests.map((r) => r.attempts)}::int[]) as u (crawl_id, fp, attempts)
-      where r.crawl_id = u.crawl_id and r.fp = u.fp and r.state = ${STATE.fetching} and r.attempts = u.attempts
+      where r.crawl_id = u.crawl_id and r.fp = u.fp and (r.state = ${STATE.fetching}) is true and r.attempts = u.attempts
       returning r.crawl_id as "crawlId", r.host_id as "hostId", r.rank::text as rank, r.state`;
     await countRequeued(tx, rows);
   });
@@ -192,7 +193,7 @@ export async function recoverHosts(
   leases: readonly { id: number; fence: number }[],
   crashed: boolean,
 ): Promise<string[]> {
-  return inTransaction(sql, async (tx) => {
+  return inKeyedTransaction(sql, async (tx) => {
     const hosts = [...(await fencedHosts(tx, nodeId, leases)).keys()];
     const crawls = await tx<{ id: string }[]>`
       select distinct crawl_id as id from host_queues where host_id = any (${hosts}::bigint[]) and in_progress > 0`;
@@ -206,7 +207,7 @@ export async function recoverHosts(
         reason = case when r.crashes + ${add}::int >= ${MAX_CRASHES}::int then 'crashed' end,
         finished_at = case when r.crashes + ${add}::int >= ${MAX_CRASHES}::int then now() end
       where r.crawl_id = any (${ids}::uuid[]) and r.host_id = any (${hosts}::bigint[])
-        and r.state = ${STATE.fetching}
+        and r.state = 2
       returning r.crawl_id as "crawlId", r.host_id as "hostId", r.rank::text as rank, r.state`;
     await countRequeued(tx, rows);
     return ids;

@@ -125,10 +125,10 @@ export async function fencedHosts(
   nodeId: string,
   hosts: readonly { id: number; fence: number }[],
 ): Promise<Map<number, number>> {
+  const ids = hosts.map((h) => h.id);
+  // `is true` keeps hosts_by_node out of it, which has every lease of this node.
   const rows = await tx<{ id: number; fence: number }[]>`
-    select h.id, h.fence from hosts h
-    join unnest(${hosts.map((h) => h.id)}::bigint[], ${hosts.map((h) => h.fence)}::bigint[]) as u (id, fence)
-      on u.id = h.id and u.fence = h.fence
-    where h.node_id = ${nodeId} for share of h`;
-  return new Map(rows.map((row) => [row.id, row.fence]));
+    select id, fence from hosts where id = any (${ids}::bigint[]) and (node_id = ${nodeId}) is true for share`;
+  const wanted = new Set(hosts.map((h) => `${h.id} ${h.fence}`));
+  return new Map(rows.filter((row) => wanted.has(`${row.id} ${row.fence}`)).map((row) => [row.id, row.fence]));
 }

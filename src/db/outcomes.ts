@@ -41,6 +41,9 @@ export interface FinishedRequest {
  * Writes the final (or delayed) states. A request that is no longer fetching under this attempt is left alone and not
  * returned: the crawl was cancelled, the request was handed to another node, or this very commit has happened before and
  * its answer was lost. So a commit may be repeated blindly.
+ *
+ * `is true` keeps requests_fetching out of the plan: all that is in progress would be compared with every outcome (2,000 hosts:
+ * 90 to 280 ms a batch).
  */
 export async function finishRequests(tx: Tx, outcomes: readonly Outcome[]): Promise<FinishedRequest[]> {
   if (outcomes.length === 0) return [];
@@ -55,7 +58,7 @@ export async function finishRequests(tx: Tx, outcomes: readonly Outcome[]): Prom
       ${outcomes.map((o) => o.page?.items.length ?? 0)}::int[], ${column('bodyBytes')}::int[],
       ${outcomes.map((o) => Math.round(o.fetchMs))}::int[])
       as u (crawl_id, fp, attempts, state, reason, detail, status, ready_ms, fetched_ms, items, bytes, fetch_ms)
-    where r.crawl_id = u.crawl_id and r.fp = u.fp and r.state = ${STATE.fetching} and r.attempts = u.attempts
+    where r.crawl_id = u.crawl_id and r.fp = u.fp and (r.state = ${STATE.fetching}) is true and r.attempts = u.attempts
     returning r.crawl_id as "crawlId", replace(r.fp::text, '-', '') as fp, r.attempts, r.depth`;
 }
 

@@ -1,4 +1,4 @@
-import { inTransaction, type Sql, type Tx } from '../db/client.ts';
+import { inKeyedTransaction, type Sql, type Tx } from '../db/client.ts';
 import { applyCrawlDeltas, type CrawlDelta, emptyDelta, settleCrawls } from '../db/crawl_counters.ts';
 import type { Discovery } from '../db/discoveries.ts';
 import { applyQueueDeltas, QueueDeltas } from '../db/host_queues.ts';
@@ -53,7 +53,7 @@ export async function commitOutcomes(
   hostIds: ReadonlyMap<string, number>,
   notify: boolean,
 ): Promise<CommitResult> {
-  return inTransaction(sql, async (tx) => {
+  return inKeyedTransaction(sql, async (tx) => {
     const hosts = [
       ...new Map(outcomes.map((o) => [`${o.hostId} ${o.fence}`, { id: o.hostId, fence: o.fence }])).values(),
     ];
