@@ -8,10 +8,21 @@ alter table hosts
   add column address text;
 create index hosts_by_address on hosts (address) where address is not null;
 
--- The cookies of each crawl. key: a hash of domain, path and name.
+-- secret_params: pointers to the params that are not shown. cookies_version: one more with each commit that changed cookies.
+alter table crawls
+  add column secret_params json not null default '[]',
+  add column cookies_version bigint not null default 0;
+
+-- The cookies of each crawl. key: a hash of domain, path and name. version: of the crawl's cookies when it was written.
+-- A node writes in the order of n, so that an answer whose page took long does not undo a later one. What is gone is kept
+-- for a while: other nodes read by version.
 create table crawl_cookies (
   crawl_id uuid not null,
+  version  bigint not null,
+  n        bigint not null,
   key      uuid not null,
+  node     uuid,                                     -- null: given with the crawl
+  gone     boolean not null,
   cookie   json not null,
   primary key (crawl_id, key)
 );

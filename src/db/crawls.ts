@@ -1,4 +1,5 @@
 import type { Crawl, CrawlState, StopReason } from '../model/crawl.ts';
+import { shownParams, shownSettings } from '../model/secrets.ts';
 import type { Settings } from '../model/settings.ts';
 import type { Params, Spider, StartUrl } from '../model/spider.ts';
 import type { Db, Tx } from './client.ts';
@@ -20,6 +21,8 @@ export interface CrawlRow {
   settings_version: number;
   start_urls: StartUrl[];
   params: Params;
+  /** Pointers of `secretParams`. */
+  secret_params: string[];
   scope_hosts: string[];
   labels: Record<string, string>;
   warnings: string[];
@@ -59,6 +62,7 @@ const COLUMNS: readonly (keyof CrawlRow)[] = [
   'settings_version',
   'start_urls',
   'params',
+  'secret_params',
   'scope_hosts',
   'labels',
   'warnings',
@@ -90,6 +94,8 @@ export interface NewCrawl {
   settings: Settings;
   startUrls: StartUrl[];
   params: Params;
+  /** Pointers of `secretParams`. */
+  secretParams: string[];
   scopeHosts: string[];
   labels: Record<string, string>;
   warnings: string[];
@@ -98,7 +104,7 @@ export interface NewCrawl {
   skipped: number;
 }
 
-/** The crawl as the API shows it. */
+/** The crawl as the API shows it: without its secrets. */
 export function toCrawl(row: CrawlRow): Crawl {
   return {
     id: row.id,
@@ -107,8 +113,8 @@ export function toCrawl(row: CrawlRow): Crawl {
     stopDetail: row.stop_detail,
     spider: { name: row.spider_name, version: row.spider_version },
     startUrls: row.start_urls.map((start) => (typeof start === 'string' ? start : start.url)),
-    params: row.params,
-    settings: row.settings,
+    params: shownParams(row.params, row.secret_params),
+    settings: shownSettings(row.settings),
     labels: row.labels,
     stats: toStats(row),
     warnings: row.warnings,
@@ -146,13 +152,13 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
   const { settings } = crawl;
   const [row] = await db<CrawlRow[]>`
     insert into crawls (
-      id, spider_name, spider_version, definition, settings, start_urls, params, scope_hosts, labels, warnings,
+      id, spider_name, spider_version, definition, settings, start_urls, params, secret_params, scope_hosts, labels, warnings,
       max_pages, max_items, max_errors, max_bytes, remaining_ms,
       discovered, queued, skipped, next_seq)
     values (
       ${crawl.id}, ${crawl.definition.name ?? null}, ${crawl.version}, ${JSON.stringify(crawl.definition)}::text::json,
       ${JSON.stringify(settings)}::text::json, ${JSON.stringify(crawl.startUrls)}::text::json,
-      ${JSON.stringify(crawl.params)}::text::json,
+      ${JSON.stringify(crawl.params)}::text::json, ${JSON.stringify(crawl.secretParams)}::text::json,
       ${JSON.stringify(crawl.scopeHosts)}::text::json, ${db.json(crawl.labels)},
       ${JSON.stringify(crawl.warnings)}::text::json,
       ${settings.maxPages}, ${settings.maxItems}, ${settings.maxErrors}, ${settings.maxBytes},

@@ -4,6 +4,7 @@ import { storedJson } from '../model/extra.ts';
 import { headerProblems } from '../model/headers.ts';
 import { withDefaults } from '../model/params.ts';
 import type { StartRequest } from '../model/request.ts';
+import { hiddenInParams, hiddenInSettings, hiddenInSpider, hiddenInStartUrls, secretParams } from '../model/secrets.ts';
 import { DEFAULT_SETTINGS, type Settings } from '../model/settings.ts';
 import type { Params, Problem, Scope, Spider } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
@@ -33,6 +34,13 @@ export async function planCrawl(input: PlainStart, planStart: PlanStart): Promis
     ...headerProblems(definition.settings?.headers, '/spider/settings/headers'),
     ...headerProblems(input.settings?.headers, '/settings/headers'),
   ];
+  const secret = secretParams(definition.params);
+  problems.push(
+    ...hiddenInSpider(definition, '/spider'),
+    ...hiddenInSettings(input.settings, '/settings'),
+    ...hiddenInStartUrls(input.startUrls, '/startUrls'),
+    ...hiddenInParams(input.params, secret, '/params'),
+  );
   const params = readParams(input, definition, problems);
   const hosts = scopeHosts(definition.scope, problems);
   const given = wellFormed(input.startUrls ?? null);
@@ -53,6 +61,7 @@ export async function planCrawl(input: PlainStart, planStart: PlanStart): Promis
     settings,
     startUrls: given ?? definition.startUrls ?? [],
     params,
+    secretParams: secret,
     scopeHosts: inside,
     labels: wellFormed(input.labels ?? {}),
     warnings,

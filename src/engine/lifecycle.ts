@@ -23,6 +23,7 @@ import {
   RESUMABLE,
   type StartCrawl,
 } from '../model/crawl.ts';
+import { hiddenInSettings, shownSettings } from '../model/secrets.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import { type PlannedCrawl, type PlanStart, planCrawl, wellFormed } from './crawl_input.ts';
 import { type CheckSpider, lookUpSpider } from './spiders.ts';
@@ -160,7 +161,9 @@ async function storeCrawl(
 
 function replay(kept: StoredAnswer, bodyHash: string): Started {
   if (kept.body_hash !== bodyHash) throw new ApiError('idempotency_mismatch');
-  return { status: kept.status, location: kept.location, crawl: kept.response, replayed: true };
+  // An older version kept the secrets in its answer.
+  const crawl = { ...kept.response, settings: shownSettings(kept.response.settings) };
+  return { status: kept.status, location: kept.location, crawl, replayed: true };
 }
 
 /** Stops fetching; what is under way is still committed. @throws ApiError `crawl_not_found`, `wrong_state` when it has ended */
@@ -215,9 +218,10 @@ export async function cancelCrawl(sql: Sql, id: string): Promise<Crawl> {
 /**
  * Changes limits, speed and labels in any state. Settings are merged into the crawl's, labels replace its labels.
  *
- * @throws ApiError `crawl_not_found`
+ * @throws ApiError `crawl_not_found`, `invalid_request`
  */
 export async function changeCrawl(sql: Sql, id: string, change: ChangeCrawl): Promise<Crawl> {
+  refuse(hiddenInSettings(change.settings, '/settings'));
   return withLock(sql, id, (tx, row) =>
     storeChange(tx, row, { ...row.settings, ...change.settings }, wellFormed(change.labels ?? row.labels)),
   );

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Sql } from '../db/client.ts';
 import { recycle } from '../downloader/body.ts';
 import { ApiError, refuse } from '../errors.ts';
+import { parsePlanOf } from '../frontier/crawl_run.ts';
 import type { Explanation } from '../model/explanation.ts';
 import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import type { Preview, PreviewInput, SpiderCheck } from '../model/preview.ts';
@@ -138,7 +139,7 @@ export class Previews {
     const id = randomUUID();
     const { definition, scopeHosts } = crawl;
     return {
-      plan: { crawlId: id, definition, params: crawl.params, scopeHosts, settings: bounded },
+      plan: parsePlanOf({ id, definition, params: crawl.params, scopeHosts, settings: bounded }),
       session: newSession({ id, settings: bounded, scopeHosts, definition }),
       url: start.url,
       extra: await extraOf(input, definition, start, this.#options.checks),

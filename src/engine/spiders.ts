@@ -11,6 +11,7 @@ import {
 import { ApiError } from '../errors.ts';
 import { NAME_PATTERN } from '../model/name.ts';
 import { nearest } from '../model/nearest.ts';
+import { hasHidden, withSecretsOf } from '../model/secrets.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import { type PlanStart, planCrawl, wellFormed } from './crawl_input.ts';
 
@@ -72,6 +73,16 @@ async function addVersion(tx: Tx, name: string, definition: string, madeFrom: nu
   const version = newest + 1;
   await insertVersion(tx, name, version, definition);
   return { version, isNew: newest === 0 };
+}
+
+/**
+ * A definition with its secrets that are given as `(hidden)` taken from the newest version, so that what GET shows can be
+ * changed and stored again. What is not there stays as it is, to be refused.
+ */
+export async function keepSecrets(sql: Sql, name: string, definition: Spider): Promise<Spider> {
+  if (!hasHidden(definition) || !NAME.test(name)) return definition;
+  const row = await retried(() => findSpider(sql, name, null));
+  return row === null ? definition : withSecretsOf(definition, row.definition);
 }
 
 /** @param version null: the newest @throws ApiError `spider_not_found` */

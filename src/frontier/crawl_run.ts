@@ -1,6 +1,6 @@
 import type { Sql } from '../db/client.ts';
 import { loadCrawls, type StoredCrawl } from '../db/crawl_runs.ts';
-import type { ParsePlanInput } from '../model/spider.ts';
+import { PARSE_SETTINGS, type ParsePlanInput } from '../model/spider.ts';
 
 /** A crawl as this node runs it. */
 export interface CrawlRun extends StoredCrawl {
@@ -30,14 +30,18 @@ export function hasRoom(run: CrawlRun): boolean {
   return run.inFlight < run.settings.concurrency && run.parsing < MAX_PARSING && run.parsingBytes < MAX_PARSING_BYTES;
 }
 
-/** What a parser thread needs to know of the crawl. */
-export function parsePlanOf(run: CrawlRun): ParsePlanInput {
+/** What a parser thread, or the process of a script, needs to know of the crawl; no more, since there are secrets in the rest. */
+export function parsePlanOf(
+  run: Pick<CrawlRun, 'id' | 'definition' | 'scopeHosts' | 'params' | 'settings'>,
+): ParsePlanInput {
+  const { startUrls: _starts, settings: _settings, samples: _samples, ...definition } = run.definition;
+  const settings = Object.fromEntries(PARSE_SETTINGS.map((name) => [name, run.settings[name]]));
   return {
     crawlId: run.id,
-    definition: run.definition,
+    definition,
     scopeHosts: run.scopeHosts,
     params: run.params,
-    settings: run.settings,
+    settings: settings as ParsePlanInput['settings'],
   };
 }
 

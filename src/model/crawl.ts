@@ -52,18 +52,27 @@ export interface PlainStart extends Omit<StartCrawl, 'spider'> {
 }
 
 /** What may change while a crawl is there: limits, speed, labels. */
-const CHANGEABLE_SETTINGS = [
+export const CHANGEABLE_SETTINGS = [
   'concurrency',
   'concurrencyPerHost',
   'delayMs',
   'randomizeDelay',
+  'autothrottle',
+  'maxCrawlDelayMs',
+  'maxRetryAfterMs',
   'maxPages',
   'maxItems',
   'maxDurationSeconds',
   'maxErrors',
   'maxBytes',
+  'maxPagesPerHost',
   'timeoutMs',
+  'connectTimeoutMs',
+  'headersTimeoutMs',
+  'bodyTimeoutMs',
   'retries',
+  'retryReasons',
+  'proxy',
 ] as const;
 export const ChangeCrawlSchema = Type.Object(
   {

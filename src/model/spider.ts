@@ -239,33 +239,37 @@ export type Spider = Static<typeof SpiderSchema>;
 /** Parameters of a crawl, as the spider's `params` describes them. */
 export type Params = Record<string, unknown>;
 
+/** The settings that parsing depends on. The others stay on the main thread: there are secrets among them. */
+export const PARSE_SETTINGS = [
+  'parser',
+  'maxDepth',
+  'maxUrlLength',
+  'dropParams',
+  'parseTimeoutMs',
+  'callbackTimeoutMs',
+  'scriptMemoryMb',
+  'maxRedirects',
+  'maxMetaRefreshSeconds',
+  'nofollow',
+  'maxPathSegments',
+  'maxRepeatedSegments',
+  'sortQuery',
+  'keepFragment',
+  'dropSessionIds',
+  'keepParams',
+  'dedup',
+  'userAgent',
+] as const satisfies (keyof Settings)[];
+
 /** What a parser thread needs to run a spider on a page; made once per crawl and settings version. */
 export interface ParsePlanInput {
   crawlId: string;
+  /** Without start URLs, settings and samples. */
   definition: Spider;
   params: Params;
   /** Host names inside the scope, lower case, punycode. */
   scopeHosts: string[];
-  settings: Pick<
-    Settings,
-    | 'parser'
-    | 'maxDepth'
-    | 'maxUrlLength'
-    | 'dropParams'
-    | 'parseTimeoutMs'
-    | 'callbackTimeoutMs'
-    | 'scriptMemoryMb'
-    | 'maxRedirects'
-    | 'maxMetaRefreshSeconds'
-    | 'nofollow'
-    | 'maxPathSegments'
-    | 'maxRepeatedSegments'
-    | 'sortQuery'
-    | 'keepFragment'
-    | 'dropSessionIds'
-    | 'keepParams'
-    | 'dedup'
-  >;
+  settings: Pick<Settings, (typeof PARSE_SETTINGS)[number]>;
 }
 
 /** One mistake in a posted document. */

@@ -13,8 +13,16 @@ import {
   startCrawl,
 } from '../engine/lifecycle.ts';
 import { ApiError } from '../errors.ts';
-import { type ChangeCrawl, CRAWL_STATES, type Crawl, type StartCrawl, StartCrawlSchema } from '../model/crawl.ts';
-import type { Spider } from '../model/spider.ts';
+import {
+  CHANGEABLE_SETTINGS,
+  type ChangeCrawl,
+  CRAWL_STATES,
+  type Crawl,
+  type StartCrawl,
+  StartCrawlSchema,
+} from '../model/crawl.ts';
+import { DEFAULT_SETTINGS } from '../model/settings.ts';
+import type { Problem, Spider } from '../model/spider.ts';
 import { errorResponses, ref } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
 import { type Beyond, refuseBody } from './mistakes.ts';
@@ -171,6 +179,7 @@ function oneCrawlRoutes(app: App, deps: RouteDeps): void {
   app.patch(
     '/crawls/:id',
     {
+      attachValidation: true,
       schema: {
         ...common,
         summary: 'Change limits, speed and labels',
@@ -180,6 +189,7 @@ function oneCrawlRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request) => {
+      if (request.validationError !== undefined) throw explainUnchangeable(request.validationError);
       const crawl = await changeCrawl(deps.sql, crawlId(request.params), request.body);
       deps.onCrawlChanged(crawl.id, 'changed');
       return crawl;
@@ -199,6 +209,19 @@ function oneCrawlRoutes(app: App, deps: RouteDeps): void {
       return reply.code(204).send();
     },
   );
+}
+
+/** A setting that there is, but that cannot be changed: not called unknown. */
+function explainUnchangeable(error: unknown): unknown {
+  if (!(error instanceof ApiError)) return error;
+  const changeable = CHANGEABLE_SETTINGS.join(', ');
+  const problems = error.problems.map((one): Problem => {
+    const name = /^\/settings\/([^/]+)$/.exec(one.pointer)?.[1];
+    if (one.code !== 'unknown_field' || name === undefined || !Object.hasOwn(DEFAULT_SETTINGS, name)) return one;
+    const message = `\`${name}\` cannot be changed while the crawl is there: start another; these can: ${changeable}`;
+    return { ...one, code: 'unchangeable', message };
+  });
+  return new ApiError(error.code, error.message, problems);
 }
 
 const ACTIONS = [

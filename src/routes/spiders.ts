@@ -3,6 +3,7 @@ import { listSpiders, listVersions, type SpiderRow } from '../db/spiders.ts';
 import {
   createSpider,
   deleteSpider,
+  keepSecrets,
   putSpider,
   readSpider,
   type SpiderVersion,
@@ -10,6 +11,7 @@ import {
 } from '../engine/spiders.ts';
 import { refuse } from '../errors.ts';
 import { NAME_PATTERN } from '../model/name.ts';
+import { shownSpider } from '../model/secrets.ts';
 import { type Problem, type Spider, SpiderSchema } from '../model/spider.ts';
 import { errorResponses, ref, type SpiderSummary, type StoredSpider } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
@@ -113,7 +115,7 @@ function putRoute(app: App, deps: RouteDeps): void {
         summary: 'Store a version of a spider',
         description:
           'Makes the spider where it is new. The newest definition again adds no version. Crawls keep the version that ' +
-          'they were started with.',
+          'they were started with. Secrets given as `(hidden)`, as GET shows them, are kept.',
         tags: ['spiders'],
         params: SpiderParams,
         querystring: Type.Object(
@@ -135,6 +137,7 @@ function putRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const { name } = request.params;
+      request.body = await keepSecrets(deps.sql, name, request.body);
       const beyond = beyondSchema(deps, (spider) => nameProblems(name, spider.name), name);
       if (request.validationError !== undefined) await refuseBody(request, SpiderSchema, beyond);
       await refuseWrong(request.body, beyond);
@@ -247,5 +250,5 @@ function toSummary(row: SpiderRow): SpiderSummary {
 }
 
 function toStored(row: SpiderVersion): StoredSpider {
-  return { ...toSummary(row), definition: row.definition };
+  return { ...toSummary(row), definition: shownSpider(row.definition) };
 }
