@@ -2,7 +2,7 @@ import type { Reason } from '../model/request.ts';
 import type { FetchedResponse, FetchResult } from '../model/response.ts';
 import { parseHttpUrl } from '../model/url.ts';
 
-/** What an origin's robots.txt says, unparsed: the parser threads do that. */
+/** What an origin's robots.txt says, unparsed: the parser threads do that. `text` has a character for each octet. */
 export type RobotsVerdict =
   | { kind: 'rules'; text: string }
   | { kind: 'allow' }
@@ -114,6 +114,5 @@ function verdictOf({ status, body, bodyBytes }: FetchedResponse): RobotsVerdict 
   if (status >= 500) return unreachable('robots_unreachable', `status ${status}`);
   if (status >= 300) return { kind: 'allow' };
   const bytes = Buffer.from(body, 0, Math.min(bodyBytes, ROBOTS_MAX_BYTES));
-  const text = bytes.toString('utf8');
-  return { kind: 'rules', text: text.charCodeAt(0) === 0xfeff ? text.slice(1) : text };
+  return { kind: 'rules', text: bytes.toString('latin1') };
 }

@@ -38,7 +38,12 @@ export class SiteRobots {
       const verdict = await this.#cacheOf(asker).get(host.origin);
       if (verdict.kind === 'unreachable') return verdict;
       if (verdict.kind === 'allow') return { kind: 'judged', allowed: urls.map(() => true), hasDelay: false };
-      const { allowed, crawlDelaySeconds } = await this.#parser.robots({ text: verdict.text, urls, userAgent });
+      const { allowed, crawlDelaySeconds } = await this.#parser.robots({
+        crawlId: null,
+        text: verdict.text,
+        urls,
+        userAgent,
+      });
       host.crawlDelayMs = Math.min(MAX_CRAWL_DELAY_MS, (crawlDelaySeconds ?? 0) * 1000);
       return { kind: 'judged', allowed, hasDelay: host.crawlDelayMs > 0 };
     } catch (error) {

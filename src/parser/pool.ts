@@ -14,7 +14,7 @@ export { ParseFailure, ParserStopped };
 export type { PageJob, RobotsAnswer, RobotsJob };
 
 const CHECK_LIMIT_MS = 2000;
-const ROBOTS_LIMIT_MS = 500;
+const ROBOTS_LIMIT_MS = 1000;
 
 /**
  * Parses pages, judges robots.txt files, checks spiders and runs pipelines: everything that a stranger wrote is read in its
@@ -23,7 +23,8 @@ const ROBOTS_LIMIT_MS = 500;
 export class ParserPool extends JobPool {
   readonly #queues = new Map<string, JobQueue>();
   readonly #checks = new JobQueue('check');
-  readonly #robots = new JobQueue('robots');
+  /** By crawl: a robots.txt that takes long delays the one that asks, and no other. */
+  readonly #robots = new Map<string, JobQueue>();
   readonly #previews = new JobQueue('preview');
 
   /** Makes a crawl's plan known to all threads; again with the same crawl, it replaces the plan for later pages. */
@@ -39,6 +40,9 @@ export class ParserPool extends JobPool {
     this.#queues.delete(crawlId);
     this.closePlan(crawlId);
     this.closeQueue(queue);
+    const robots = this.#robots.get(crawlId);
+    this.#robots.delete(crawlId);
+    if (robots !== undefined) this.closeQueue(robots);
   }
 
   /**
@@ -122,8 +126,20 @@ export class ParserPool extends JobPool {
 
   /** Judges URLs of one site by its robots.txt. @throws ParseFailure where that takes too long */
   async robots(job: RobotsJob): Promise<RobotsAnswer> {
-    const answer = await this.submit({ kind: 'robots', job }, this.#robots, job.text.length, ROBOTS_LIMIT_MS);
+    const queue = job.crawlId === null ? this.#previews : this.#robotsQueue(job.crawlId);
+    const answer = await this.submit({ kind: 'robots', job }, queue, job.text.length, ROBOTS_LIMIT_MS);
     if (answer.kind !== 'robots') throw unexpected(answer);
     return answer.answer;
+  }
+
+  /** Not that of its pages: those may be slow, and a claim waits for robots.txt. Undefined: the crawl is not open. */
+  #robotsQueue(crawlId: string): JobQueue | undefined {
+    if (!this.#queues.has(crawlId)) return undefined;
+    let queue = this.#robots.get(crawlId);
+    if (queue === undefined) {
+      queue = new JobQueue(`robots of ${crawlId}`);
+      this.#robots.set(crawlId, queue);
+    }
+    return queue;
   }
 }

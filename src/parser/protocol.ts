@@ -96,7 +96,9 @@ export interface SplitJob {
 }
 
 export interface RobotsJob {
-  /** The robots.txt. */
+  /** Whose share of the threads it is: a crawl, or null for previews. */
+  crawlId: string | null;
+  /** The robots.txt, a character for each octet (latin1). */
   text: string;
   /** Absolute URLs of its site. */
   urls: string[];

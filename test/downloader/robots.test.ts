@@ -38,7 +38,8 @@ describe('RobotsCache', () => {
     const verdicts = await Promise.all(Array.from({ length: 50 }, () => cache.get('http://a.example')));
     await cache.get('http://b.example:8080');
     assert.deepEqual(asked, ['http://a.example/robots.txt', 'http://b.example:8080/robots.txt']);
-    for (const verdict of verdicts) assert.deepEqual(verdict, { kind: 'rules', text: 'User-agent: *\nDisallow: /ö' });
+    const text = '\xef\xbb\xbfUser-agent: *\nDisallow: /\xc3\xb6';
+    for (const verdict of verdicts) assert.deepEqual(verdict, { kind: 'rules', text }, 'octets');
   });
 
   it('15: 4xx allows; 5xx and failures are unreachable', async () => {

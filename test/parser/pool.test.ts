@@ -53,11 +53,12 @@ describe('the parser pool', () => {
       ['/pages/0/follow/0/selector'],
     );
     const answer = await pool.robots({
+      crawlId: null,
       text: 'User-agent: *\nDisallow: /a',
       urls: ['http://s.test/a', 'http://s.test/b'],
       userAgent: 'Orbweaver/1',
     });
-    assert.deepEqual(answer, { allowed: [false, true], crawlDelaySeconds: null });
+    assert.deepEqual(answer, { allowed: [false, true], crawlDelaySeconds: null, allowsAll: false });
     assert.equal(pool.queuedJobs + pool.queuedBytes + pool.busyThreads + pool.kills, 0);
     assert.ok(pool.hasRoom);
   });
