@@ -100,7 +100,7 @@ function scopeHosts(scope: Scope | undefined, problems: Problem[]): string[] | n
   if (scope?.hosts === undefined) return null;
   return scope.hosts.map((name, i) => {
     const parsed = /[/?#@\\\s]/.test(name) ? null : parseHttpUrl(`http://${name}/`);
-    if (parsed !== null && parsed.port === '' && !name.includes('*')) return parsed.hostname;
+    if (parsed !== null && parsed.port === '' && !name.includes('*')) return parsed.hostname.replace(/([^.])\.$/, '$1');
     const message = `found ${JSON.stringify(name)}; expected a host name alone, as books.example; for its subdomains set \`subdomains\``;
     problems.push({ pointer: `/spider/scope/hosts/${i}`, code: 'bad_host', message });
     return name;

@@ -55,7 +55,7 @@ async function checkSample(
       expected: sample,
       items: result.items.map(({ data }) => data),
       links: result.links.kept.map((link) => link.url),
-      dropParams: spider.settings?.dropParams ?? DEFAULT_SETTINGS.dropParams,
+      settings: { ...DEFAULT_SETTINGS, ...spider.settings },
     });
     return resultOf(sample, result, differences);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { pointerPart } from '../model/pointer.ts';
 import type { Difference } from '../model/preview.ts';
 import type { Sample } from '../model/spider.ts';
-import { canonicalize, parseHttpUrl } from '../model/url.ts';
+import { canonicalize, parseHttpUrl, type UrlRules, type UrlSettings, urlRules } from '../model/url.ts';
 import { isRecord } from './check_values.ts';
 
 /** More are not listed: whoever has so many has read the first. */
@@ -18,8 +18,8 @@ export interface CompareJob {
   items: readonly string[];
   /** Kept, canonical. */
   links: readonly string[];
-  /** The crawl's setting: what does not count in a URL. */
-  dropParams: readonly string[];
+  /** What counts in a URL. */
+  settings: UrlSettings;
 }
 
 /**
@@ -30,7 +30,7 @@ export function compareSample(job: CompareJob): Difference[] {
   return [...differences(job).take(MAX_DIFFERENCES)];
 }
 
-function* differences({ expected, links, dropParams, ...job }: CompareJob): Generator<Difference> {
+function* differences({ expected, links, settings, ...job }: CompareJob): Generator<Difference> {
   const items = job.items.map((json) => JSON.parse(json) as unknown);
   const { minItems = 0 } = expected;
   if (items.length < minItems) {
@@ -40,14 +40,15 @@ function* differences({ expected, links, dropParams, ...job }: CompareJob): Gene
   if (expected.items !== undefined) yield* itemDifferences(expected.items, items);
   for (const [i, part] of (expected.contains ?? []).entries()) yield* partDifferences(part, items, `/contains/${i}`);
   const kept = new Set(links);
+  const rules = urlRules(settings);
   for (const [i, link] of (expected.links ?? []).entries())
-    if (!kept.has(canonicalOf(link, dropParams)))
+    if (!kept.has(canonicalOf(link, rules)))
       yield { pointer: `/links/${i}`, expected: link, message: `the link ${link} was not kept` };
 }
 
-function canonicalOf(link: string, dropParams: readonly string[]): string {
+function canonicalOf(link: string, rules: UrlRules): string {
   const parsed = parseHttpUrl(link);
-  return parsed === null ? link : canonicalize(parsed, dropParams).url;
+  return parsed === null ? link : canonicalize(parsed, rules).url;
 }
 
 function* itemDifferences(expected: unknown[], found: unknown[]): Generator<Difference> {

@@ -3,9 +3,11 @@ import { fpWords, type KnownFingerprints } from '../model/known.ts';
 import type { Link } from '../model/outcome.ts';
 import type { Reason, RequestExtra } from '../model/request.ts';
 import type { FollowRule, ParsePlanInput, Pattern, Scope } from '../model/spider.ts';
-import { canonicalize, fingerprint, parseHttpUrl } from '../model/url.ts';
+import { canonicalize, fingerprint, parseHttpUrl, type UrlRules, urlRules } from '../model/url.ts';
 import { type Element, textOf } from './dom.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
+import { isSameSite } from './same_site.ts';
+import { type TrapSettings, trapOf } from './traps.ts';
 
 /** Distinct links that one page may bring. */
 export const MAX_LINKS = 10_000;
@@ -95,19 +97,28 @@ export function compileRule(rule: FollowRule, number: number, name: string): Com
 export class LinkJudge {
   readonly #hosts: ReadonlySet<string>;
   readonly #subdomains: boolean;
+  readonly #redirects: NonNullable<Scope['redirects']>;
   readonly #allow: Matcher[];
   readonly #deny: Matcher[];
-  readonly #dropParams: readonly string[];
+  readonly #rules: UrlRules;
+  readonly #traps: TrapSettings;
   readonly #maxUrlLength: number;
 
   constructor({ scopeHosts, definition, settings }: ParsePlanInput) {
     const scope: Scope = definition.scope ?? {};
     this.#hosts = new Set(scopeHosts);
     this.#subdomains = scope.subdomains ?? false;
+    this.#redirects = scope.redirects ?? 'scope';
     this.#allow = (scope.allow ?? []).map(compilePattern);
     this.#deny = (scope.deny ?? []).map(compilePattern);
-    this.#dropParams = settings.dropParams;
+    this.#rules = urlRules(settings);
+    this.#traps = settings;
     this.#maxUrlLength = settings.maxUrlLength;
+  }
+
+  /** Whether a fragment alone leads to another page. */
+  get keepsFragment(): boolean {
+    return this.#rules.keepFragment;
   }
 
   /** Where `href` leads from `base`; null where it leads nowhere: not a URL. */
@@ -118,14 +129,25 @@ export class LinkJudge {
       const scheme = parsed.protocol.slice(0, -1);
       return this.#refused(parsed.href, fingerprint('GET', parsed.href, ''), 'scheme', scheme.slice(0, 100));
     }
-    const { url, fp, origin, host } = canonicalize(parsed, this.#dropParams);
+    const { url, fp, origin, host } = canonicalize(parsed, this.#rules);
     if (host.length > MAX_HOST) return this.#refused(url, fp, 'bad_url', `a host name of ${host.length} characters`);
     if (url.length > this.#maxUrlLength)
       return this.#refused(url, fp, 'url_too_long', `${url.length} characters, maxUrlLength ${this.#maxUrlLength}`);
     if (!this.#isInside(host)) return this.#refused(url, fp, 'offsite', 'scope.hosts');
-    const denied = judge(url, this.#allow, this.#deny, 'scope');
-    const reason = denied === null ? null : 'denied';
-    return { url, fp, words: fpWords(fp), origin, reason, detail: denied, verdicts: [] };
+    return this.#inside(url, fp, origin);
+  }
+
+  /** Where a redirect leads: `scope.redirects` may let it out of the scope's hosts, not past its patterns. @param from canonical */
+  redirect(location: string, from: string): Target | null {
+    const hash = this.#rules.keepFragment && !location.includes('#') ? from.indexOf('#') : -1;
+    // Fetch, 4.4 HTTP-redirect fetch: a Location without a fragment goes on with that of the URL.
+    const href = hash < 0 ? location : location + from.slice(hash);
+    const target = this.target(href, from);
+    const parsed = target?.reason === 'offsite' && this.#redirects !== 'scope' ? parseHttpUrl(href, from) : null;
+    if (parsed === null) return target;
+    const { url, fp, origin, host } = canonicalize(parsed, this.#rules);
+    const isLetOut = this.#redirects === 'any' || isSameSite(host, new URL(from).hostname);
+    return isLetOut ? this.#inside(url, fp, origin) : target;
   }
 
   /**
@@ -135,11 +157,19 @@ export class LinkJudge {
   sitemap(href: string, base: string): Target | null {
     const parsed = parseHttpUrl(href, base);
     if (parsed === null) return null;
-    const { url, fp, origin, host } = canonicalize(parsed, this.#dropParams);
+    const { url, fp, origin, host } = canonicalize(parsed, this.#rules);
     if (url.length > this.#maxUrlLength) return this.target(href, base);
     if (!this.#isInside(host) && host !== URL.parse(base)?.hostname)
       return this.#refused(url, fp, 'offsite', 'scope.hosts');
     return { url, fp, words: fpWords(fp), origin, reason: null, detail: null, verdicts: [] };
+  }
+
+  /** What is judged besides the host: patterns, then traps. */
+  #inside(url: string, fp: string, origin: string): Target {
+    const denied = judge(url, this.#allow, this.#deny, 'scope');
+    const detail = denied ?? trapOf(url, this.#traps);
+    const reason = denied !== null ? 'denied' : detail !== null ? 'trap' : null;
+    return { url, fp, words: fpWords(fp), origin, reason, detail, verdicts: [] };
   }
 
   #refused(url: string, fp: string, reason: Reason, detail: string): Target {
@@ -296,7 +326,8 @@ export class PageLinks {
     if (cached !== undefined) return cached;
     const { judge, cache, url, base } = this.#context;
     const href = raw.trim();
-    const ignored = href === '' || IGNORED.test(href) || (href.startsWith('#') && base === url);
+    const isPlace = href.startsWith('#') && base === url && (href === '#' || !judge.keepsFragment);
+    const ignored = href === '' || isPlace || IGNORED.test(href);
     const target = ignored ? null : judge.target(href, base);
     // A query or fragment alone is resolved against the whole URL, not its directory.
     if (raw.length <= MAX_CACHED_HREF && !/^[?#]/.test(href) && href !== '') {

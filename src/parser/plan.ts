@@ -101,9 +101,9 @@ export class Plan {
     return { ...this.#pageOf(links, [...document.flags]), ...sink.outcome(), cpu };
   }
 
-  /** What a redirect brings: its target as the page's one link, judged by the scope; none where it is not a URL. */
+  /** What a redirect brings: its target as the page's one link, judged by the scope and its `redirects`; none where it is not a URL. */
   redirect(location: string, from: Redirected): ParsedPage {
-    const target = this.#judge.target(location.trim(), from.url);
+    const target = this.#judge.redirect(location.trim(), from.url);
     const links = target === null ? [] : [redirectLink(target, from)];
     const worthy = this.#input.settings.maxDepth === null ? [] : links.filter(({ reason }) => reason === null);
     return { ...emptyPage(), links, linkedFps: worthy.map(({ fp }) => fp) };

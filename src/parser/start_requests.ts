@@ -6,9 +6,10 @@ import type { RequestExtra, StartRequest } from '../model/request.ts';
 import { partProblems, sentParts } from '../model/request_parts.ts';
 import type { Settings } from '../model/settings.ts';
 import type { Params, Problem, Spider, StartUrl } from '../model/spider.ts';
-import { canonicalize, parseHttpUrl } from '../model/url.ts';
+import { canonicalize, parseHttpUrl, type UrlRules, urlRules } from '../model/url.ts';
 import { paramProblems } from './param_problems.ts';
 import { type StartObject, StartTemplates } from './start_templates.ts';
+import { trapOf } from './traps.ts';
 
 /** Start requests of one crawl, lists of params filled in. */
 const MAX_STARTS = 10_000;
@@ -58,16 +59,19 @@ export function planStart(input: StartInput): StartPlan {
   const starts = readStarts(input, problems);
   const isSaid = new Set(problems.map(({ pointer }) => pointer));
   problems.push(...schemaProblems(input).filter(({ pointer }) => !isSaid.has(pointer)));
-  const scopeHosts = input.hosts ?? hostsOf(starts);
+  const rules = urlRules(input.settings);
+  const scopeHosts = input.hosts ?? hostsOf(starts, rules);
   const scope = { hosts: new Set(scopeHosts), subdomains: input.definition.scope?.subdomains ?? false };
   const requests = new Map<string, StartRequest>();
   const warnings: string[] = [];
   for (const start of starts) {
-    const request = requestOf(start, scope, input.settings, requests.size);
+    const request = requestOf(start, scope, rules, input.settings, requests.size);
     if (requests.has(request.fp)) continue;
     requests.set(request.fp, request);
-    if (request.reason !== null && warnings.length < MAX_WARNINGS)
-      warnings.push(`the ${start.what} ${start.url.href} is outside the scope`);
+    if (request.reason !== null && warnings.length < MAX_WARNINGS) {
+      const why = request.reason === 'trap' ? `looks like a trap (${request.detail})` : 'is outside the scope';
+      warnings.push(`the ${start.what} ${start.url.href} ${why}`);
+    }
   }
   return { requests: [...requests.values()], scopeHosts, warnings, problems };
 }
@@ -211,11 +215,12 @@ function quote(text: string): string {
 }
 
 /** Without a scope: the hosts of the start URLs, each with and without `www.`. */
-function hostsOf(starts: readonly Start[]): string[] {
+function hostsOf(starts: readonly Start[], rules: UrlRules): string[] {
   const hosts = new Set<string>();
   for (const { url } of starts) {
-    const bare = url.hostname.startsWith('www.') ? url.hostname.slice(4) : url.hostname;
-    hosts.add(url.hostname);
+    const { host } = canonicalize(url, rules);
+    const bare = host.startsWith('www.') ? host.slice(4) : host;
+    hosts.add(host);
     hosts.add(bare);
     if (/[a-z]/.test(bare) && bare.includes('.') && !bare.startsWith('[')) hosts.add(`www.${bare}`);
   }
@@ -225,21 +230,24 @@ function hostsOf(starts: readonly Start[]): string[] {
 function requestOf(
   { url: parsed, priority, extra }: Start,
   scope: { hosts: ReadonlySet<string>; subdomains: boolean },
+  rules: UrlRules,
   settings: Settings,
   seq: number,
 ): StartRequest {
-  const { url, origin, host } = canonicalize(parsed, settings.dropParams);
+  const { url, origin, host } = canonicalize(parsed, rules);
   const inside = scope.hosts.has(host) || (scope.subdomains && parentsOf(host).some((one) => scope.hosts.has(one)));
+  const trap = inside ? trapOf(url, settings) : null;
+  const reason = inside ? (trap === null ? null : 'trap') : 'offsite';
   return {
     url,
     fp: requestFp(url, extra),
-    origin: inside ? origin : null,
+    origin: reason === null ? origin : null,
     seq,
     rank: rankOf(settings.order, priority, 0, seq),
     priority,
     extra: extraText(extra),
-    reason: inside ? null : 'offsite',
-    detail: inside ? null : `the host ${host} is not in spider.scope.hosts`,
+    reason,
+    detail: inside ? trap : `the host ${host} is not in spider.scope.hosts`,
   };
 }
 

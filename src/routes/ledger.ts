@@ -3,7 +3,8 @@ import { type CrawlRow, findCrawl } from '../db/crawls.ts';
 import { type LedgerFilter, type LedgerRow, listRequests, readParents } from '../db/ledger.ts';
 import { ApiError } from '../errors.ts';
 import { REASONS, REQUEST_STATES, STATE_NAMES, type StateCode } from '../model/request.ts';
-import { canonicalize, parseHttpUrl } from '../model/url.ts';
+import { DEFAULT_SETTINGS } from '../model/settings.ts';
+import { canonicalize, parseHttpUrl, urlRules } from '../model/url.ts';
 import { type Chunks, sendStream } from '../stream/send.ts';
 import { errorResponses, type LedgerRequest, ref, type WhySchema } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';
@@ -118,7 +119,8 @@ function canonicalUrl(text: string, crawl: CrawlRow) {
   const parsed = parseHttpUrl(text);
   if (parsed === null)
     throw invalid([{ pointer: '?url', code: 'bad_url', message: 'expected an absolute http or https URL' }]);
-  return canonicalize(parsed, crawl.settings.dropParams);
+  // A crawl that an older version started has no value for settings that came later.
+  return canonicalize(parsed, urlRules({ ...DEFAULT_SETTINGS, ...crawl.settings }));
 }
 
 function readFilter(query: LedgerQuery, crawl: CrawlRow): LedgerFilter {

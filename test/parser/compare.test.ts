@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
 import { compareSample } from '../../dist/parser/compare.js';
 
 const compare = (expected: object, items: unknown[], links: string[] = []) =>
-  compareSample({ expected, items: items.map((item) => JSON.stringify(item)), links, dropParams: ['utm_*'] });
+  compareSample({
+    expected,
+    items: items.map((item) => JSON.stringify(item)),
+    links,
+    settings: { ...DEFAULT_SETTINGS, dropParams: ['utm_*'] },
+  });
 
 const cases: [string, object, unknown[], [string, RegExp][]][] = [
   ['nothing is expected', {}, [{ a: 1 }], []],

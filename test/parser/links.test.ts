@@ -32,6 +32,66 @@ describe('links', () => {
       'http://site.test/dir/x/y',
     ]);
   });
+  it('23: one that is odd or no URL leaves the others as they are', () => {
+    const ODD: [string, string | null][] = [
+      ['http://[', null],
+      ['http://[::1', null],
+      ['http://a b/', null],
+      ['http://a%00b/', null],
+      ['http://1.2.3.4.5.256/', null],
+      ['http://site.test:99999/', null],
+      ['http://site.test:x/', null],
+      ['http:///', null],
+      ['//', null],
+      ['http://', null],
+      [' \n/ok\t ', '/ok'],
+      ['/a\tb\nc', '/abc'],
+      ['x\\y', '/dir/x/y'],
+      ['\\\\site.test\\z', '/z'],
+      ['/%', '/%'],
+      ['/%zz', '/%zz'],
+      ['/%e9', '/%E9'],
+      ['/%%32e', '/%%32e'],
+      ['/a/%2e%2E/b', '/b'],
+      ['?', '/dir/page.html'],
+      ['?q=%&r', '/dir/page.html?q=%&r'],
+      ['/\ud800', '/%EF%BF%BD'],
+      ['http:relative', '/dir/relative'],
+      ['/é?é=é', '/%C3%A9?%C3%A9=%C3%A9'],
+      ['http://SITE.TEST.:80/dot', '/dot'],
+      ['http://user:pw@site.test/user', '/user'],
+      ['/a;b=1', '/a;b=1'],
+    ];
+    for (const [href, path] of ODD) {
+      const urls = links(`<a href="/before">x</a><a href="${href}">x</a><a href="/after">x</a>`).map(({ url }) =>
+        url.slice(16),
+      );
+      assert.deepEqual(urls, ['/before', ...(path === null ? [] : [path]), '/after'], JSON.stringify(href));
+    }
+    const foreign = links(anchors('http://bücher.test/', 'http://[0::1]/x', 'http://0x7f.1/')).map(({ url }) => url);
+    assert.deepEqual(foreign, ['http://xn--bcher-kva.test/', 'http://[::1]/x', 'http://127.0.0.1/']);
+  });
+  it('25: that look like traps are skipped for good, with the rule', () => {
+    const found = links(anchors('/a/b/a/b/a/b', '/a/x/x/x', `/${'s/'.repeat(4)}`, 'http://other.test/x/x/x/x'));
+    assert.deepEqual(
+      found.map(({ reason, detail, origin }) => [reason, detail, origin]),
+      [
+        ['trap', 'maxRepeatedSegments 3: "a/b" stands 3 times in a row', null],
+        [null, null, 'http://site.test'],
+        ['trap', 'maxRepeatedSegments 3: "s" is there more than 3 times', null],
+        ['offsite', 'scope.hosts', null],
+      ],
+    );
+  });
+  it('22: count with their fragments where the crawl says so', () => {
+    const html = anchors('#', '#!/a', '#!/b', 'page.html#!/a', '');
+    assert.deepEqual(
+      links(html).map(({ url }) => url),
+      ['http://site.test/dir/page.html'],
+    );
+    const found = links(html, FOLLOW, { settings: { keepFragment: true } }).map(({ url }) => url.slice(20));
+    assert.deepEqual(found, ['/page.html#!/a', '/page.html#!/b']);
+  });
   it('of other schemes are told, except those that are no links', () => {
     const found = brief(
       anchors(

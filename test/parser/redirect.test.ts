@@ -4,7 +4,7 @@ import { extraSize, requestFp } from '../../dist/model/extra.js';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { Link, ParsedPage } from '../../dist/model/outcome.js';
 import type { RequestExtra } from '../../dist/model/request.js';
-import type { ParsePlanInput } from '../../dist/model/spider.js';
+import type { ParsePlanInput, Scope } from '../../dist/model/spider.js';
 import { boundExtras } from '../../dist/parser/extras.js';
 import { TargetCache } from '../../dist/parser/links.js';
 import { Plan } from '../../dist/parser/plan.js';
@@ -86,4 +86,51 @@ test('what the links of one page carry together is bounded; plain links stay', (
   assert.ok(page.links.reduce((sum, { extra }) => sum + extraSize(extra), 0) <= 2 * 1024 * 1024);
   assert.ok(page.links.length > 300);
   assert.deepEqual(page.flags, ['links']);
+});
+
+/** The reason that a redirect from site.test is judged with; null: it is followed. */
+function reasonOf(to: string, scope: Scope, settings: Partial<ParsePlanInput['settings']> = {}, url = FROM) {
+  const plan = new Plan(planInput({ scope }, settings), new KnownFingerprints(1024), new TargetCache(), null);
+  return plan.redirect(to, { url, status: 301, extra: null }).links[0]!.reason;
+}
+
+test('7: scope.redirects lets a redirect out of the scope’s hosts: nowhere, to the same site, anywhere', () => {
+  const cases: [string, string, (string | null)[]][] = [
+    ['http://site.test/a', 'http://site.test/b', [null, null, null]],
+    ['http://site.test/a', 'http://www.site.test/', ['offsite', null, null]],
+    ['http://a.shop.co.uk/', 'https://b.shop.co.uk/', ['offsite', null, null]],
+    ['http://a.co.uk/', 'http://b.co.uk/', ['offsite', 'offsite', null]],
+    ['http://a.github.io/', 'http://b.github.io/', ['offsite', 'offsite', null]],
+    ['http://127.0.0.1/', 'http://127.0.0.1:8080/', ['offsite', null, null]],
+    ['http://127.0.0.1/', 'http://127.0.0.2/', ['offsite', 'offsite', null]],
+    ['http://[::1]/', 'http://[::2]/', ['offsite', 'offsite', null]],
+    ['http://localhost/', 'http://site.test/', [null, null, null]],
+    ['http://site.test/a', 'ftp://site.test/', ['scheme', 'scheme', 'scheme']],
+  ];
+  for (const [from, to, expected] of cases)
+    assert.deepEqual(
+      (['scope', 'site', 'any'] as const).map((redirects) => reasonOf(to, { redirects }, {}, from)),
+      expected,
+      `${from} → ${to}`,
+    );
+  assert.equal(reasonOf('http://other.test/', {}), 'offsite', 'the default');
+});
+
+test('7, 25: patterns and traps hold for a redirect that is let out', () => {
+  const scope: Scope = { redirects: 'any', deny: ['/private/'], allow: ['/a', '/x', '/private'] };
+  assert.equal(reasonOf('http://other.test/a', scope), null);
+  assert.equal(reasonOf('http://other.test/private/a', scope), 'denied');
+  assert.equal(reasonOf('http://other.test/b', scope), 'denied');
+  assert.equal(reasonOf('http://other.test/x/x/x/x', scope), 'trap');
+  assert.equal(reasonOf('/x/x/x/x', {}), 'trap');
+});
+
+test('7: where fragments count, a redirect without one goes on with that of the URL', () => {
+  const url = (to: string, keepFragment: boolean) => {
+    const plan = new Plan(planInput({}, { keepFragment }), new KnownFingerprints(1024), new TargetCache(), null);
+    return plan.redirect(to, { url: `${FROM}#!/a`, status: 301, extra: null }).links[0]!.url;
+  };
+  assert.equal(url('/to', true), 'http://site.test/to#!/a');
+  assert.equal(url('/to#b', true), 'http://site.test/to#b');
+  assert.equal(url('/to', false), 'http://site.test/to');
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
-import { canonicalize } from '../../dist/model/url.js';
+import { fpOf } from '../support/rows.ts';
 import { type TestApi, testApi } from './api.ts';
 
 let api: TestApi;
@@ -25,7 +25,7 @@ before(async () => {
 after(() => api.stop());
 
 async function add(seq: number, url: string, columns: Record<string, unknown>): Promise<void> {
-  const { fp } = canonicalize(new URL(url), []);
+  const fp = fpOf(url);
   const row = { crawl_id: id, fp, seq, rank: seq, url, depth: 1, parent: 0, attempts: 1, state: 3, ...columns };
   await api.sql`insert into requests ${api.sql(row)}`;
 }

@@ -55,9 +55,10 @@ export class GuestScope {
   call(href: string, base: string): { url: string } | Refused {
     const target = href.length > MAX_HREF ? null : this.#judge.target(href.trim(), base);
     if (target === null) return { code: 'bad_url', message: `"${href.slice(0, 200)}" is not a URL` };
-    if (target.reason === null) return { url: target.url };
-    const isAllowed = this.#calls.target(href.trim(), base)?.reason === null;
-    if (isAllowed) return { url: target.url };
+    // A trap is inside the scope; how many calls a page makes is bounded in another way.
+    if (target.reason === null || target.reason === 'trap') return { url: target.url };
+    const reason = this.#calls.target(href.trim(), base)?.reason;
+    if (reason === null || reason === 'trap') return { url: target.url };
     return { code: target.reason, message: refusal(target) };
   }
 
