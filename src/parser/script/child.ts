@@ -198,8 +198,11 @@ function reply(page: GuestPage | null, run: (page: GuestPage) => TurnEnd): void 
     return;
   }
   const { interrupted, unfit } = run(page);
-  if (interrupted) fail(page, 'parse_timeout', overTime(page));
-  else if (unfit !== null) fail(page, 'script_error', `its virtual machine broke: ${unfit}`);
+  if (interrupted) {
+    // An interruption inside the engine can reach the script as an error that means nothing («not a function»).
+    if (page.end.failure !== null) page.hasEnded = false;
+    fail(page, 'parse_timeout', overTime(page));
+  } else if (unfit !== null) fail(page, 'script_error', `its virtual machine broke: ${unfit}`);
   answerTurn(page, unfit);
 }
 
