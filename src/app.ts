@@ -56,6 +56,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: 500 },
   }).withTypeProvider<SchemaTypes>();
   app.setValidatorCompiler(compileSchema);
+  // Not a function compiled for each schema: compiling them took 0.57 s of the 1.8 s of CPU that the start of a node took.
+  app.setSerializerCompiler(() => JSON.stringify);
   app.setErrorHandler(sendProblem);
   answerUnknownRoutes(app);
   acceptJsonAlone(app);

@@ -7,6 +7,7 @@ import type { Problem } from '../../dist/model/spider.js';
 import { planStart } from '../../dist/parser/start_requests.js';
 import { Wakeups } from '../../dist/stream/wakeups.js';
 import { testDatabase } from '../support/database.ts';
+import { holdToContract } from './contract.ts';
 
 /** The API over a database of its own, without an engine: the tests play the committer. */
 export interface TestApi {
@@ -75,6 +76,7 @@ export async function testApi(overrides: Partial<AppDeps> = {}): Promise<TestApi
     onDelivered: (ms) => api.delivered.push(ms),
     ...overrides,
   });
+  const contract = holdToContract(app);
   const call: TestApi['call'] = async (method, url, body, headers = {}) => {
     const payload = body === undefined ? {} : { payload: typeof body === 'string' ? body : JSON.stringify(body) };
     const type = body === undefined ? {} : { 'content-type': 'application/json' };
@@ -96,6 +98,7 @@ export async function testApi(overrides: Partial<AppDeps> = {}): Promise<TestApi
     closing.abort();
     await app.close();
     await drop();
+    contract.check();
   };
   return Object.assign(api, { app, sql, wakeups, call, start, stop });
 }
