@@ -328,5 +328,6 @@ export async function deleteCrawl(tx: Tx, id: string): Promise<void> {
   await tx`delete from crawl_counts where crawl_id = ${id}`;
   await tx`delete from crawl_state where crawl_id = ${id}`;
   await tx`delete from crawl_logs where crawl_id = ${id}`;
+  await tx`delete from crawl_cookies where crawl_id = ${id}`;
   await tx`delete from crawls where id = ${id}`;
 }

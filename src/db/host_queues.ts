@@ -11,13 +11,16 @@ export interface ActiveQueue {
   /** Not all of them are waiting for a retry. */
   isReady: boolean;
   settingsVersion: number;
+  /** Of the crawl's stored cookies; 0: it has none. */
+  cookiesVersion: number;
 }
 
 /** The host queues with queued requests, of running crawls, on the hosts that this node holds. */
 export async function activeQueues(sql: Db, nodeId: string): Promise<ActiveQueue[]> {
   return sql<ActiveQueue[]>`
     select q.crawl_id as "crawlId", q.host_id as "hostId", q.queued,
-           q.head < ${NO_RANK}::bigint as "isReady", c.settings_version as "settingsVersion"
+           q.head < ${NO_RANK}::bigint as "isReady", c.settings_version as "settingsVersion",
+           c.cookies_version as "cookiesVersion"
     from hosts h join host_queues q on q.host_id = h.id join crawls c on c.id = q.crawl_id
     where h.node_id = ${nodeId} and q.queued > 0 and c.state in ('queued', 'running')`;
 }

@@ -1,4 +1,5 @@
 import type { NewCrawl } from '../db/crawls.ts';
+import { cookieProblems } from '../downloader/cookies.ts';
 import type { PlainStart } from '../model/crawl.ts';
 import { storedJson } from '../model/extra.ts';
 import { headerProblems } from '../model/headers.ts';
@@ -33,6 +34,8 @@ export async function planCrawl(input: PlainStart, planStart: PlanStart): Promis
   const problems = [
     ...headerProblems(definition.settings?.headers, '/spider/settings/headers'),
     ...headerProblems(input.settings?.headers, '/settings/headers'),
+    ...cookieProblems(definition.settings?.initialCookies, '/spider/settings/initialCookies'),
+    ...cookieProblems(input.settings?.initialCookies, '/settings/initialCookies'),
   ];
   const secret = secretParams(definition.params);
   problems.push(

@@ -73,7 +73,7 @@ export class Engine {
   readonly #leases: Leases;
   readonly #runs: CrawlRuns;
   readonly #pages: Pages;
-  readonly #sessions = new Sessions();
+  readonly #sessions: Sessions;
   readonly #scripts: Scripts;
   /** For the items of previews as well. */
   readonly steps: StepCalls;
@@ -94,6 +94,7 @@ export class Engine {
     this.#options = options;
     const { sql, nodeId, role, parser, downloader, log } = options;
     this.#leases = new Leases(sql, nodeId, role);
+    this.#sessions = new Sessions(sql, nodeId);
     this.#runs = new CrawlRuns(
       sql,
       (run) => this.#openCrawl(run),
@@ -103,6 +104,7 @@ export class Engine {
       sql,
       leases: this.#leases,
       runs: this.#runs,
+      syncCookies: (versions) => this.#sessions.syncCookies(versions),
       onClaimed: (queue, requests) => void this.#admit(queue, requests),
       onWanted: () => this.#work.wake(),
       onCall: () => this.#pump(),
@@ -337,6 +339,7 @@ export class Engine {
       if (!postponed.has(outcome))
         this.frontier.settled(outcome.crawlId, outcome.hostId, outcome.fence, outcome.readyAt);
     this.frontier.loseHosts(result.lostHosts);
+    this.#sessions.cookiesStored(result.cookieVersions);
     this.#remember(result);
     for (const [id, state] of result.changed) {
       this.#options.log.info({ crawl: id, state }, `crawl ${state}`);

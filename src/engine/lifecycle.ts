@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { inTransaction, retried, type Sql, type Tx } from '../db/client.ts';
+import { type StoredCookie, storeCookies } from '../db/crawl_cookies.ts';
 import {
   type CrawlRow,
   deleteCrawl as deleteRows,
@@ -14,6 +15,7 @@ import {
 } from '../db/crawls.ts';
 import { findAnswer, keepAnswer, type StoredAnswer } from '../db/idempotency.ts';
 import { addHosts, insertStartRequests } from '../db/ledger.ts';
+import { CookieJar } from '../downloader/cookies.ts';
 import { ApiError, refuse } from '../errors.ts';
 import {
   type ChangeCrawl,
@@ -148,6 +150,7 @@ async function storeCrawl(
     throw new Error('the crawl was deleted while it was stored');
   }
   await insertStartRequests(tx, id, plan.requests);
+  await storeCookies(tx, null, givenCookies(id, plan));
   if (plan.crawl.queued === 0)
     row = await endCrawl(tx, id, 'failed', 'start_urls_failed', 'every start URL is outside the scope');
   const crawl = toCrawl(row);
@@ -157,6 +160,13 @@ async function storeCrawl(
     if (!(await keepAnswer(tx, principal, key, answer))) throw new KeyTaken();
   }
   return { status: 201, location, crawl, replayed: false };
+}
+
+/** The cookies that the client gave, as if a response had set them: a site may change and delete them. */
+function givenCookies(crawlId: string, { crawl }: PlannedCrawl): StoredCookie[] {
+  const jar = new CookieJar();
+  jar.give(crawl.settings.cookies ? crawl.settings.initialCookies : []);
+  return (jar.takeChanges() ?? []).map((change) => ({ ...change, crawlId }));
 }
 
 function replay(kept: StoredAnswer, bodyHash: string): Started {

@@ -2,7 +2,7 @@ import { recycle } from '../downloader/body.ts';
 import { type Downloader, transportOf } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import { delayOf, type HostQueue } from '../frontier/host.ts';
-import type { CrawlWarning, LogLine, Outcome, ParsedPage } from '../model/outcome.ts';
+import type { CookieChange, CrawlWarning, LogLine, Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { ParseFailure } from '../parser/failure.ts';
@@ -109,8 +109,12 @@ export class Pages {
     const waitMs = backOff(queue.host, fetched.status, startedAt, now, retryAfter);
     if (waitMs > 0) this.#options.onBackOff(queue, waitMs);
     freeSlot();
-    session?.jar?.store(request.url, fetched.headers['set-cookie']);
-    return this.#outcomeOf(request, run, fetched, now, waitMs);
+    const cookies = cookiesOf(session, request.url, fetched);
+    const outcome = await this.#outcomeOf(request, run, fetched, now, waitMs);
+    // Those that calls of a script brought meanwhile go with the page that ends first.
+    const later = session?.jar?.takeChanges();
+    if (cookies !== undefined || later !== undefined) outcome.cookies = [...(cookies ?? []), ...(later ?? [])];
+    return outcome;
   }
 
   /** The request's own headers win over the jar's cookies, and those over the crawl's headers. */
@@ -271,6 +275,18 @@ function jobOf(
     fetchedAt: now,
     ...(redirectTo === undefined ? {} : { redirectTo }),
   };
+}
+
+/** What a response changes in the jar: with its own outcome it is stored, and with no other, which may be refused. */
+function cookiesOf(
+  session: Session | undefined,
+  url: string,
+  { headers }: FetchedResponse,
+): CookieChange[] | undefined {
+  const lines = headers['set-cookie'];
+  if (lines === undefined || session?.jar == null) return undefined;
+  session.jar.store(url, lines);
+  return session.jar.takeChanges();
 }
 
 /** Once the page is done, its row no longer says that it failed before: the log does. */

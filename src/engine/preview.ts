@@ -138,9 +138,11 @@ export class Previews {
     };
     const id = randomUUID();
     const { definition, scopeHosts } = crawl;
+    const session = newSession({ id, settings: bounded, scopeHosts, definition });
+    session.jar?.give(bounded.initialCookies);
     return {
       plan: parsePlanOf({ id, definition, params: crawl.params, scopeHosts, settings: bounded }),
-      session: newSession({ id, settings: bounded, scopeHosts, definition }),
+      session,
       url: start.url,
       extra: await extraOf(input, definition, start, this.#options.checks),
       outside: start.reason === null ? null : { reason: start.reason, detail: start.detail },

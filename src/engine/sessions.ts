@@ -1,3 +1,5 @@
+import type { Sql } from '../db/client.ts';
+import { isTooOld, readCookies } from '../db/crawl_cookies.ts';
 import { CookieJar } from '../downloader/cookies.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import type { Caller } from '../frontier/host.ts';
@@ -65,13 +67,46 @@ export function takeCalls(session: Session): Record<string, number> | undefined 
 
 /** The sessions of the crawls that this node works on. */
 export class Sessions {
+  readonly #sql: Sql;
+  readonly #nodeId: string;
   readonly #byCrawl = new Map<string, Session>();
+
+  constructor(sql: Sql, nodeId: string) {
+    this.#sql = sql;
+    this.#nodeId = nodeId;
+  }
 
   /** Also when its settings changed: the cookies stay. */
   open(run: CrawlRun): Session {
     const session = newSession(run, this.#byCrawl.get(run.id));
     this.#byCrawl.set(run.id, session);
     return session;
+  }
+
+  /**
+   * Takes over what is stored of the crawls' cookies and not in their jars yet: all of it after a restart, later what other
+   * nodes stored.
+   *
+   * @param versions of the stored cookies
+   */
+  async syncCookies(versions: ReadonlyMap<string, number>): Promise<void> {
+    for (const [id, version] of versions) {
+      const jar = this.get(id)?.jar ?? null;
+      if (jar === null || jar.version >= version) continue;
+      const after = isTooOld(jar.version, version) ? 0 : jar.version;
+      const stored = await readCookies(this.#sql, this.#nodeId, id, after);
+      if (after === 0) jar.clear();
+      jar.load(stored);
+      jar.version = stored.reduce((newest, one) => Math.max(newest, one.version), version);
+    }
+  }
+
+  /** This node has stored changes of the crawls' cookies. @param versions that they made */
+  cookiesStored(versions: ReadonlyMap<string, number>): void {
+    for (const [id, version] of versions) {
+      const jar = this.get(id)?.jar ?? null;
+      if (jar?.version === version - 1) jar.version = version;
+    }
   }
 
   get(crawlId: string): Session | undefined {

@@ -23,6 +23,8 @@ export interface FrontierOptions {
   sql: Sql;
   leases: Leases;
   runs: CrawlRuns;
+  /** Brings the jars of crawls with cookies up to date, by the version that is stored; before anything of theirs is claimed. */
+  syncCookies: (versions: ReadonlyMap<string, number>) => Promise<void>;
   /** Claimed requests of one host queue; whoever gets them calls `push` with those that may be fetched. */
   onClaimed: (queue: HostQueue, requests: ClaimedRequest[]) => void;
   /** Calls want a lease that this node does not hold: `lend` is due. */
@@ -62,6 +64,9 @@ export class Frontier {
     await this.#takeLeases();
     const active = await activeQueues(sql, leases.nodeId);
     await runs.refresh(new Map(active.map((queue) => [queue.crawlId, queue.settingsVersion])));
+    const withCookies = active.filter((queue) => queue.cookiesVersion > 0);
+    if (withCookies.length > 0)
+      await this.#options.syncCookies(new Map(withCookies.map((queue) => [queue.crawlId, queue.cookiesVersion])));
     this.#exhausted.clear();
     const fresh: HostQueue[] = [];
     for (const { crawlId, hostId, isReady } of active) {

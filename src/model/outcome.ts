@@ -110,6 +110,17 @@ export interface CrawlWarning {
   text: string;
 }
 
+/** A cookie of a crawl, set or gone, as it is stored. */
+export interface CookieChange {
+  /** 128 bits of SHA-256 over domain, path and name, as 32 hex digits. */
+  key: string;
+  /** Order among the changes of one node. */
+  n: number;
+  gone: boolean;
+  /** JSON text, well formed and free of NUL. */
+  cookie: string;
+}
+
 /** All that one request produced. It is committed whole or not at all. */
 export interface Outcome {
   crawlId: string;
@@ -140,4 +151,6 @@ export interface Outcome {
   /** Calls that the crawl's scripts made on this node since the outcome before: `fetch`, `fetch failed`, `lookup` … */
   calls?: Record<string, number>;
   warnings?: CrawlWarning[];
+  /** What its response, and calls of the crawl's scripts meanwhile, changed in the jar. */
+  cookies?: readonly CookieChange[];
 }

@@ -35,6 +35,8 @@ export interface CommitResult {
   /** Crawls that got items, and the crawls that changed state, with it. */
   touched: string[];
   changed: Map<string, CrawlState>;
+  /** Crawls whose cookies changed, with the version that these have now. */
+  cookieVersions: ReadonlyMap<string, number>;
 }
 
 /**
@@ -68,7 +70,7 @@ export async function commitOutcomes(
       const depth = finished.get(attemptOf(outcome));
       return depth === undefined ? [] : [{ outcome, depth }];
     });
-    const { discoveries, changed } = await storeApplied(tx, applied, crawls, hostIds);
+    const { discoveries, changed, cookieVersions } = await storeApplied(tx, nodeId, applied, crawls, hostIds);
     // With nothing of theirs applied, nobody has asked whether they are at their end.
     const waiting = [...new Set(later.map((o) => o.crawlId))].filter((id) => !changed.has(id));
     const statuses = await applyCrawlDeltas(tx, waiting.map(emptyDelta));
@@ -82,6 +84,7 @@ export async function commitOutcomes(
       discoveries,
       touched,
       changed,
+      cookieVersions,
     };
   });
 }
@@ -119,10 +122,11 @@ function splitAtMaxItems(
 
 async function storeApplied(
   tx: Tx,
+  nodeId: string,
   applied: readonly AppliedOutcome[],
   crawls: ReadonlyMap<string, LockedCrawl>,
   hostIds: ReadonlyMap<string, number>,
-): Promise<{ discoveries: Discovery[]; changed: Map<string, CrawlState> }> {
+): Promise<Pick<CommitResult, 'discoveries' | 'changed' | 'cookieVersions'>> {
   const deltas = new Map<string, CrawlDelta>();
   for (const { outcome } of applied)
     if (!deltas.has(outcome.crawlId)) deltas.set(outcome.crawlId, emptyDelta(outcome.crawlId));
@@ -132,12 +136,12 @@ async function storeApplied(
   for (const { outcome } of applied) countOutcome(outcome, deltas.get(outcome.crawlId)!, tally.queues, tally.counts);
   for (const one of applied) countWork(one, tally.counts);
   const discoveries = collectDiscoveries(applied, crawls, hostIds, tally);
-  const [isNew] = await Promise.all([
+  const [isNew, cookieVersions] = await Promise.all([
     storeDiscoveries(tx, discoveries, crawls, tally),
+    storeNotes(tx, nodeId, applied, crawls),
     insertItems(tx, items),
     keys.release(tx),
     storePageLinks(tx, applied),
-    storeNotes(tx, applied, crawls),
   ]);
   await amendRequests(tx, [...cut, ...repeatedRedirects(applied, isNew, tally.counts)]);
   const [statuses] = await Promise.all([
@@ -145,7 +149,7 @@ async function storeApplied(
     applyQueueDeltas(tx, tally.queues.sorted()),
     tally.counts.store(tx),
   ]);
-  return { discoveries, changed: await settleCrawls(tx, statuses) };
+  return { discoveries, changed: await settleCrawls(tx, statuses), cookieVersions };
 }
 
 /**

@@ -173,6 +173,7 @@ export class Committer {
 function sizeOf(outcome: Outcome): number {
   let bytes = 500;
   for (const line of outcome.logs ?? outcome.page?.logs ?? []) bytes += line.message.length + 100;
+  for (const { cookie } of outcome.cookies ?? []) bytes += cookie.length + 100;
   if (outcome.page === null) return bytes;
   for (const value of Object.values(outcome.page.state ?? {})) bytes += (value?.length ?? 0) + 200;
   for (const item of outcome.page.items) bytes += item.size + 100 + (item.keys?.length ?? 0) * 100;

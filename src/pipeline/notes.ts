@@ -1,4 +1,5 @@
 import type { Tx } from '../db/client.ts';
+import { type StoredCookie, storeCookies } from '../db/crawl_cookies.ts';
 import { insertLogs, type NewLogLine } from '../db/crawl_logs.ts';
 import { type StateChange, storeState } from '../db/crawl_state.ts';
 import { addWarning } from '../db/crawl_warnings.ts';
@@ -8,18 +9,26 @@ import type { AppliedOutcome } from './discoveries.ts';
 /** Lines of its log that a crawl keeps; those beyond are counted. */
 const MAX_LOG_LINES = 10_000;
 
-/** What applied outcomes leave besides items and requests: log lines (of failed attempts too), state of scripts, warnings. */
+/**
+ * What applied outcomes leave besides items and requests: log lines (of failed attempts too), state of scripts, cookies,
+ * warnings.
+ *
+ * @returns the new version of the cookies of each crawl that changed them
+ */
 export async function storeNotes(
   tx: Tx,
+  nodeId: string,
   applied: readonly AppliedOutcome[],
   crawls: ReadonlyMap<string, LockedCrawl>,
-): Promise<void> {
+): Promise<Map<string, number>> {
   const { lines, counted } = logLines(applied, crawls);
   await insertLogs(tx, lines, counted);
   await storeState(tx, stateChanges(applied));
+  const cookieVersions = await storeCookies(tx, nodeId, cookieChanges(applied));
   for (const { outcome } of applied)
     for (const warning of outcome.warnings ?? [])
       await addWarning(tx, outcome.crawlId, { ...warning, text: storable(warning.text) });
+  return cookieVersions;
 }
 
 function logLines(applied: readonly AppliedOutcome[], crawls: ReadonlyMap<string, LockedCrawl>) {
@@ -43,6 +52,17 @@ function stateChanges(applied: readonly AppliedOutcome[]): StateChange[] {
   for (const { outcome } of applied)
     for (const [key, value] of Object.entries(outcome.page?.state ?? {}))
       changes.set(`${outcome.crawlId} ${key}`, { crawlId: outcome.crawlId, key, value });
+  return [...changes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, change]) => change);
+}
+
+/** The last change of each cookie, in the order of the keys. */
+function cookieChanges(applied: readonly AppliedOutcome[]): StoredCookie[] {
+  const changes = new Map<string, StoredCookie>();
+  for (const { outcome } of applied)
+    for (const change of outcome.cookies ?? []) {
+      const place = outcome.crawlId + change.key;
+      if ((changes.get(place)?.n ?? 0) < change.n) changes.set(place, { ...change, crawlId: outcome.crawlId });
+    }
   return [...changes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, change]) => change);
 }
 

@@ -20,6 +20,56 @@ describe('11: CookieJar', () => {
     assert.equal(jar.header('http://www.example.com/'), undefined);
   });
 
+  it('counts Max-Age from the arrival of a cookie, not from its last use', async () => {
+    const jar = new CookieJar();
+    jar.store('http://a.example/', 'short=1; Max-Age=1');
+    for (let i = 0; i < 4; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      jar.header('http://a.example/');
+    }
+    assert.equal(jar.header('http://a.example/'), undefined);
+  });
+
+  it('takes given cookies: for one host, or with a dot for its subdomains too', () => {
+    const jar = new CookieJar();
+    jar.give([
+      { name: 'one', value: '1', domain: 'Shop.example' },
+      { name: 'all', value: '2', domain: '.bücher.example', path: '/x', secure: true },
+    ]);
+    assert.equal(jar.header('http://shop.example/'), 'one=1');
+    assert.equal(jar.header('http://www.shop.example/'), undefined);
+    assert.equal(jar.header('https://www.xn--bcher-kva.example/x/y'), 'all=2');
+    assert.equal(jar.header('http://www.xn--bcher-kva.example/x/y'), undefined);
+    assert.equal(jar.header('https://www.xn--bcher-kva.example/'), undefined);
+  });
+
+  it('tells what changed: no cookie that is set again as it was, what is deleted, what has to go', () => {
+    const jar = new CookieJar();
+    const names = () =>
+      (jar.takeChanges() ?? []).map(
+        ({ gone, cookie }) => `${gone ? '-' : '+'}${(JSON.parse(cookie) as { key: string }).key}`,
+      );
+    jar.store('http://a.example/', ['a=1', 'b=1', 'a=2', 'foreign=1; Domain=b.example']);
+    assert.deepEqual(names(), ['+a', '+b']);
+    jar.store('http://a.example/', ['a=2', 'b=1; HttpOnly', 'c=; Max-Age=0']);
+    assert.deepEqual(names(), ['+b']);
+    jar.store('http://a.example/', 'a=; Expires=Thu, 01 Jan 1970 00:00:00 GMT');
+    assert.deepEqual(names(), ['-a']);
+    jar.store(
+      'http://a.example/',
+      Array.from({ length: 100 }, (_, i) => `x${i}=1`),
+    );
+    jar.store(
+      'http://a.example/',
+      Array.from({ length: 100 }, (_, i) => `y${i}=1`),
+    );
+    const told = names();
+    assert.ok(told.filter((name) => name.startsWith('-')).length >= 20, 'the evicted ones');
+    const other = new CookieJar();
+    other.load([]);
+    assert.equal(other.takeChanges(), undefined);
+  });
+
   it('refuses public suffixes and other sites', () => {
     const jar = new CookieJar();
     jar.store('https://a.co.uk/', ['x=1; Domain=co.uk', 'y=1; Domain=b.co.uk', 'z=1; Domain=uk']);

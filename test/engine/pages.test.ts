@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Sql } from '../../dist/db/client.js';
 import type { Downloader } from '../../dist/downloader/downloader.js';
 import { Pages } from '../../dist/engine/pages.js';
 import type { Scripts } from '../../dist/engine/scripts.js';
@@ -28,7 +29,7 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
     scripts: {} as Scripts,
     steps: {} as StepCalls,
     robots: {} as SiteRobots,
-    sessions: new Sessions(),
+    sessions: new Sessions({} as Sql, 'node'),
     onOutcome,
     onFetched: () => freed++,
     onParsed: () => {},

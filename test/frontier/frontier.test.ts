@@ -29,6 +29,7 @@ async function startFrontier(queued: number) {
       () => {},
       () => {},
     ),
+    syncCookies: async () => {},
     onClaimed: (_queue, requests) => claimed.push(...requests.map((request) => request.url)),
     onWanted: () => {},
     onCall: () => {},
