@@ -27,8 +27,14 @@ create table crawl_cookies (
   primary key (crawl_id, key)
 );
 
--- URLs discovered by pattern, for crawls with maxUrlsPerPattern. pattern: a hash of the origin and the path with its
--- digits taken as one.
+-- Limits by host and by pattern, copied out of settings as the others are.
+alter table crawls
+  add column max_pages_per_host bigint,
+  add column max_queue_per_host bigint,
+  add column max_urls_per_pattern bigint;
+
+-- URLs queued by pattern, for crawls with maxUrlsPerPattern. pattern: a hash of the URL with each run of digits in path and
+-- query taken as one.
 create table url_patterns (
   crawl_id uuid not null,
   pattern  uuid not null,

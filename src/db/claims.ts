@@ -2,6 +2,7 @@ import { readExtra } from '../model/extra.ts';
 import { type ClaimedRequest, STATE } from '../model/request.ts';
 import { inKeyedTransaction, type Sql, type Tx } from './client.ts';
 import { applyCrawlDeltas, type CrawlDelta, emptyDelta, lockCrawls, settleCrawls } from './crawl_counters.ts';
+import { hostBudgets, queueKey, skipSpent } from './host_budgets.ts';
 import { applyQueueDeltas, QueueDeltas } from './host_queues.ts';
 import { fencedHosts } from './hosts.ts';
 
@@ -23,8 +24,10 @@ export interface ClaimResult {
   running: Map<string, number>;
   /** Hosts whose lease this node still holds, with its fence. */
   held: ReadonlyMap<number, number>;
-  /** Crawls whose `maxPages` leaves nothing to claim until something in progress ends. */
+  /** Crawls, and host queues by `queueKey`, whose limit of pages leaves nothing to claim until something in progress ends. */
   exhausted: Set<string>;
+  /** Host queues whose `maxPagesPerHost` is used up, by `queueKey`: whether more of them is still to be skipped. */
+  spent: ReadonlyMap<string, boolean>;
 }
 
 interface ClaimedRow extends Omit<ClaimedRequest, 'fence' | 'extra'> {
@@ -44,18 +47,19 @@ export async function claim(sql: Sql, nodeId: string, wants: readonly ClaimWant[
     const budgets = new Map(
       crawls.map((c) => [c.id, c.max_pages === null ? Infinity : c.max_pages - c.done - c.in_progress]),
     );
-    const granted = wants.filter((want) => held.has(want.hostId) && take(budgets, want));
+    const caps = new Map(crawls.flatMap((c) => (c.max_pages_per_host === null ? [] : [[c.id, c.max_pages_per_host]])));
+    const mine = wants.filter((want) => held.has(want.hostId));
+    const { rooms, spent } = await hostBudgets(tx, mine, caps);
+    const granted = mine.filter((want) => take(budgets, rooms, want));
     const rows = granted.length === 0 ? [] : await claimRows(tx, granted);
     await countClaims(tx, granted, rows);
-    const spent = crawls.filter((c) => c.in_progress === 0 && c.max_pages !== null && c.done >= c.max_pages);
-    if (spent.length > 0)
-      await settleCrawls(
-        tx,
-        await applyCrawlDeltas(
-          tx,
-          spent.map((c) => emptyDelta(c.id)),
-        ),
-      );
+    const skipped = await skipSpent(tx, spent, caps);
+    const atEnd = crawls.filter((c) => c.in_progress === 0 && c.max_pages !== null && c.done >= c.max_pages);
+    const deltas = new Map(
+      [...atEnd.map((c) => emptyDelta(c.id)), ...skipped.deltas].map((delta) => [delta.id, delta]),
+    );
+    if (deltas.size > 0) await settleCrawls(tx, await applyCrawlDeltas(tx, [...deltas.values()]));
+    const full = mine.map(queueKey).filter((key) => (rooms.get(key) ?? 1) <= 0 && !skipped.more.has(key));
     const fences = new Map(wants.map((want) => [want.hostId, want.fence]));
     return {
       requests: rows.map(({ rank: _rank, was_delayed: _delayed, ...row }) => ({
@@ -65,7 +69,8 @@ export async function claim(sql: Sql, nodeId: string, wants: readonly ClaimWant[
       })),
       running: new Map(crawls.map((c) => [c.id, c.settings_version])),
       held,
-      exhausted: new Set(crawls.filter((c) => (budgets.get(c.id) ?? 0) <= 0).map((c) => c.id)),
+      exhausted: new Set([...crawls.filter((c) => (budgets.get(c.id) ?? 0) <= 0).map((c) => c.id), ...full]),
+      spent: skipped.more,
     };
   });
 }
@@ -74,10 +79,11 @@ function uniqueHosts(wants: readonly ClaimWant[]): { id: number; fence: number }
   return [...new Map(wants.map((want) => [want.hostId, { id: want.hostId, fence: want.fence }])).values()];
 }
 
-/** Cuts the want to the crawl's budget; false where nothing is left. */
-function take(budgets: Map<string, number>, want: ClaimWant): boolean {
+/** Cuts the want to the crawl's budget and its host's; false where nothing is left. */
+function take(budgets: Map<string, number>, rooms: ReadonlyMap<string, number>, want: ClaimWant): boolean {
   const budget = budgets.get(want.crawlId) ?? 0;
-  want.n = Math.min(want.n, budget);
+  const room = rooms.size === 0 ? Infinity : (rooms.get(queueKey(want)) ?? Infinity);
+  want.n = Math.max(0, Math.min(want.n, budget, room));
   budgets.set(want.crawlId, budget - want.n);
   return want.n > 0;
 }
@@ -85,6 +91,7 @@ function take(budgets: Map<string, number>, want: ClaimWant): boolean {
 interface RunningCrawl {
   id: string;
   max_pages: number | null;
+  max_pages_per_host: number | null;
   done: number;
   in_progress: number;
   settings_version: number;
@@ -97,7 +104,7 @@ async function startCrawls(tx: Tx, ids: readonly string[]): Promise<RunningCrawl
       deadline_at = case when state = 'queued' then now() + remaining_ms * interval '1 ms' else deadline_at end,
       remaining_ms = case when state = 'queued' then null else remaining_ms end
     where id = any (${ids as string[]}::uuid[]) and state in ('queued', 'running')
-    returning id, max_pages, done, in_progress, settings_version`;
+    returning id, max_pages, max_pages_per_host, done, in_progress, settings_version`;
 }
 
 /** The states are literals: a cached plan with a parameter in their place cannot use the partial indexes. */

@@ -153,7 +153,7 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
   const [row] = await db<CrawlRow[]>`
     insert into crawls (
       id, spider_name, spider_version, definition, settings, start_urls, params, secret_params, scope_hosts, labels, warnings,
-      max_pages, max_items, max_errors, max_bytes, remaining_ms,
+      max_pages, max_items, max_errors, max_bytes, max_pages_per_host, max_queue_per_host, max_urls_per_pattern, remaining_ms,
       discovered, queued, skipped, next_seq)
     values (
       ${crawl.id}, ${crawl.definition.name ?? null}, ${crawl.version}, ${JSON.stringify(crawl.definition)}::text::json,
@@ -162,6 +162,7 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
       ${JSON.stringify(crawl.scopeHosts)}::text::json, ${db.json(crawl.labels)},
       ${JSON.stringify(crawl.warnings)}::text::json,
       ${settings.maxPages}, ${settings.maxItems}, ${settings.maxErrors}, ${settings.maxBytes},
+      ${settings.maxPagesPerHost}, ${settings.maxQueuePerHost}, ${settings.maxUrlsPerPattern},
       ${settings.maxDurationSeconds === null ? null : settings.maxDurationSeconds * 1000},
       ${crawl.queued + crawl.skipped}, ${crawl.queued}, ${crawl.skipped}, ${crawl.queued + crawl.skipped})
     on conflict (id) do nothing
@@ -300,7 +301,7 @@ export async function changeCrawl(
       settings = ${JSON.stringify(settings)}::text::json, labels = ${tx.json(labels)},
       settings_version = settings_version + 1,
       max_pages = ${settings.maxPages}, max_items = ${settings.maxItems}, max_errors = ${settings.maxErrors},
-      max_bytes = ${settings.maxBytes}, deadline_at = ${clock.deadline}, remaining_ms = ${clock.remaining}
+      max_bytes = ${settings.maxBytes}, max_pages_per_host = ${settings.maxPagesPerHost ?? null}, deadline_at = ${clock.deadline}, remaining_ms = ${clock.remaining}
     where id = ${crawl.id} returning ${tx(COLUMNS)}`;
   return row!;
 }
@@ -325,6 +326,7 @@ export async function deleteCrawl(tx: Tx, id: string): Promise<void> {
   await tx`delete from requests where crawl_id = ${id}`;
   await tx`delete from host_queues where crawl_id = ${id}`;
   await tx`delete from item_keys where space = ${id}`;
+  await tx`delete from url_patterns where crawl_id = ${id}`;
   await tx`delete from crawl_counts where crawl_id = ${id}`;
   await tx`delete from crawl_state where crawl_id = ${id}`;
   await tx`delete from crawl_logs where crawl_id = ${id}`;

@@ -15,6 +15,8 @@ export interface LockedCrawl {
   logLines: number;
   order: Settings['order'];
   maxDepth: number | null;
+  maxQueuePerHost: number | null;
+  maxUrlsPerPattern: number | null;
   /** Null: none. */
   spiderName: string | null;
 }
@@ -25,7 +27,8 @@ export async function lockForCommit(tx: Tx, ids: readonly string[]): Promise<Map
     update crawls set next_seq = next_seq where id = any (${[...ids].sort()}::uuid[])
     returning id, state, items, max_items as "maxItems", next_seq as "nextSeq",
               log_lines as "logLines", settings->>'order' as order,
-              (settings->>'maxDepth')::int as "maxDepth", spider_name as "spiderName"`;
+              (settings->>'maxDepth')::int as "maxDepth", max_queue_per_host as "maxQueuePerHost",
+              max_urls_per_pattern as "maxUrlsPerPattern", spider_name as "spiderName"`;
   return new Map(rows.map((row) => [row.id, row]));
 }
 

@@ -360,7 +360,9 @@ export class Engine {
         key = { queued: crawlKey(row.crawlId), skipped: skippedKey(row.crawlId) };
         keys.set(row.crawlId, key);
       }
-      this.#options.known.add(row.reason === null ? key.queued : key.skipped, row.fp, row.depth);
+      // A trap is one for good: no other rule and no nearer page takes it.
+      const isSettled = row.reason === null || row.reason === 'trap';
+      this.#options.known.add(isSettled ? key.queued : key.skipped, row.fp, row.depth);
       if (row.reason === null && row.hostId !== null && !this.frontier.queued(row.crawlId, row.hostId))
         elsewhere = true;
     }

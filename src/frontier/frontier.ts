@@ -1,10 +1,12 @@
 import { type ClaimResult, type ClaimWant, claim, handBack, recoverHosts } from '../db/claims.ts';
 import type { Sql } from '../db/client.ts';
 import { crawlStates } from '../db/crawl_runs.ts';
+import { queueKey } from '../db/host_budgets.ts';
 import { activeQueues, nextDelayed } from '../db/host_queues.ts';
 import type { LeasedHost, ReleasedHost } from '../db/hosts.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { CrawlRuns } from './crawl_run.ts';
+import { Exhausted } from './exhausted.ts';
 import { delayOf, type HostQueue, type HostSlot } from './host.ts';
 import type { Leases } from './leases.ts';
 import { hasPages, isLentOnly, Loans } from './loans.ts';
@@ -43,8 +45,7 @@ export class Frontier {
   readonly #options: FrontierOptions;
   /** Host queues that may have more to claim. */
   readonly #hungry = new Set<HostQueue>();
-  /** Crawls whose `maxPages` is used up by what is in progress: asked again when something of theirs ends. */
-  readonly #exhausted = new Set<string>();
+  readonly #exhausted = new Exhausted();
   readonly #retrying = new Set<HostQueue>();
   /** Claimed, not begun, and without a place any more: to be handed back at the next step. */
   readonly #strays: ClaimedRequest[] = [];
@@ -147,7 +148,7 @@ export class Frontier {
 
   /** A request of this host queue left the node: committed, refused, or handed back. */
   settled(crawlId: string, hostId: number, fence: number, retryAt: number | null): void {
-    this.#exhausted.delete(crawlId);
+    this.#exhausted.ended(crawlId, hostId);
     const host = this.scheduler.hosts.get(hostId);
     // Fetched under an earlier lease of this node: the host counts only what is of this one.
     if (host === undefined || host.fence !== fence) return;
@@ -288,7 +289,7 @@ export class Frontier {
   /** Not for one whose crawl was dropped meanwhile: the crawl may be back with another, and both would get one claim. */
   #want(queue: HostQueue): void {
     if (queue.host.queues.get(queue.run.id) !== queue) return;
-    if (queue.more && !this.#exhausted.has(queue.run.id)) this.#hungry.add(queue);
+    if (queue.more && !this.#exhausted.has(queue)) this.#hungry.add(queue);
   }
 
   #wantRetry(queue: HostQueue): void {
@@ -317,7 +318,7 @@ export class Frontier {
       if (picked.length >= MAX_WANTS || rows >= MAX_CLAIM) break;
       this.#hungry.delete(queue);
       if (!this.isLow(queue) || queue.host.suspect || queue.claiming) continue;
-      if (this.#exhausted.has(queue.run.id)) continue;
+      if (this.#exhausted.has(queue)) continue;
       picked.push(queue);
       rows += windowOf(queue);
     }
@@ -325,14 +326,16 @@ export class Frontier {
   }
 
   #takeClaim(queues: readonly HostQueue[], wants: readonly ClaimWant[], result: ClaimResult): void {
-    const byQueue = Map.groupBy(result.requests, (request) => `${request.crawlId} ${request.hostId}`);
-    for (const id of result.exhausted) this.#exhausted.add(id);
+    const byQueue = Map.groupBy(result.requests, queueKey);
+    this.#exhausted.add(result.exhausted);
     this.loseHosts(wants.map((want) => want.hostId).filter((id) => !result.held.has(id)));
     for (const [i, queue] of queues.entries()) {
       const { host, run } = queue;
-      const requests = byQueue.get(`${run.id} ${host.id}`) ?? [];
+      const key = queueKey({ crawlId: run.id, hostId: host.id });
+      const requests = byQueue.get(key) ?? [];
       // A crawl that does not run was granted nothing: that is no reason to ask again and again until it does.
-      queue.more = result.exhausted.has(run.id) || (result.running.has(run.id) && requests.length >= wants[i]!.n);
+      const isMore = result.exhausted.has(run.id) || (result.running.has(run.id) && requests.length >= wants[i]!.n);
+      queue.more = result.spent.get(key) ?? isMore;
       queue.outstanding += requests.length;
       host.outstanding += requests.length;
       if (requests.length > 0) this.#options.onClaimed(queue, requests);

@@ -15,6 +15,7 @@ import { extraText, MAX_EXTRA } from '../model/extra.ts';
 import type { Link, Outcome } from '../model/outcome.ts';
 import { rankOf } from '../model/rank.ts';
 import { STATE } from '../model/request.ts';
+import { holdToBudgets } from './budgets.ts';
 
 /** What the ledger's column holds; a chain of pages that is longer goes on at this depth. */
 const MAX_DEPTH = 32_767;
@@ -106,17 +107,17 @@ export async function storeDiscoveries(
   tally: Tally,
 ): Promise<Set<string>> {
   const changed: ReconsideredRequest[] = [];
-  const inserted: InsertedRequest[] = [];
+  const isNew = new Set<string>();
   for (let from = 0; from < discoveries.length; from += MAX_ROWS) {
     const rows = discoveries.slice(from, from + MAX_ROWS);
+    await holdToBudgets(tx, rows, crawls, tally.queues);
     const queueable = rows.filter((d) => d.reason === null);
     const nearer = queueable.map((d) => crawls.get(d.crawlId)!.maxDepth !== null);
     // Sent in this order on one connection: `reconsider` must not see the rows of this insert.
     const answers = await Promise.all([reconsider(tx, queueable, nearer, 'bring'), insertDiscoveries(tx, rows)]);
     changed.push(...answers[0]);
-    inserted.push(...answers[1]);
+    countInserted(rows, answers[1], isNew, tally);
   }
-  const isNew = countInserted(discoveries, inserted, tally);
   await comeNearer(tx, changed, crawls, tally);
   return isNew;
 }
@@ -124,9 +125,10 @@ export async function storeDiscoveries(
 function countInserted(
   discoveries: readonly Discovery[],
   inserted: readonly InsertedRequest[],
+  isNew: Set<string>,
   tally: Tally,
-): Set<string> {
-  const isNew = new Set(inserted.map((row) => row.crawlId + row.fp));
+): void {
+  for (const row of inserted) isNew.add(row.crawlId + row.fp);
   for (const row of discoveries) {
     if (!isNew.has(row.crawlId + row.fp)) continue;
     const delta = tally.crawls.get(row.crawlId)!;
@@ -139,7 +141,6 @@ function countInserted(
       tally.counts.add(row.crawlId, 'reason', row.reason ?? 'bad_url');
     }
   }
-  return isNew;
 }
 
 /** Counts what was reconsidered, and goes on to the pages behind those that came nearer after they were fetched. */
@@ -159,10 +160,12 @@ async function comeNearer(
       return { ...row, rank, hostId: null, reason: null, detail: null, extra: null };
     });
     const reachable = behind.filter((row) => row.depth <= (crawls.get(row.crawlId)!.maxDepth ?? Infinity));
+    await holdToBudgets(tx, reachable, crawls, tally.queues);
+    const queueable = reachable.filter(({ reason }) => reason === null);
     changed = await reconsider(
       tx,
-      reachable,
-      reachable.map(() => true),
+      queueable,
+      queueable.map(() => true),
       'keep',
     );
   }

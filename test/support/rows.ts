@@ -30,8 +30,10 @@ export async function seedCrawl(
   const [host] = await sql<{ id: number }[]>`select id from hosts where origin = ${origin}`;
   const hostId = host!.id;
   await sql`
-    insert into crawls (id, definition, settings, start_urls, scope_hosts, max_pages, max_items, discovered, queued, done, next_seq)
+    insert into crawls (id, definition, settings, start_urls, scope_hosts, max_pages, max_items,
+      max_pages_per_host, max_queue_per_host, max_urls_per_pattern, discovered, queued, done, next_seq)
     values (${id}, ${sql.json({})}, ${sql.json(effective as never)}, '[]', '[]', ${effective.maxPages}, ${effective.maxItems},
+            ${effective.maxPagesPerHost}, ${effective.maxQueuePerHost}, ${effective.maxUrlsPerPattern},
             ${queued + done}, ${queued}, ${done}, ${queued + done})`;
   const base = rankOf('breadth', 0, 0, 0).toString();
   await sql`
