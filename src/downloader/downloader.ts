@@ -31,6 +31,8 @@ export interface FetchOptions extends Transport {
   body?: string | undefined;
   /** A longer body is cut at `maxBodyBytes` instead of failing as `too_large`. For robots.txt. */
   cutAtCap?: boolean;
+  /** Told when the request goes out, the connection being there; not where it never does. */
+  onSent?: () => void;
 }
 
 const KEEP_ALIVE_MS = 15_000;
@@ -75,7 +77,7 @@ export class Downloader {
     if (this.#closing.signal.aborted) return refused(new FetchError('reset', 'the downloader was closed'));
     if (signal?.aborted) return refused(new FetchError('reset', 'the fetch was given up'));
     return new Promise((resolve) => {
-      const exchange = new Exchange(limitsOf(options), this.#meter, resolve, signal);
+      const exchange = new Exchange(limitsOf(options), this.#meter, resolve, signal, options.onSent);
       const request = {
         origin: url.origin,
         path: url.pathname + url.search,

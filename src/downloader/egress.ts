@@ -139,28 +139,39 @@ export class EgressGuard {
   }
 }
 
-/** The plain dialler. Its `error` listener stays, so that a socket nobody reads yet cannot bring the process down. */
+/**
+ * The plain dialler. Its `error` listener stays, so that a socket nobody reads yet cannot bring the process down.
+ *
+ * The signal counts until the connection is there: as an option of `connect` it would keep a listener for as long as the
+ * connection lives, and each new one is compared with all before it.
+ */
 function dialTcp(address: string, port: number, timeoutMs: number, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({
       host: address,
       port,
-      signal,
       autoSelectFamily: false,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: 60_000,
     });
+    const giveUp = () => socket.destroy(signal.reason as Error);
     const timer = setTimeout(
       () => socket.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })),
       timeoutMs,
     );
-    socket.on('error', (error) => {
+    const settle = () => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', giveUp);
+    };
+    if (signal.aborted) giveUp();
+    else signal.addEventListener('abort', giveUp);
+    socket.on('error', (error) => {
+      settle();
       reject(error);
     });
     socket.once('connect', () => {
-      clearTimeout(timer);
+      settle();
       resolve(socket);
     });
   });

@@ -65,6 +65,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #meter: Meter;
   readonly #resolve: (result: FetchResult) => void;
   readonly #signal: AbortSignal | undefined;
+  readonly #onSent: (() => void) | undefined;
   readonly #started = performance.now();
   #timer: NodeJS.Timeout;
   /** When the timer fires; all times are those of `performance.now`. */
@@ -85,12 +86,19 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #isTruncated = false;
   #ended = false;
 
-  /** Starts the time. @param signal gives up; the result is then a `reset` */
-  constructor(limits: Limits, meter: Meter, resolve: (result: FetchResult) => void, signal: AbortSignal | undefined) {
+  /** Starts the time. @param signal gives up; the result is then a `reset`. @param onSent the request goes out */
+  constructor(
+    limits: Limits,
+    meter: Meter,
+    resolve: (result: FetchResult) => void,
+    signal: AbortSignal | undefined,
+    onSent?: () => void,
+  ) {
     this.#limits = limits;
     this.#meter = meter;
     this.#resolve = resolve;
     this.#signal = signal;
+    this.#onSent = onSent;
     this.#since = this.#started;
     this.#firesAt = this.#deadline();
     this.#timer = setTimeout(expire, this.#firesAt - this.#started, this);
@@ -103,6 +111,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#ended) throw ABORTED;
     this.#controller = controller;
     this.#enter('headers');
+    this.#onSent?.();
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: Headers): void {

@@ -121,6 +121,9 @@ export class Engine {
       robots,
       sessions: this.#sessions,
       onOutcome: (outcome) => this.#outcome(outcome),
+      onSent: ({ host }) => {
+        if (this.frontier.scheduler.sent(host, Date.now())) this.#pump();
+      },
       onFetched: (queue) => this.#fetched(queue),
       onParsed: (run) => this.#freed(run),
       onBackOff: (queue, ms) => this.frontier.scheduler.block(queue.host, Date.now() + ms),

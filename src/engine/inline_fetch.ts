@@ -101,6 +101,11 @@ export class InlineFetcher {
   async #send(host: HostSlot, session: Session, call: FetchCall, signal: AbortSignal): Promise<FetchedResponse> {
     const { scheduler } = this.#options.frontier;
     const startedAt = Date.now();
+    let isSent = false;
+    const onSent = () => {
+      if (!isSent && scheduler.sent(host, Date.now())) this.#options.onEnded();
+      isSent = true;
+    };
     try {
       const fetched = await this.#options.downloader.fetch(
         {
@@ -109,6 +114,7 @@ export class InlineFetcher {
           headers: headersFor(session, call),
           body: call.body ?? undefined,
           ...transportOf(session.settings),
+          onSent,
         },
         signal,
       );
@@ -120,6 +126,7 @@ export class InlineFetcher {
       session.jar?.store(call.url, fetched.headers['set-cookie']);
       return fetched;
     } finally {
+      onSent();
       scheduler.callEnded(host, session.caller, Date.now());
       this.#options.onEnded();
     }

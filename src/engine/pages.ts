@@ -17,6 +17,14 @@ import type { StepCalls } from './step_calls.ts';
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
+/** What a request holds of its host. Each of the two counts once. */
+interface Slot {
+  /** The request goes out; at `free` at the latest. */
+  sent: () => void;
+  /** The download is over. */
+  free: () => void;
+}
+
 export interface PagesOptions {
   downloader: Downloader;
   parser: ParserPool;
@@ -26,6 +34,8 @@ export interface PagesOptions {
   sessions: Sessions;
   /** Takes every outcome. */
   onOutcome: (outcome: Outcome) => void;
+  /** A request goes out, or ends without. */
+  onSent: (queue: HostQueue) => void;
   /** The download of a request is over; its host slot is free. */
   onFetched: (queue: HostQueue) => void;
   /** A page of this crawl left the parser. */
@@ -70,16 +80,12 @@ export class Pages {
    */
   async run(request: ClaimedRequest, queue: HostQueue): Promise<void> {
     const about = { crawl: request.crawlId, url: request.url };
-    let slotHeld = true;
-    const freeSlot = () => {
-      if (slotHeld) this.#options.onFetched(queue);
-      slotHeld = false;
-    };
-    const outcome = await this.#fetchAndParse(request, queue, freeSlot).catch((error: unknown) => {
+    const slot = this.#slotOf(queue);
+    const outcome = await this.#fetchAndParse(request, queue, slot).catch((error: unknown) => {
       this.#options.log.error({ err: error, ...about }, 'a request failed unexpectedly');
       return outcomeOf(request, null, Date.now(), ended('failed', 'parse_error', messageOf(error)));
     });
-    for (const handOn of [freeSlot, () => this.#options.onOutcome(outcome)])
+    for (const handOn of [slot.free, () => this.#options.onOutcome(outcome)])
       try {
         handOn();
       } catch (error) {
@@ -87,8 +93,22 @@ export class Pages {
       }
   }
 
-  /** @param freeSlot to be called when the download is over */
-  async #fetchAndParse(request: ClaimedRequest, queue: HostQueue, freeSlot: () => void): Promise<Outcome> {
+  #slotOf(queue: HostQueue): Slot {
+    let isSent = false;
+    let isHeld = true;
+    const sent = () => {
+      if (!isSent) this.#options.onSent(queue);
+      isSent = true;
+    };
+    const free = () => {
+      sent();
+      if (isHeld) this.#options.onFetched(queue);
+      isHeld = false;
+    };
+    return { sent, free };
+  }
+
+  async #fetchAndParse(request: ClaimedRequest, queue: HostQueue, slot: Slot): Promise<Outcome> {
     const { run } = queue;
     const session = this.#options.sessions.get(run.id);
     const headers = this.#headersFor(request, session, run);
@@ -99,16 +119,17 @@ export class Pages {
       headers,
       body: request.extra?.body,
       ...transportOf(run.settings),
+      onSent: slot.sent,
     });
     const now = Date.now();
     if (fetched.kind === 'failure') {
-      freeSlot();
+      slot.free();
       return outcomeOf(request, fetched, now, fetchFailed(request, run.settings, now, fetched));
     }
     const retryAfter = retryAfterMs(fetched.headers['retry-after'], now);
     const waitMs = backOff(queue.host, fetched.status, startedAt, now, retryAfter);
     if (waitMs > 0) this.#options.onBackOff(queue, waitMs);
-    freeSlot();
+    slot.free();
     const cookies = cookiesOf(session, request.url, fetched);
     const outcome = await this.#outcomeOf(request, run, fetched, now, waitMs);
     // Those that calls of a script brought meanwhile go with the page that ends first.

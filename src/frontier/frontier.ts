@@ -12,7 +12,7 @@ import type { Leases } from './leases.ts';
 import { hasPages, isLentOnly, Loans } from './loans.ts';
 import { Scheduler } from './scheduler.ts';
 
-const MAX_WANTS = 128;
+const MAX_WANTS = 512;
 const MAX_CLAIM = 1024;
 /** Claimed and not begun: the bound on what a node takes out of the ledger. */
 const MAX_WINDOWED = 20_000;

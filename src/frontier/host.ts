@@ -16,6 +16,10 @@ export interface HostSlot {
   outstanding: number;
   /** No fetch before this. */
   nextAt: number;
+  /** The delay that was drawn for the fetch begun last; 0: none. */
+  drawnDelay: number;
+  /** When that fetch went out; Infinity: it has not yet, and where there is a delay nothing else is begun. */
+  sentAt: number;
   /** Answers of 429 and 503 in a row. */
   backoffLevel: number;
   /** When the level last rose. */
@@ -85,7 +89,12 @@ export function leaveIfEmpty(queue: CallQueue): void {
     host.calls.delete(caller.id);
 }
 
-export function concurrencyOf(host: HostSlot): number {
+/** Whether a fetch may be begun there now, of all that has to do with the host. */
+export function isOpen(host: HostSlot, now: number): boolean {
+  return host.nextAt <= now && (host.drawnDelay === 0 || host.sentAt <= now) && host.inFlight < concurrencyOf(host);
+}
+
+function concurrencyOf(host: HostSlot): number {
   let least = Infinity;
   for (const { run } of host.queues.values()) least = Math.min(least, run.settings.concurrencyPerHost);
   for (const { caller } of host.calls.values()) least = Math.min(least, caller.settings.concurrencyPerHost);

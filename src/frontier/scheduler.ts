@@ -5,10 +5,10 @@ import {
   type AnyQueue,
   type Caller,
   type CallQueue,
-  concurrencyOf,
   delayOf,
   type HostQueue,
   type HostSlot,
+  isOpen,
   isThere,
   leaveIfEmpty,
 } from './host.ts';
@@ -58,6 +58,8 @@ export class Scheduler {
       inFlight: 0,
       outstanding: 0,
       nextAt,
+      drawnDelay: 0,
+      sentAt: Infinity,
       backedOffAt: 0,
       crawlDelayMs: 0,
       draining: false,
@@ -152,12 +154,26 @@ export class Scheduler {
     }
   }
 
+  /**
+   * A fetch that was begun goes out; due before `ended` and `callEnded`. Only now its delay begins: a connection may have had to
+   * be opened first, and the next fetch would reach the server sooner after this one by as much (with two thousand hosts that
+   * begin at once, by 80 ms).
+   *
+   * @returns whether the host may have come to wait: `nextAt` is to be looked at
+   */
+  sent(host: HostSlot, now: number): boolean {
+    if (host.drawnDelay === 0 || host.sentAt !== Infinity) return false;
+    host.sentAt = now;
+    this.#delay(host, now);
+    this.#reopen(host, now);
+    return true;
+  }
+
   /** A fetch is over (its outcome may still be on the way). */
   ended(queue: HostQueue, now: number): void {
     const { host, run } = queue;
-    host.inFlight--;
     run.inFlight--;
-    this.inFlight--;
+    this.#leave(host, now);
     this.#reopen(host, now);
     this.freed(run);
   }
@@ -186,8 +202,7 @@ export class Scheduler {
       queue.inFlight--;
       leaveIfEmpty(queue);
     }
-    host.inFlight--;
-    this.inFlight--;
+    this.#leave(host, now);
     this.#reopen(host, now);
   }
 
@@ -250,7 +265,25 @@ export class Scheduler {
     host.inFlight++;
     this.inFlight++;
     const delay = delayOf(host);
+    host.drawnDelay = delay;
+    host.sentAt = Infinity;
     if (delay > 0) this.block(host, now + delay);
+  }
+
+  /**
+   * The server was asked at some time between the sending and its answer: of that, a twentieth of the delay counts at most, so
+   * that the way there may take as much longer or shorter the next time.
+   */
+  #leave(host: HostSlot, now: number): void {
+    host.inFlight--;
+    this.inFlight--;
+    if (host.sentAt !== Infinity) this.#delay(host, Math.min(now, host.sentAt + host.drawnDelay / 20));
+    else if (host.inFlight === 0) host.sentAt = now;
+  }
+
+  /** The clock's milliseconds are cut off, so that one more is waited for. */
+  #delay(host: HostSlot, from: number): void {
+    if (host.drawnDelay > 0) this.block(host, from + host.drawnDelay + 1);
   }
 
   #firstOpen(lane: Lane, now: number): AnyQueue | null {
@@ -258,7 +291,7 @@ export class Scheduler {
       queue.place = 'nowhere';
       const { host } = queue;
       if (queue.rows.length === 0 || !isThere(queue)) continue;
-      if (host.inFlight < concurrencyOf(host) && host.nextAt <= now) return queue;
+      if (isOpen(host, now)) return queue;
       queue.place = 'parked';
       host.parked.push(queue);
       this.#wait(host, now);
@@ -279,7 +312,7 @@ export class Scheduler {
       this.#wait(host, now);
       return;
     }
-    if (host.inFlight >= concurrencyOf(host)) return;
+    if (!isOpen(host, now)) return;
     for (const queue of host.parked.splice(0)) {
       queue.place = 'nowhere';
       if (queue.rows.length > 0 && isThere(queue)) this.#makeReady(queue);

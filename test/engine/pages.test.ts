@@ -31,6 +31,7 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
     robots: {} as SiteRobots,
     sessions: new Sessions({} as Sql, 'node'),
     onOutcome,
+    onSent: () => {},
     onFetched: () => freed++,
     onParsed: () => {},
     onBackOff: () => {},

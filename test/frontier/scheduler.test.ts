@@ -91,6 +91,28 @@ test('6: a host that waits for its delay holds nothing and keeps nobody from bei
   assert.equal(drain(scheduler, 1000).length, 100);
 });
 
+test('17: the delay begins when the fetch goes out, and until then nobody else is begun there', () => {
+  const scheduler = new Scheduler();
+  const crawl = run('a', { delayMs: 100, concurrencyPerHost: 2 });
+  const host = addHost(scheduler, 1);
+  scheduler.push(scheduler.queueOf(crawl, host), requests(crawl, host, 4));
+  const [first] = drain(scheduler, 0);
+  assert.equal(drain(scheduler, 250).length, 0, 'it still waits for its connection');
+  assert.equal(scheduler.sent(host, 300), true);
+  assert.equal(drain(scheduler, 400).length, 0);
+  assert.equal(scheduler.nextAt, 401);
+  assert.equal(drain(scheduler, 401).length, 1, 'the first is still in flight');
+  scheduler.sent(host, 401);
+  assert.equal(scheduler.sent(host, 450), false, 'it counts once');
+  scheduler.ended(first!.queue, 403);
+  assert.equal(drain(scheduler, 503).length, 0, 'the server may have been asked as late as at 403');
+  const [third] = drain(scheduler, 504);
+  scheduler.sent(host, 504);
+  scheduler.ended(third!.queue, 600);
+  assert.equal(drain(scheduler, 609).length, 0, 'of a slow answer a twentieth of the delay counts');
+  assert.equal(drain(scheduler, 610).length, 1);
+});
+
 test('18: a blocked host alone stops', () => {
   const scheduler = new Scheduler();
   const crawl = run('a');
