@@ -89,13 +89,26 @@ export class EgressGuard {
     };
   }
 
+  /**
+   * A plain connection to where a URL leads, judged as every other; what is spoken over it is the caller's.
+   *
+   * @throws FetchError
+   */
+  dial(url: URL, signal: AbortSignal): Promise<Socket> {
+    return this.#dialTarget(targetOf(url.protocol, url.hostname, url.port), signal);
+  }
+
   async #open(options: buildConnector.Options, secure: buildConnector.connector, signal: AbortSignal): Promise<Socket> {
     const target = targetOf(options.protocol, options.hostname, options.port);
+    const socket = await this.#dialTarget(target, signal);
+    return target.protocol === 'https:' ? secureSocket(socket, target, secure) : socket;
+  }
+
+  async #dialTarget(target: Target, signal: AbortSignal): Promise<Socket> {
     const refusal = this.#refusal(target);
     if (refusal !== null) throw new FetchError('egress', refusal);
     const addresses = await this.#addresses(target.host);
-    const socket = await this.#connect(addresses.slice(0, MAX_ATTEMPTS), target.port, signal);
-    return target.protocol === 'https:' ? secureSocket(socket, target, secure) : socket;
+    return this.#connect(addresses.slice(0, MAX_ATTEMPTS), target.port, signal);
   }
 
   #refusal({ protocol, host, port }: Target): string | null {

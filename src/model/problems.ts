@@ -50,6 +50,7 @@ export const PROBLEMS = {
   bad_params: 'a query has another number of parameters',
   bad_script: 'a script that cannot be loaded, or exports something else than is expected',
   scripts_off: 'this service runs no scripts',
+  rendering_off: 'this service has no browser to render pages with',
   no_parse: 'a script without the callback `parse`',
 } as const;
 export type ProblemCode = keyof typeof PROBLEMS;

@@ -78,7 +78,7 @@ export interface RequestExtra {
   sitemapDepth?: number;
   /** The page entry, or the script's callback, that the response is given to. */
   page?: string;
-  /** The page entry that it is given to has `render`: a browser makes the page of the response. */
+  /** A script asked for it: a browser makes the page of the response. (Of page entries the parser knows when the response is here.) */
   render?: true;
   /** What the page that found it passed on: `{ "meta": "passed:name" }`, a script's `response.meta`. */
   pass?: Record<string, unknown>;

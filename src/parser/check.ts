@@ -97,6 +97,8 @@ function checkPage(
   report: Report,
 ): void {
   checkPatterns(page.match, `${at}/match`, report);
+  if (isRecord(page.render) && page.render.waitFor !== undefined)
+    checkWaitFor(page.render.waitFor, `${at}/render/waitFor`, report);
   const types = new Set<unknown>();
   for (const { entry, at: pointer } of recordsOf(page.items, `${at}/items`)) {
     const type = entry.type ?? page.name ?? 'item';
@@ -109,6 +111,11 @@ function checkPage(
   }
   for (const { entry, at: pointer } of recordsOf(page.follow, `${at}/follow`))
     checkFollow(entry, pointer, pages, names, report);
+}
+
+function checkWaitFor(selector: unknown, at: string, report: Report): void {
+  if (checkSelector(selector, false, at, report) !== null)
+    report(at, 'bad_selector', 'an element is waited for; leave the ::text or ::attr() away');
 }
 
 function checkItem(item: Record<string, unknown>, at: string, names: KnownNames, report: Report): void {

@@ -184,7 +184,8 @@ export class JobPool {
   #send(thread: ParserThread, queue: JobQueue): void {
     const job = queue.take();
     const { message } = job;
-    if (message.kind === 'page' || message.kind === 'steps') this.#tellPlan(thread, message.job.crawlId);
+    const { kind } = message;
+    if (kind === 'page' || kind === 'steps' || kind === 'render') this.#tellPlan(thread, message.job.crawlId);
     thread.run(job);
     this.#watch ??= setInterval(() => this.#look(), WATCH_MS).unref();
   }

@@ -1,5 +1,6 @@
 import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts';
 import { emptyPage, type ParsedPage } from '../model/outcome.ts';
+import { type RenderPlan, renderPlan } from '../model/render.ts';
 import type { PageRule, ParsePlanInput } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import { documentOf, type PageInput, type PageKind, type ParseTree } from './content.ts';
@@ -26,6 +27,8 @@ const SITEMAP_RULE = compileRule({}, 0, 'sitemap');
 interface CompiledPage {
   name: string;
   match: Matcher[] | null;
+  /** Null: a response is read as it came. */
+  render: RenderPlan | null;
   items: ItemReader[];
   follow: FollowReader[];
 }
@@ -81,6 +84,15 @@ export class Plan {
   /** False where nothing in the spider could read such a page. */
   reads(kind: PageKind): boolean {
     return this.#kinds.has(kind);
+  }
+
+  /**
+   * How a browser makes an HTML page before it is read; null: it is read as it came. The first of the page entries that it is
+   * given to decides, and where a script asked for the page, the script.
+   */
+  renderOf(page: Pick<PageInput, 'url' | 'extra'>): RenderPlan | null {
+    if (this.#input.definition.script !== undefined) return renderPlan(page.extra?.render);
+    return this.#entriesFor(page).find(({ render }) => render !== null)?.render ?? null;
   }
 
   /**
@@ -180,7 +192,7 @@ export class Plan {
   }
 
   /** The page entries that a page is given to: the one that its link named, else those whose `match` fits. */
-  #entriesFor({ url, extra }: PageInput): readonly CompiledPage[] {
+  #entriesFor({ url, extra }: Pick<PageInput, 'url' | 'extra'>): readonly CompiledPage[] {
     const named = extra?.page === undefined ? undefined : this.#pages.find(({ name }) => name === extra.page);
     if (named !== undefined) return [named];
     const subject = subjectOf(url);
@@ -210,9 +222,10 @@ export class Plan {
 /** An entry without a name is called by its number. */
 function compilePages(pages: readonly PageRule[], trace: Trace | null): CompiledPage[] {
   let number = 0;
-  return pages.map(({ name, match, items = [], follow = [] }, page) => ({
+  return pages.map(({ name, match, render, items = [], follow = [] }, page) => ({
     name: name ?? String(page),
     match: match === undefined ? null : match.map(compilePattern),
+    render: renderPlan(render),
     items: items.map((rule, i) => new ItemReader(rule, name ?? 'item', `/pages/${page}/items/${i}`, trace)),
     follow: follow.map((rule, place) => compileFollow(rule, number++, page, place, trace)),
   }));

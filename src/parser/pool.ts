@@ -1,6 +1,7 @@
 import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage } from '../model/outcome.ts';
 import type { Difference } from '../model/preview.ts';
+import type { RenderPlan } from '../model/render.ts';
 import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import type { CompareJob } from './compare.ts';
 import { ParseFailure, ParserStopped, unexpected } from './failure.ts';
@@ -55,6 +56,19 @@ export class ParserPool extends JobPool {
     const answer = await this.submit({ kind: 'page', job }, queue, job.body.byteLength, this.limitOf(job.crawlId));
     if (answer.kind !== 'page') throw unexpected(answer);
     return answer.page;
+  }
+
+  /**
+   * How a browser makes a page before it is parsed; null: it is parsed as it came.
+   *
+   * @param plan of a preview; null: that of the job's crawl
+   * @throws ParseFailure, ParserStopped
+   */
+  async renderOf(job: PageJob, plan: ParsePlanInput | null = null): Promise<RenderPlan | null> {
+    const queue = plan === null ? this.#queues.get(job.crawlId) : this.#previews;
+    const answer = await this.submit({ kind: 'render', plan, job }, queue, 0, this.limitOf(job.crawlId));
+    if (answer.kind !== 'render') throw unexpected(answer);
+    return answer.render;
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { Explanation } from '../model/explanation.ts';
 import type { ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
 import type { Difference } from '../model/preview.ts';
+import type { RenderPlan } from '../model/render.ts';
 import type { RequestExtra } from '../model/request.ts';
 import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import type { CompareJob } from './compare.ts';
@@ -16,6 +17,7 @@ export type ToThread =
   | { kind: 'close'; crawlId: string }
   | { kind: 'page'; job: PageJob }
   | { kind: 'preview'; plan: ParsePlanInput; job: PageJob }
+  | { kind: 'render' /** Null: that of the job's crawl. */; plan: ParsePlanInput | null; job: PageJob }
   | { kind: 'steps'; job: StepsJob }
   | { kind: 'split'; job: SplitJob }
   | { kind: 'compare'; job: CompareJob }
@@ -30,6 +32,7 @@ export type FromThread =
   | { kind: 'ready'; tid: number | null }
   | { kind: 'page'; page: ParsedPage }
   | { kind: 'preview'; page: ParsedPage; explanation: Explanation; ms: number }
+  | { kind: 'render'; render: RenderPlan | null; ms: number }
   | { kind: 'steps'; items: StepsResult; ms: number }
   | { kind: 'split'; parts: string[] | null; ms: number }
   | { kind: 'compare'; differences: Difference[]; ms: number }

@@ -2,10 +2,11 @@ import { readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { KnownFingerprints } from '../model/known.ts';
+import type { RenderPlan } from '../model/render.ts';
 import type { ParsePlanInput } from '../model/spider.ts';
 import { checkSpider } from './check.ts';
 import { compareSample } from './compare.ts';
-import { inputOf } from './content.ts';
+import { inputOf, kindOf } from './content.ts';
 import type { Document } from './dom.ts';
 import { type Explained, explainPage, explainRedirect, explainSitemap } from './explain.ts';
 import { boundExtras } from './extras.ts';
@@ -58,6 +59,8 @@ function answer(message: JobMessage): FromThread {
         explained.page.parseMs = ms();
         return { kind: 'preview', ...explained, ms: ms() };
       }
+      case 'render':
+        return { kind: 'render', render: renderOf(message.plan, message.job), ms: ms() };
       case 'steps':
         return { kind: 'steps', items: resume(message.job), ms: ms() };
       case 'split': {
@@ -85,6 +88,13 @@ function answer(message: JobMessage): FromThread {
     const text = error instanceof Error ? error.message : String(error);
     return { kind: 'failed', code, message: text.slice(0, 500), ms: ms() };
   }
+}
+
+/** How a browser makes the page; null: it is read as it came. */
+function renderOf(plan: ParsePlanInput | null, job: PageJob): RenderPlan | null {
+  if (kindOf(job.body, job.bodyBytes, job.contentType) !== 'html') return null;
+  const compiled = plan === null ? planOf(job.crawlId) : new Plan(plan, known, targets, null);
+  return compiled.renderOf(job);
 }
 
 /** Items go on through the pipeline. Those that find no room any more are left out, as those of a page are. */

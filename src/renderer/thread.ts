@@ -1,0 +1,90 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { FromThread, ThreadData, ToThread } from './protocol.ts';
+
+/** The removal of a profile waits for the last of the browser's processes. */
+const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 };
+const STOP_MS = 5000;
+
+/** A thread with its browser: starting, then ready, then gone, whatever ended it. */
+export class BrowserThread {
+  /** Null until it is ready. */
+  version: string | null = null;
+  readonly #worker: Worker;
+  readonly #directory: string;
+  readonly #onMessage: (message: FromThread) => void;
+  readonly #gone: Promise<void>;
+  #pid: number | null = null;
+  #isGone = false;
+
+  /** @param onMessage the last one is `gone` */
+  constructor(data: Omit<ThreadData, 'directory'>, onMessage: (message: FromThread) => void) {
+    this.#onMessage = onMessage;
+    this.#directory = mkdtempSync(join(tmpdir(), 'orbweaver-render-'));
+    const workerData: ThreadData = { ...data, directory: this.#directory };
+    const env = { PATH: process.env.PATH ?? '', TMPDIR: this.#directory, HOME: this.#directory };
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, env });
+    this.#worker.on('message', (message: FromThread) => this.#receive(message));
+    let failure = 'the thread of the browser ended';
+    this.#worker.on('error', (error: Error) => {
+      failure = error.message;
+    });
+    this.#gone = new Promise((resolve) => {
+      this.#worker.once('exit', () => {
+        this.#end(failure);
+        resolve();
+      });
+    });
+  }
+
+  send(message: ToThread): void {
+    if (!this.#isGone) this.#worker.postMessage(message);
+  }
+
+  /** Ends browser and thread at once, whatever they are doing. */
+  kill(message: string): void {
+    this.#end(message);
+    this.#killBrowser();
+    void this.#worker.terminate();
+    void this.#gone.then(() => rmSync(this.#directory, REMOVAL));
+  }
+
+  /** Closes the browser in order; kills it where that takes too long. */
+  async stop(): Promise<void> {
+    this.send({ kind: 'stop' });
+    const timer = setTimeout(() => this.kill('the renderer was stopped'), STOP_MS);
+    await this.#gone;
+    clearTimeout(timer);
+    this.#killBrowser();
+    rmSync(this.#directory, REMOVAL);
+  }
+
+  #receive(message: FromThread): void {
+    if (this.#isGone) return;
+    if (message.kind === 'gone') return this.kill(message.message);
+    if (message.kind === 'ready') {
+      this.version = message.version;
+      this.#pid = message.pid;
+    }
+    this.#onMessage(message);
+  }
+
+  #end(message: string): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.#onMessage({ kind: 'gone', message });
+  }
+
+  /** It leads a process group. Where it is not known yet, the end of its pipe ends it. */
+  #killBrowser(): void {
+    if (this.#pid === null) return;
+    for (const target of [-this.#pid, this.#pid])
+      try {
+        process.kill(target, 'SIGKILL');
+      } catch {
+        // it is gone
+      }
+  }
+}
