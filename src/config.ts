@@ -73,6 +73,19 @@ export const SETTINGS_TABLE = {
     'on or off: whether script spiders run; none: on where HOST is loopback',
   ),
   scriptProcesses: setting('SCRIPT_PROCESSES', 2, integer(1, 64), 'sandboxed processes that run scripts at once'),
+  chromiumPath: setting<string | null>(
+    'CHROMIUM_PATH',
+    null,
+    text,
+    'a Chromium that renders pages; none: spiders with `render` are refused',
+  ),
+  renderPages: setting('RENDER_PAGES', 4, integer(1, 64), 'pages that are rendered at once'),
+  renderMemoryMb: setting(
+    'RENDER_MEMORY_MB',
+    2048,
+    integer(256, 1_048_576),
+    'memory of the browser with all its pages; beyond it the browser is replaced',
+  ),
   maxFetches: setting('MAX_FETCHES', 512, integer(1, 10_000), 'fetches at once on this node, over all crawls'),
   logLevel: setting(
     'LOG_LEVEL',

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { access, constants } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { buildApp } from './app.ts';
@@ -13,12 +14,14 @@ import { Engine } from './engine/engine.ts';
 import type { Checks } from './engine/lifecycle.ts';
 import { Metrics } from './engine/metrics.ts';
 import { Previews } from './engine/preview.ts';
+import { renderProblems } from './engine/rendering.ts';
 import { ScriptFacts } from './engine/script_facts.ts';
 import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
 import { KnownFingerprints } from './model/known.ts';
 import { ParserPool } from './parser/pool.ts';
 import { ScriptPool } from './parser/script/pool.ts';
+import { Renderer } from './renderer/renderer.ts';
 import { Wakeups } from './stream/wakeups.ts';
 
 /** Time for what is in flight to end and commit after SIGTERM. */
@@ -131,6 +134,8 @@ interface Parts {
   parser: ParserPool;
   /** Null: scripts are off. */
   scripts: ScriptPool | null;
+  /** Null: no page is rendered. */
+  renderer: Renderer | null;
   downloader: Downloader;
   engine: Engine;
   wakeups: Wakeups;
@@ -153,6 +158,24 @@ async function startScripts(config: Config, known: SharedArrayBuffer, closers: C
   return scripts;
 }
 
+/** No browser is started before the first page, but that there is one is known. @throws StartupError */
+async function makeRenderer(config: Config, egress: EgressGuard, closers: Closers, log: Logger) {
+  const { chromiumPath: executable, renderPages: pages, renderMemoryMb: memoryMb } = config;
+  if (executable === null) return null;
+  await access(executable, constants.X_OK).catch(() => {
+    throw new StartupError(`CHROMIUM_PATH is "${executable}", which is no program that can be run`);
+  });
+  const renderer = new Renderer({
+    executable,
+    pages,
+    memoryMb,
+    open: (url, _crawl, signal) => egress.dial(url, signal),
+    log: (message, detail) => log.warn(detail, message),
+  });
+  closers.add('the renderer', () => renderer.stop());
+  return renderer;
+}
+
 async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: Closers, log: Logger): Promise<Parts> {
   const known = new KnownFingerprints(KNOWN_SLOTS);
   const parser = new ParserPool({
@@ -164,7 +187,9 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
   closers.add('the parser pool', () => parser.stop());
   await parser.start();
   const scripts = await startScripts(config, known.buffer, closers, log);
-  const downloader = new Downloader({ egress: new EgressGuard({ allow: [...config.egressAllow] }) });
+  const egress = new EgressGuard({ allow: [...config.egressAllow] });
+  const renderer = await makeRenderer(config, egress, closers, log);
+  const downloader = new Downloader({ egress });
   closers.add('the downloader', () => downloader.close());
   const callDownloader = new Downloader({ egress: new EgressGuard({ allow: [...config.enrichEgressAllow] }) });
   closers.add('the downloader of calls', () => callDownloader.close());
@@ -179,13 +204,14 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
     scripts,
     lookups,
     callDownloader,
+    renderer,
     known,
     onCommitted: (ids) => wakeups.publish(ids),
     log,
   });
   await engine.start();
   closers.add('the engine', () => engine.stop(GRACE_MS));
-  return { parser, scripts, downloader, engine, wakeups };
+  return { parser, scripts, renderer, downloader, engine, wakeups };
 }
 
 /** Wake-ups from other nodes: `crawls` have new items, `changed` was started, paused or changed through their API. */
@@ -207,7 +233,8 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   closers.stopping.throwIfAborted();
   const lookups = new Lookups(config.connections);
   closers.add('the lookups', () => lookups.close());
-  const { parser, scripts, downloader, engine, wakeups } = await startEngine(config, engineSql, lookups, closers, log);
+  const parts = await startEngine(config, engineSql, lookups, closers, log);
+  const { parser, scripts, renderer, downloader, engine, wakeups } = parts;
   closers.stopping.throwIfAborted();
   const metrics = new Metrics({
     engine,
@@ -223,8 +250,10 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   const closing = new AbortController();
   const facts = new ScriptFacts(scripts);
   const checks: Checks = {
-    checkSpider: async (spider) =>
-      (await Promise.all([parser.check(spider), lookups.check(spider), facts.problems(spider)])).flat(),
+    checkSpider: async (spider) => [
+      ...(await Promise.all([parser.check(spider), lookups.check(spider), facts.problems(spider)])).flat(),
+      ...renderProblems(spider, renderer !== null),
+    ],
     completeSpider: (spider) => facts.complete(spider),
     planStart: (input) => parser.planStart(input),
   };
@@ -244,7 +273,8 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     },
     onDelivered: (ms) => metrics.delivered(ms),
     metrics: () => metrics.text(),
-    engineStatus: () => engineStatus({ engine, metrics, parser, scripts, threads: threadsOf(config), processes }),
+    engineStatus: () =>
+      engineStatus({ engine, metrics, parser, scripts, renderer, threads: threadsOf(config), processes }),
     ready: () => checkReady(apiSql, engine),
     closing: closing.signal,
   });

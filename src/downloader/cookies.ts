@@ -1,8 +1,10 @@
 import { hash } from 'node:crypto';
+import { isIP } from 'node:net';
 import { Cookie, getPublicSuffix, MemoryCookieStore, CookieJar as ToughJar } from 'tough-cookie';
 import { storedJson } from '../model/extra.ts';
 import type { CookieChange } from '../model/outcome.ts';
 import type { ProblemCode } from '../model/problems.ts';
+import type { PlainCookie } from '../model/render.ts';
 import type { InitialCookie } from '../model/settings.ts';
 import type { Problem } from '../model/spider.ts';
 
@@ -105,6 +107,9 @@ function changeOf(cookie: Cookie, gone: boolean): CookieChange {
   return { key: place, n: ++changes, gone, cookie: storedJson(shown) };
 }
 
+/** Later ones are taken for cookies that end with the crawl: a browser keeps none for more than 400 days. */
+const MAX_EXPIRY_MS = 8e12;
+
 /** The cookies of one crawl (RFC 6265; public suffixes refused). Bounded: the least recently used go first. */
 export class CookieJar {
   /** Of the crawl's stored cookies: those of later commits are not in the jar, unless this node made them. */
@@ -185,6 +190,28 @@ export class CookieJar {
     const count = (this.#perDomain.get(domain) ?? 0) + 1;
     this.#perDomain.set(domain, count);
     if (count > MAX_PER_DOMAIN) this.#trim(domain);
+  }
+
+  /** The cookies of the URL's site, all of its hosts, as a browser that goes there has them. */
+  forBrowser(url: string): PlainCookie[] {
+    const site = siteOf(URL.parse(url)?.hostname ?? '');
+    const domains = Object.keys(this.#store.idx).filter((domain) => siteOf(domain) === site);
+    return domains.flatMap((domain) => cookiesIn(this.#store.idx[domain]!)).flatMap(plainCookie);
+  }
+
+  /** Takes what a browser has after a page: what it was given, and what the page changed. */
+  takeFromBrowser(cookies: readonly PlainCookie[]): void {
+    for (const { name, value, domain, path, expires, httpOnly, secure } of cookies) {
+      const host = domain.replace(/^\./, '');
+      const known = this.#store.idx[host]?.[path]?.[name];
+      if (known?.value === value) continue;
+      const parts = [`${name}=${value}`, `Path=${path}`];
+      if (host !== domain) parts.push(`Domain=${host}`);
+      if (expires > 0) parts.push(`Expires=${new Date(expires * 1000).toUTCString()}`);
+      if (httpOnly) parts.push('HttpOnly');
+      if (secure) parts.push('Secure');
+      this.store(`${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}${path}`, parts.join('; '));
+    }
   }
 
   /** The domain of the cookie that was stored; null where it was refused. */
@@ -276,6 +303,32 @@ function hostOf(domain: string): string | null {
 /** Of one domain: by path, then by name. */
 function cookiesIn(paths: Record<string, Record<string, Cookie>>): Cookie[] {
   return Object.values(paths).flatMap((names) => Object.values(names));
+}
+
+/** The registrable domain; of an address, or a name without one, itself. */
+function siteOf(host: string): string {
+  return (isIP(host) === 0 ? getPublicSuffix(host, { allowSpecialUseDomain: true, ignoreError: true }) : null) ?? host;
+}
+
+const SAME_SITE: Record<string, PlainCookie['sameSite']> = { strict: 'Strict', none: 'None' };
+
+/** None where it has expired. */
+function plainCookie(cookie: Cookie): PlainCookie[] {
+  const { key, value, domain, path, secure, httpOnly, hostOnly, sameSite } = cookie;
+  const expiry = cookie.expiryTime();
+  if (domain === null || (expiry !== undefined && expiry <= Date.now())) return [];
+  return [
+    {
+      name: key,
+      value,
+      domain: hostOnly === true || isIP(domain) !== 0 ? domain : `.${domain}`,
+      path: path ?? '/',
+      expires: expiry === undefined || expiry >= MAX_EXPIRY_MS ? -1 : expiry / 1000,
+      httpOnly,
+      secure,
+      sameSite: SAME_SITE[sameSite ?? ''] ?? 'Lax',
+    },
+  ];
 }
 
 function usedAt({ lastAccessed, creation }: Cookie): number {

@@ -35,6 +35,7 @@ import { Committer } from '../pipeline/committer.ts';
 import { InlineFetcher } from './inline_fetch.ts';
 import { Loop } from './loop.ts';
 import { Pages } from './pages.ts';
+import { type PageRenderer, Rendering } from './rendering.ts';
 import { type ScriptRunner, Scripts } from './scripts.ts';
 import { type Session, Sessions } from './sessions.ts';
 import { SiteRobots } from './site_robots.ts';
@@ -58,6 +59,8 @@ export interface EngineOptions {
   lookups: Lookups;
   /** For the calls of pipeline steps: it has an egress policy of its own. */
   callDownloader: Downloader;
+  /** Null: this node renders no pages. */
+  renderer: PageRenderer | null;
   known: KnownFingerprints;
   /** After each commit: these crawls have something new. */
   onCommitted: (crawlIds: Iterable<string>) => void;
@@ -77,6 +80,8 @@ export class Engine {
   readonly #scripts: Scripts;
   /** For the items of previews as well. */
   readonly steps: StepCalls;
+  /** For previews as well. */
+  readonly rendering: Rendering;
   readonly frontier: Frontier;
   /** For previews; calls of scripts go the same way. */
   readonly fetcher: InlineFetcher;
@@ -113,11 +118,13 @@ export class Engine {
     this.fetcher = new InlineFetcher({ frontier: this.frontier, downloader, robots, onEnded: () => this.#pump() });
     this.#scripts = new Scripts({ sql, pool: options.scripts, fetcher: this.fetcher, lookups: options.lookups });
     this.steps = new StepCalls({ downloader: options.callDownloader, lookups: options.lookups, parser });
+    this.rendering = new Rendering(options.renderer, parser);
     this.#pages = new Pages({
       downloader,
       parser,
       scripts: this.#scripts,
       steps: this.steps,
+      rendering: this.rendering,
       robots,
       sessions: this.#sessions,
       onOutcome: (outcome) => this.#outcome(outcome),
@@ -203,12 +210,12 @@ export class Engine {
     const scripts = this.#scripts.stop();
     this.fetcher.stop();
     const deadline = AbortSignal.timeout(graceMs);
-    // Most calls of steps are over soon; pages whose calls are not are fetched again.
-    const patience = setTimeout(() => this.steps.stop(), graceMs / 4);
+    // Most calls of steps, and most pages in the browser, are over soon; pages that are not are fetched again.
+    const patience = setTimeout(() => this.#giveUp(), graceMs / 4);
     await Promise.all([this.#work.stop(), this.#janitor.stop(), scripts]);
     while (this.#underWay > 0 && !deadline.aborted) await sleep(10);
     clearTimeout(patience);
-    this.steps.stop();
+    this.#giveUp();
     await this.committer.stop(deadline);
     await this.#beat.stop();
     try {
@@ -217,6 +224,11 @@ export class Engine {
     } catch (error) {
       this.#options.log.warn({ err: error }, 'the leases could not be released; they run out by themselves');
     }
+  }
+
+  #giveUp(): void {
+    this.steps.stop();
+    this.rendering.stop();
   }
 
   /** Also when its settings changed. */
@@ -228,6 +240,7 @@ export class Engine {
   }
 
   #closeCrawl(id: string): void {
+    this.rendering.closeCrawl(id);
     this.steps.closeCrawl(id);
     this.#scripts.closeCrawl(id);
     this.#options.parser.closeCrawl(id);

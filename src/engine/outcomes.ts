@@ -109,6 +109,17 @@ export function parseFailed(
   return ended(reason === 'content_type' ? 'skipped' : 'failed', reason, detail);
 }
 
+/** A page whose time in the browser was over may have met a busy machine: it gets one more try where `retries` allows any. */
+export function renderFailed(
+  request: ClaimedRequest,
+  settings: Settings,
+  now: number,
+  { reason, detail }: Pick<FetchFailure, 'reason' | 'detail'>,
+): Ending {
+  if (reason !== 'render_timeout') return ended('failed', reason, detail);
+  return retryOrFail(request, { ...settings, retries: Math.min(settings.retries, 1) }, now, { reason, detail });
+}
+
 /** How an answer that is no page ends: by its status. Null: it is a page, or a redirect. */
 export function statusFailure(status: number): { reason: Reason; detail: string } | null {
   if (status >= 200 && status < 300) return null;

@@ -9,7 +9,18 @@ import { ParseFailure } from '../parser/failure.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { PageJob } from '../parser/protocol.ts';
 import { baseHeaders, retryAfterMs } from './headers.ts';
-import { backOff, done, ended, fetchFailed, outcomeOf, parseFailed, retryOrFail, statusFailure } from './outcomes.ts';
+import {
+  backOff,
+  done,
+  ended,
+  fetchFailed,
+  outcomeOf,
+  parseFailed,
+  renderFailed,
+  retryOrFail,
+  statusFailure,
+} from './outcomes.ts';
+import type { Rendering } from './rendering.ts';
 import type { Scripts } from './scripts.ts';
 import { type Session, type Sessions, takeCalls } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
@@ -30,6 +41,7 @@ export interface PagesOptions {
   parser: ParserPool;
   scripts: Scripts;
   steps: StepCalls;
+  rendering: Rendering;
   robots: SiteRobots;
   sessions: Sessions;
   /** Takes every outcome. */
@@ -166,7 +178,53 @@ export class Pages {
         : ended('failed', failure.reason, failure.detail);
       return outcomeOf(request, fetched, now, ending);
     }
-    return this.#parse(request, run, fetched, now);
+    const session = this.#options.sessions.get(run.id);
+    if (session === undefined || !this.#options.rendering.concerns(run, request.extra))
+      return this.#parse(request, run, fetched, now);
+    return this.#show(request, run, session, fetched, now);
+  }
+
+  /** A browser makes the page first. */
+  async #show(
+    request: ClaimedRequest,
+    run: CrawlRun,
+    session: Session,
+    fetched: FetchedResponse,
+    now: number,
+  ): Promise<Outcome> {
+    try {
+      const shown = await this.#askBrowser(request, run, session, fetched);
+      switch (shown.kind) {
+        case 'as_is':
+          return await this.#parse(request, run, fetched, now);
+        case 'page':
+          return flagged(await this.#parse(request, run, shown.fetched, now), shown.flags);
+        case 'redirect':
+          return await this.#redirect(request, run, fetched, now, shown.location);
+        case 'failure': {
+          const ending = renderFailed(request, run.settings, now, shown);
+          return { ...outcomeOf(request, fetched, now, ending), ...notes(session, []) };
+        }
+      }
+    } catch (error) {
+      return outcomeOf(request, fetched, now, parseFailed(request, run.settings, now, error, false));
+    }
+  }
+
+  /** Meanwhile the page counts as in the parser, whose bounds hold for what waits for the browser. */
+  async #askBrowser(request: ClaimedRequest, run: CrawlRun, session: Session, fetched: FetchedResponse) {
+    const { crawlId, url, extra } = request;
+    const bytes = fetched.body.byteLength;
+    run.parsing++;
+    run.parsingBytes += bytes;
+    try {
+      const headers = this.#headersFor(request, session, run);
+      return await this.#options.rendering.show({ crawlId, url, extra, fetched, session, headers, plan: null });
+    } finally {
+      run.parsing--;
+      run.parsingBytes -= bytes;
+      this.#options.onParsed(run);
+    }
   }
 
   async #parse(
@@ -323,6 +381,12 @@ function logsOf({ logs }: ParseFailure, { state, reason, detail }: ReturnType<ty
 function redirected(request: ClaimedRequest, page: ParsedPage, location: string): ReturnType<typeof ended> {
   const links = page.links.map((link) => ({ ...link, priority: request.priority }));
   return ended('skipped', 'redirected', links[0]?.url ?? location, { ...page, links });
+}
+
+/** With what the browser cut or left of the page. */
+function flagged(outcome: Outcome, flags: readonly string[]): Outcome {
+  if (outcome.page === null || flags.length === 0) return outcome;
+  return { ...outcome, page: { ...outcome.page, flags: [...outcome.page.flags, ...flags] } };
 }
 
 /** About the bytes that a page holds while its items wait. */

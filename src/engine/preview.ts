@@ -42,7 +42,7 @@ export interface PreviewsOptions {
   parser: ParserPool;
   /** Null: scripts are off on this node. */
   scripts: Pick<ScriptPool, 'preview'> | null;
-  engine: Pick<Engine, 'fetcher' | 'callsOf' | 'steps'>;
+  engine: Pick<Engine, 'fetcher' | 'callsOf' | 'steps' | 'rendering'>;
   checks: Checks;
 }
 
@@ -170,10 +170,11 @@ export class Previews {
     const { url, outside, timeoutMs } = planned;
     if (outside !== null) return emptyPreview(url, null, outside.reason, outside.detail);
     const patience = AbortSignal.timeout(timeoutMs);
-    const parts = { fetcher: this.#options.engine.fetcher, parser: this.#options.parser };
+    const { fetcher, rendering } = this.#options.engine;
+    const parts = { fetcher, rendering, parser: this.#options.parser };
     const journey = await fetchPage(parts, planned, planned, AbortSignal.any([signal, patience]));
     signal.throwIfAborted();
-    const { arrival, redirects, ms } = journey;
+    const { arrival, redirects, ms, renderMs, flags } = journey;
     if (arrival.kind === 'refused') {
       const [reason, detail]: [string, string | null] = patience.aborted
         ? ['timeout', `there was no answer within ${timeoutMs} ms`]
@@ -183,7 +184,9 @@ export class Previews {
     const { fetched } = arrival;
     try {
       const preview = await this.#read(planned, { ...arrival, response: fetched }, signal);
-      preview.timing.fetch = ms;
+      preview.timing.fetch = ms - (renderMs ?? 0);
+      if (renderMs !== null) preview.timing.render = renderMs;
+      preview.flags.push(...flags);
       if (fetched.truncated === true) tellTruncated(preview);
       return { ...preview, redirects, fetched: receiptOf(fetched) };
     } finally {

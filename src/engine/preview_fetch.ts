@@ -2,10 +2,12 @@ import type { Preview } from '../model/preview.ts';
 import type { RequestExtra } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import type { ParsePlanInput } from '../model/spider.ts';
-import { ParseFailure } from '../parser/failure.ts';
+import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 import type { PageJob, ParserPool } from '../parser/pool.ts';
 import { CallFailed } from '../parser/script/calls.ts';
 import type { InlineFetcher } from './inline_fetch.ts';
+import { statusFailure } from './outcomes.ts';
+import type { Rendering, Shown } from './rendering.ts';
 import type { Session } from './sessions.ts';
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
@@ -20,6 +22,10 @@ export interface Journey {
   redirects: Preview['redirects'];
   /** Milliseconds of all hops, waiting for their turn included. */
   ms: number;
+  /** Of these, the browser's; null: none was asked. */
+  renderMs: number | null;
+  /** What the browser cut or left of the page. */
+  flags: string[];
 }
 
 /**
@@ -27,24 +33,33 @@ export interface Journey {
  * Where the signal gives up, it is refused as `aborted`.
  */
 export async function fetchPage(
-  parts: { fetcher: Pick<InlineFetcher, 'fetch'>; parser: Pick<ParserPool, 'preview'> },
+  parts: { fetcher: Pick<InlineFetcher, 'fetch'>; parser: Pick<ParserPool, 'preview'>; rendering: Rendering },
   { plan, session }: { plan: ParsePlanInput; session: Session },
   start: { url: string; extra: RequestExtra | null },
   signal: AbortSignal,
 ): Promise<Journey> {
   const redirects: Preview['redirects'] = [];
   const from = performance.now();
-  const arrived = (arrival: Arrival): Journey => ({ arrival, redirects, ms: Math.round(performance.now() - from) });
+  let [renderMs, flags]: [number | null, string[]] = [null, []];
+  const arrived = (arrival: Arrival): Journey => {
+    const ms = Math.round(performance.now() - from);
+    return { arrival, redirects, ms, renderMs, flags };
+  };
   let { url, extra } = start;
   for (;;) {
     const hop = await orFailure(CallFailed, () => parts.fetcher.fetch(session, callOf(url, extra), signal));
     if (hop instanceof CallFailed)
       return arrived({ kind: 'refused', url, status: null, reason: hop.code, detail: hop.message });
-    const { location } = hop.headers;
-    if (!REDIRECTS.has(hop.status) || typeof location !== 'string')
-      return arrived({ kind: 'page', url, extra, fetched: hop });
+    const shown = await show(parts.rendering, { plan, session }, { url, extra, hop }, signal);
+    if (shown.kind === 'as_is') return arrived({ kind: 'page', url, extra, fetched: hop });
+    if (shown.kind === 'page') {
+      [renderMs, flags] = [shown.ms, shown.flags];
+      return arrived({ kind: 'page', url, extra, fetched: shown.fetched });
+    }
     const refused = (reason: string, detail: string | null, at = url) =>
       arrived({ kind: 'refused', url: at, status: hop.status, reason, detail });
+    if (shown.kind === 'failure') return refused(shown.reason, shown.detail);
+    const { location } = shown;
     if (redirects.length >= plan.settings.maxRedirects)
       return refused('too_many_redirects', `after ${redirects.length} redirects, to ${location.slice(0, 500)}`);
     const judged = await orFailure(ParseFailure, () =>
@@ -57,6 +72,32 @@ export async function fetchPage(
     if (link.reason !== null) return refused(link.reason, link.detail, link.url);
     url = link.url;
     extra = link.extra ?? null;
+  }
+}
+
+/** A redirect by its status, or what the browser makes of the page. Where the signal gives up, it fails as `aborted`. */
+async function show(
+  rendering: Rendering,
+  { plan, session }: { plan: ParsePlanInput; session: Session },
+  { url, extra, hop }: { url: string; extra: RequestExtra | null; hop: FetchedResponse },
+  signal: AbortSignal,
+): Promise<Shown | { kind: 'failure'; reason: 'aborted'; detail: string }> {
+  const { location } = hop.headers;
+  if (REDIRECTS.has(hop.status) && typeof location === 'string') return { kind: 'redirect', location };
+  if (statusFailure(hop.status) !== null || !rendering.concerns(plan, extra)) return { kind: 'as_is' };
+  const { crawlId } = plan;
+  const giveUp = () => rendering.closeCrawl(crawlId);
+  signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    const headers = { ...session.headers, ...extra?.headers };
+    return await rendering.show({ crawlId, url, extra, fetched: hop, session, headers, plan });
+  } catch (error) {
+    if (error instanceof ParseFailure) return { kind: 'failure', reason: error.reason, detail: error.message };
+    if (!(error instanceof ParserStopped)) throw error;
+    return { kind: 'failure', reason: 'aborted', detail: 'the preview was given up' };
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+    giveUp();
   }
 }
 

@@ -57,6 +57,11 @@ export function countCall(session: Session, kind: string): void {
   session.calls[kind] = (session.calls[kind] ?? 0) + 1;
 }
 
+/** Counts of something that is no single call, for the crawl's statistics. */
+export function addCalls(session: Session, counts: Readonly<Record<string, number>>): void {
+  for (const [kind, n] of Object.entries(counts)) if (n > 0) session.calls[kind] = (session.calls[kind] ?? 0) + n;
+}
+
 /** What was counted since the last time; undefined: nothing. */
 export function takeCalls(session: Session): Record<string, number> | undefined {
   if (Object.keys(session.calls).length === 0) return undefined;

@@ -1,5 +1,6 @@
 import { VERSION } from '../model/settings.ts';
 import type { ParserPool } from '../parser/pool.ts';
+import type { Renderer } from '../renderer/renderer.ts';
 import type { Engine } from './engine.ts';
 import type { Metrics } from './metrics.ts';
 import type { ScriptRunner } from './scripts.ts';
@@ -13,10 +14,12 @@ export interface StatusParts {
   /** Null: scripts are off. */
   scripts: ScriptRunner | null;
   processes: number;
+  /** Null: no page is rendered. */
+  renderer: Pick<Renderer, 'pages' | 'busy' | 'version' | 'sandbox' | 'isRunning' | 'restarts'> | null;
 }
 
 /** What this node is and does at the moment: `GET /engine`. */
-export function engineStatus({ engine, metrics, parser, threads, scripts, processes }: StatusParts) {
+export function engineStatus({ engine, metrics, parser, threads, scripts, processes, renderer }: StatusParts) {
   const off = { enabled: false, boundary: null, processes: 0, busy: 0, kills: 0 };
   return {
     node: engine.nodeId,
@@ -36,6 +39,18 @@ export function engineStatus({ engine, metrics, parser, threads, scripts, proces
             processes,
             busy: scripts.busyProcesses,
             kills: scripts.kills,
+          },
+    renderer:
+      renderer === null
+        ? { enabled: false, running: false, version: null, sandbox: null, pages: 0, busy: 0, restarts: 0 }
+        : {
+            enabled: true,
+            running: renderer.isRunning,
+            version: renderer.version,
+            sandbox: renderer.sandbox,
+            pages: renderer.pages,
+            busy: renderer.busy,
+            restarts: renderer.restarts,
           },
     eventLoopDelayMs: metrics.loopDelayMs,
   };

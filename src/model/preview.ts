@@ -73,7 +73,7 @@ export interface Preview {
   state: Record<string, string | null>;
   /** What was cut to stay inside the limits. */
   flags: string[];
-  /** Milliseconds: `fetch`, `total`, and the stages of the parser. */
+  /** Milliseconds: `fetch`, `render`, `total`, and the stages of the parser. */
   timing: Record<string, number>;
   warnings: string[];
 }

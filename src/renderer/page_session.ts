@@ -26,7 +26,7 @@ const OPEN_ENDED = new Set(['EventSource', 'WebSocket', 'Ping']);
  * are refused; a navigation elsewhere is told and not followed; all other requests go their way and are counted.
  */
 export class PageSession {
-  /** Requests besides the page itself. */
+  /** Requests that left for the network. */
   requests = 0;
   /** It wanted more than it may have (`render_limit`), or to be loaded again (`render_reload`). */
   readonly flags = new Set<string>();
@@ -108,8 +108,7 @@ export class PageSession {
 
   #sent(id: string, type: string, url: string): void {
     if (!/^https?:/.test(url)) return;
-    const isPage = type === 'Document' && url === this.#job.url && !this.#loading.has(id) && this.requests === 0;
-    if (!isPage) this.requests++;
+    this.requests++;
     if (!OPEN_ENDED.has(type)) this.#loading.add(id);
     if (this.requests > MAX_REQUESTS) this.#cutOff();
   }
@@ -132,19 +131,22 @@ export class PageSession {
 
   #paused({ requestId, frameId, resourceType, request }: Paused): void {
     this.#frame ??= frameId;
-    if (resourceType === 'Document' && frameId === this.#frame) return this.#navigated(requestId, request);
-    // The icon of the page, which nobody sees, is no image to the browser.
-    const type = resourceType === 'Other' && /^image\//.test(request.headers.Accept ?? '') ? 'Image' : resourceType;
-    const isRefused = Object.entries(RESOURCE_TYPES).some(
-      ([name, one]) => one === type && !this.#job.plan.load.includes(name as RenderLoad),
-    );
-    if (isRefused) {
+    if (resourceType === 'Document' && frameId === this.#frame) this.#navigated(requestId, request);
+    else if (this.#isUnwanted(resourceType, request)) {
       this.requests--;
-      return this.#send('Fetch.failRequest', { requestId, errorReason: 'BlockedByClient' });
+      this.#send('Fetch.failRequest', { requestId, errorReason: 'BlockedByClient' });
+    } else {
+      const isOwn = URL.parse(request.url)?.origin === URL.parse(this.#job.url)?.origin;
+      const sent = isOwn ? { headers: headerList({ ...request.headers, ...this.#job.ownHeaders }) } : {};
+      this.#send('Fetch.continueRequest', { requestId, ...sent });
     }
-    const isOwn = URL.parse(request.url)?.origin === URL.parse(this.#job.url)?.origin;
-    const sent = isOwn ? { headers: headerList({ ...request.headers, ...this.#job.ownHeaders }) } : {};
-    this.#send('Fetch.continueRequest', { requestId, ...sent });
+  }
+
+  /** The icon of the page, which nobody sees, is an image as well; the browser does not call it one. */
+  #isUnwanted(resourceType: string, { headers }: Paused['request']): boolean {
+    const type = resourceType === 'Other' && /^image\//.test(headers.Accept ?? '') ? 'Image' : resourceType;
+    const { load } = this.#job.plan;
+    return Object.entries(RESOURCE_TYPES).some(([name, one]) => one === type && !load.includes(name as RenderLoad));
   }
 
   /**
@@ -152,6 +154,7 @@ export class PageSession {
    * its scripts or a refresh bring up is a request of its own, not the browser's.
    */
   #navigated(requestId: string, { url, method }: Paused['request']): void {
+    this.requests--;
     const isAgain = url === this.#job.url && method === 'GET';
     if (this.#served > 0 && isAgain) this.flags.add('render_reload');
     if (this.#served === 0 || (this.#served === 1 && isAgain)) {

@@ -128,7 +128,9 @@ export class Renderer {
   async stop(): Promise<void> {
     this.giveUp();
     clearTimeout(this.#idle);
-    await this.#thread?.stop();
+    const thread = this.#thread;
+    this.#thread = null;
+    await thread?.stop();
     this.#proxy.stop();
   }
 
@@ -197,13 +199,15 @@ export class Renderer {
         this.#launchFailures = 0;
         return;
       case 'gone':
-        return this.#died(thread, message.message);
+        this.#died(thread, message.message);
+        return;
       case 'done': {
         const slot = this.#slots.find(({ task }) => task?.id === message.id);
         if (slot === undefined) return;
         this.#end(slot, message.end, message.requests, message.ms);
         if (!message.isKept) Object.assign(slot, newSlot());
-        return this.#dispatch();
+        this.#dispatch();
+        return;
       }
     }
   }

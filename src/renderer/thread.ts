@@ -63,7 +63,10 @@ export class BrowserThread {
 
   #receive(message: FromThread): void {
     if (this.#isGone) return;
-    if (message.kind === 'gone') return this.kill(message.message);
+    if (message.kind === 'gone') {
+      this.kill(message.message);
+      return;
+    }
     if (message.kind === 'ready') {
       this.version = message.version;
       this.#pid = message.pid;

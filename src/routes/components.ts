@@ -186,6 +186,19 @@ const EngineSchema = Type.Object({
     busy: integer,
     kills: integer,
   }),
+  renderer: Type.Object({
+    enabled: Type.Boolean({ description: 'CHROMIUM_PATH is set' }),
+    running: Type.Boolean({
+      description: 'The browser is started for the first page, and closed after a minute of rest',
+    }),
+    version: Type.Union([text, Type.Null()], { description: 'Of the browser; null until it has run' }),
+    sandbox: Type.Union([Type.Boolean(), Type.Null()], {
+      description: 'Whether pages run in Chromium’s sandbox: it has none for root. Null where nothing is rendered',
+    }),
+    pages: Type.Integer({ description: 'That may be rendered at once' }),
+    busy: integer,
+    restarts: Type.Integer({ description: 'Browsers that died or were ended' }),
+  }),
   eventLoopDelayMs: Type.Object(
     { p50: Type.Number(), p99: Type.Number(), max: Type.Number() },
     { description: 'Over the last one to two minutes' },

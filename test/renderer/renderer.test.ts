@@ -71,7 +71,7 @@ describe('pages in a browser', needsChromium, () => {
 
   test('what scripts make of a page is read; the page itself is never fetched by the browser', async () => {
     const page = await render(
-      '<!doctype html><title>t</title><p id=p>?</p><script>fetch("/data.json").then(r => r.json()).then(d => p.textContent = `price ${d.price}`)</script>',
+      '<!doctype html><title>t</title><p id=p>?</p><script>fetch("/data.json").then(r => r.json()).then(d => p.textContent = "price " + d.price)</script>',
     );
     assert.match(htmlOf(page), /^<!DOCTYPE html><html>.*<p id="p">price 7<\/p>/);
     assert.equal(page.usage.requests, 1);

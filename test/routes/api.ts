@@ -69,6 +69,7 @@ export async function testApi(overrides: Partial<AppDeps> = {}): Promise<TestApi
       fetches: 0,
       parser: { threads: 1, busy: 0, kills: 0 },
       scripts: { enabled: false, boundary: null, processes: 0, busy: 0, kills: 0 },
+      renderer: { enabled: false, running: false, version: null, sandbox: null, pages: 0, busy: 0, restarts: 0 },
       eventLoopDelayMs: { p50: 0, p99: 0, max: 0 },
     }),
     ready: async () => ({ ok: true, checks: { database: 'ok' } }),

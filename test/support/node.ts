@@ -38,6 +38,7 @@ export async function startNode(sql: Sql, overrides: Partial<EngineOptions> = {}
     downloader,
     parser,
     scripts: null,
+    renderer: null,
     lookups,
     callDownloader: downloader,
     known,

@@ -18,6 +18,7 @@ const Extra = closed({
   headers: Type.Optional(Texts),
   body: Type.Optional(Text(200_000)),
   page: Type.Optional(Text(200)),
+  render: Type.Optional(Type.Literal(true)),
   pass: Type.Optional(recordOf(Type.Unknown())),
 });
 const Link = closed({

@@ -11,7 +11,19 @@ import { ScriptMistake } from './vm.ts';
 
 const MAX_NODES = 500_000;
 /** What a script may say about a request; `url` is put there by the guest. */
-const PARTS = ['url', 'callback', 'priority', 'meta', 'method', 'headers', 'body', 'form', 'json', 'document'];
+const PARTS = [
+  'url',
+  'callback',
+  'priority',
+  'meta',
+  'render',
+  'method',
+  'headers',
+  'body',
+  'form',
+  'json',
+  'document',
+];
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 const MAX_PRIORITY = 1000;
 const DEFAULT_CALLBACK = 'parse';
@@ -277,7 +289,9 @@ export class GuestPage {
 function extraOf(given: Record<string, unknown>): RequestExtra | null {
   const { url: _, priority: __, ...parts } = given;
   if (Object.keys(parts).length === 0) return null;
-  const { callback = DEFAULT_CALLBACK, meta = {} } = parts;
+  const { callback = DEFAULT_CALLBACK, meta = {}, render = false } = parts;
+  if (typeof render !== 'boolean')
+    throw new ScriptMistake(`ctx.follow: render is ${short(render)}; expected true or false`);
   if (typeof meta !== 'object' || meta === null || Array.isArray(meta))
     throw new ScriptMistake(`ctx.follow: meta is ${short(meta)}; expected an object`);
   const pass = storedJson(meta);
@@ -288,6 +302,7 @@ function extraOf(given: Record<string, unknown>): RequestExtra | null {
   const extra: RequestExtra = {
     ...sentOf(parts, 'ctx.follow'),
     ...(callback === DEFAULT_CALLBACK ? {} : { page: String(callback) }),
+    ...(render ? { render } : {}),
     ...(pass === '{}' ? {} : { pass: JSON.parse(pass) as Record<string, unknown> }),
   };
   return Object.keys(extra).length === 0 ? null : extra;
