@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { readConfig } from '../dist/config.js';
 import { type TestDatabase, testDatabase } from './support/database.ts';
 import { startService } from './support/service.ts';
 
@@ -72,7 +73,6 @@ describe('44: a bad setting', () => {
     [{ PORT: 'http' }, /PORT is "http"; expected a whole number from 0 to 65535/],
     [{ PORT: '65536' }, /PORT is "65536"/],
     [{ HOST: '0.0.0.0' }, /HOST is 0\.0\.0\.0, which others can reach, and API_KEYS is empty/],
-    [{ HOST: '192.0.2.1', API_KEYS: 'me:0123456789abcdef' }, /HOST/],
     [{ DATABASE_URL: 'mysql://x' }, /DATABASE_URL is not a URL of the form postgres:/],
     [{ ROLE: 'boss' }, /ROLE is "boss"; expected one of all, api, worker/],
     [{ API_KEYS: 'me:short' }, /API_KEYS: each key is name:secret/],
@@ -83,7 +83,10 @@ describe('44: a bad setting', () => {
     [{ MAX_FETCHES: '-1' }, /MAX_FETCHES is "-1"/],
     [{ LOG_LEVEL: 'loud' }, /LOG_LEVEL is "loud"; expected one of trace/],
   ];
-  for (const [env, why] of bad) test(JSON.stringify(env), () => refuses(env, why));
+  for (const [env, why] of bad) test(JSON.stringify(env), () => assert.throws(() => readConfig(env), { message: why }));
+
+  test('is one line, and the end of the process', () => refuses(...bad[0]!));
+  test('an address that is not there', () => refuses({ HOST: '192.0.2.1', API_KEYS: 'me:0123456789abcdef' }, /HOST/));
 });
 
 describe('44: the port and the database', () => {
