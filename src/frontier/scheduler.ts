@@ -271,14 +271,16 @@ export class Scheduler {
   }
 
   /**
-   * The server was asked at some time between the sending and its answer: of that, a twentieth of the delay counts at most, so
-   * that the way there may take as much longer or shorter the next time.
+   * When the server was asked, by its own clock, is somewhere between the sending and its answer: the delay counts from the answer,
+   * so that no way there, however slow, makes two requests come too close. Where several are in flight, which take longer than
+   * the delay, that would slow them down: of the time after the sending a twentieth of the delay counts then.
    */
   #leave(host: HostSlot, now: number): void {
     host.inFlight--;
     this.inFlight--;
-    if (host.sentAt !== Infinity) this.#delay(host, Math.min(now, host.sentAt + host.drawnDelay / 20));
-    else if (host.inFlight === 0) host.sentAt = now;
+    const isLast = host.inFlight === 0;
+    if (host.sentAt !== Infinity) this.#delay(host, isLast ? now : Math.min(now, host.sentAt + host.drawnDelay / 20));
+    else if (isLast) host.sentAt = now;
   }
 
   /** The clock's milliseconds are cut off, so that one more is waited for. */
