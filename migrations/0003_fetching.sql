@@ -47,31 +47,38 @@ create table spider_pages (
   space         uuid not null,
   fp            uuid not null,
   definition    uuid not null,                       -- hash of what extracts: another one scrapes the page anew
+  crawl_id      uuid not null,                       -- that scraped it last, or found it unchanged
   scraped_at    timestamptz not null,
   items         integer not null,
   etag          text,
   last_modified text,
-  links         json,                                -- what it linked to: followed when the page itself is not fetched
+  links         json,                                -- followed when the page itself is not fetched; null: they were too many
   primary key (space, fp)
 );
 
 -- The last state of each item with a key, over the crawls of a spider.
 create table spider_items (
-  space    uuid not null,
-  key      uuid not null,                            -- hash of the item's type and its key's values
-  page_fp  uuid not null,                            -- of the page that it was last on
-  crawl_id uuid not null,                            -- that saw it last
-  hash     uuid not null,                            -- of data
-  type     text not null,
-  url      text not null,
-  data     json not null,
+  space   uuid not null,
+  key     uuid not null,                             -- hash of the item's type and its key's values
+  page_fp uuid not null,                             -- of the page that it was last on
+  seen_at timestamptz not null,
+  hash    uuid not null,                             -- of fields
+  size    integer not null,                          -- bytes of data
+  type    text not null,
+  url     text not null,
+  fields  jsonb not null,                            -- hash of each value by its path: {"title": "…", "specs.weight": "…"}
+  data    json not null,
   primary key (space, key)
 );
-create index spider_items_by_page on spider_items (space, page_fp);
 
 -- Against the state that the crawls of its spider had seen last: {"kind": "new" | "changed" | "same" | "gone",
--- "fields": […]}; null where the item has no key, or the crawl does not compare.
+-- "fields": […]}; null where the item has no key, or the crawl does not compare. The seq of a gone one is -1.
 alter table items add column change json;
+
+-- Of crawls that compare: false until nothing is queued any more, then true while the items that are gone are listed;
+-- then the crawl ends. Null: it does not compare.
+alter table crawls add column gone_pending boolean;
+create index crawls_gone_pending on crawls (id) where gone_pending;
 
 -- Responses that crawls with `cache` keep.
 create table cached_responses (

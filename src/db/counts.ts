@@ -7,6 +7,7 @@ export interface CountRow {
     | 'drop'
     | 'field'
     | 'type'
+    | 'change'
     | 'flag'
     | 'step'
     | 'fetch_ms'

@@ -54,6 +54,8 @@ export interface CrawlStatus {
   maxItems: number | null;
   maxErrors: number | null;
   maxBytes: number | null;
+  /** Null: it compares with no earlier crawl. True: what is gone is being listed, and nothing else is left to do. */
+  gonePending: boolean | null;
 }
 
 /**
@@ -85,19 +87,22 @@ export async function applyCrawlDeltas(tx: Tx, deltas: readonly CrawlDelta[]): P
     where c.id = u.id
     returning c.id, c.state, c.queued, c.in_progress as "inProgress", c.done, c.failed, c.items,
       c.body_bytes as "bodyBytes", c.max_pages as "maxPages", c.max_items as "maxItems", c.max_errors as "maxErrors",
-      c.max_bytes as "maxBytes"`;
+      c.max_bytes as "maxBytes", c.gone_pending as "gonePending"`;
 }
 
 /** How a crawl ends. */
-interface Verdict {
-  state: Extract<CrawlState, 'finished' | 'failed' | 'paused'>;
-  stopReason: StopReason | null;
-}
+type Verdict =
+  | { state: Extract<CrawlState, 'finished' | 'failed'>; stopReason: StopReason }
+  | { state: 'paused'; stopReason: null }
+  /** All is fetched; it ends when the items that are gone have been listed. */
+  | { state: 'fetched'; stopReason: null };
 
 /** Whether a crawl in this status ends (or has come to its pause), and how; null: it goes on. */
 function verdictOf(c: CrawlStatus): Verdict | null {
   if (c.state !== 'running' && c.state !== 'queued' && c.state !== 'pausing') return null;
+  if (c.gonePending === true) return null;
   // While it is pausing as well: a crawl that paused with nothing left would never be looked at again.
+  if (c.queued + c.inProgress === 0 && c.gonePending !== null) return { state: 'fetched', stopReason: null };
   if (c.queued + c.inProgress === 0)
     return c.done === 0
       ? { state: 'failed', stopReason: 'start_urls_failed' }
@@ -110,45 +115,71 @@ function verdictOf(c: CrawlStatus): Verdict | null {
   return null;
 }
 
-/** Ends, or brings to their pause, the crawls whose time has come. @returns the ids that changed, with their new state */
-export async function settleCrawls(tx: Tx, statuses: readonly CrawlStatus[]): Promise<Map<string, CrawlState>> {
+/**
+ * Ends, or brings to their pause, the crawls whose time has come.
+ *
+ * @param onFetched is told of crawls whose last request has ended, and that now list what is gone
+ * @returns the ids that changed, with their new state
+ */
+export async function settleCrawls(
+  tx: Tx,
+  statuses: readonly CrawlStatus[],
+  onFetched?: (id: string) => void,
+): Promise<Map<string, CrawlState>> {
   const changed = new Map<string, CrawlState>();
   for (const status of statuses) {
     const verdict = verdictOf(status);
     if (verdict === null) continue;
-    if (verdict.stopReason === null) await tx`update crawls set state = 'paused' where id = ${status.id}`;
-    else
-      await endCrawl(
-        tx,
-        status.id,
-        verdict.state as 'finished' | 'failed',
-        verdict.stopReason,
-        await detailOf(tx, status, verdict),
-      );
-    if (verdict.state === 'finished') await warnWithoutItems(tx, status.id);
-    changed.set(status.id, verdict.state);
+    const { id } = status;
+    if (verdict.state === 'fetched') {
+      await tx`update crawls set gone_pending = true where id = ${id}`;
+      onFetched?.(id);
+      continue;
+    }
+    if (verdict.state === 'paused') await tx`update crawls set state = 'paused' where id = ${id}`;
+    else await end(tx, id, verdict.state, verdict.stopReason);
+    changed.set(id, verdict.state);
   }
   return changed;
 }
 
+async function end(tx: Tx, id: string, state: 'finished' | 'failed', stopReason: StopReason): Promise<void> {
+  const detail = stopReason === 'start_urls_failed' ? await whyNothing(tx, id) : null;
+  await endCrawl(tx, id, state, stopReason, detail);
+  if (state === 'finished') await warnWithoutItems(tx, id);
+}
+
+/**
+ * Ends a crawl that compares with earlier ones, and whose requests have all ended. Its row is locked by the caller.
+ *
+ * @param hasRead whether a page was done, or was skipped because an earlier crawl had scraped it
+ */
+export async function endFetched(tx: Tx, id: string, hasRead: boolean): Promise<CrawlState> {
+  const state = hasRead ? 'finished' : 'failed';
+  await tx`update crawls set gone_pending = false where id = ${id}`;
+  await end(tx, id, state, hasRead ? 'finished' : 'start_urls_failed');
+  return state;
+}
+
 /** Says why no start URL could be fetched. */
-async function detailOf(tx: Tx, status: CrawlStatus, verdict: Verdict): Promise<string | null> {
-  if (verdict.stopReason !== 'start_urls_failed') return null;
+async function whyNothing(tx: Tx, id: string): Promise<string | null> {
   const [first] = await tx<{ url: string; reason: string; detail: string | null }[]>`
     select url, reason, detail from requests
-    where crawl_id = ${status.id} and state in (4, 5) and reason <> 'redirected' order by seq limit 1`;
+    where crawl_id = ${id} and state in (4, 5) and reason <> 'redirected' order by seq limit 1`;
   return first === undefined ? null : `${first.url}: ${first.reason}${first.detail ? ` (${first.detail})` : ''}`;
 }
 
 /** Ends the crawls whose `maxDurationSeconds` is over. @returns their ids */
 export async function endOverdueCrawls(sql: Sql): Promise<string[]> {
   const rows = await sql<{ id: string }[]>`
-    select id from crawls where state = 'running' and deadline_at <= now() order by id limit 100`;
+    select id from crawls
+    where state = 'running' and deadline_at <= now() and gone_pending is not true order by id limit 100`;
   const ended: string[] = [];
   for (const { id } of rows) {
     await inTransaction(sql, async (tx) => {
       const due = await tx`
-        select from crawls where id = ${id} and state = 'running' and deadline_at <= now() for update`;
+        select from crawls
+        where id = ${id} and state = 'running' and deadline_at <= now() and gone_pending is not true for update`;
       if (due.length === 0) return;
       await endCrawl(tx, id, 'finished', 'max_duration', null);
       ended.push(id);

@@ -17,7 +17,9 @@ export async function warnWithoutItems(tx: Tx, crawlId: string): Promise<void> {
     select done, dropped from crawls
     where id = ${crawlId} and done > 0 and items = 0 and (
       definition->'pages' is null
-      or exists (select from json_array_elements(definition->'pages') p where p->'items' is not null))`;
+      or exists (select from json_array_elements(definition->'pages') p where p->'items' is not null))
+      and not exists (
+        select from crawl_counts where crawl_id = ${crawlId} and kind = 'reason' and key in ('unchanged', 'already_scraped'))`;
   if (row === undefined) return;
   const { done, dropped } = row;
   const why =

@@ -154,6 +154,7 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
     insert into crawls (
       id, spider_name, spider_version, definition, settings, start_urls, params, secret_params, scope_hosts, labels, warnings,
       max_pages, max_items, max_errors, max_bytes, max_pages_per_host, max_queue_per_host, max_urls_per_pattern, remaining_ms,
+      gone_pending,
       discovered, queued, skipped, next_seq)
     values (
       ${crawl.id}, ${crawl.definition.name ?? null}, ${crawl.version}, ${JSON.stringify(crawl.definition)}::text::json,
@@ -164,6 +165,7 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
       ${settings.maxPages}, ${settings.maxItems}, ${settings.maxErrors}, ${settings.maxBytes},
       ${settings.maxPagesPerHost}, ${settings.maxQueuePerHost}, ${settings.maxUrlsPerPattern},
       ${settings.maxDurationSeconds === null ? null : settings.maxDurationSeconds * 1000},
+      ${settings.dedup.scope === 'spider' ? false : null},
       ${crawl.queued + crawl.skipped}, ${crawl.queued}, ${crawl.skipped}, ${crawl.queued + crawl.skipped})
     on conflict (id) do nothing
     returning ${db(COLUMNS)}`;

@@ -1,3 +1,4 @@
+import type { ChangeKind } from '../model/outcome.ts';
 import type { Db } from './client.ts';
 
 /** One item as stored. */
@@ -10,6 +11,8 @@ export interface StoredItem {
   /** Bytes of data. */
   size: number;
   scraped_at: Date;
+  /** JSON text; null: the item was not compared with earlier crawls. */
+  change: string | null;
 }
 
 export interface ItemRange {
@@ -17,6 +20,8 @@ export interface ItemRange {
   from: number;
   to: number;
   type?: string | undefined;
+  /** Only items with one of these. */
+  changes?: readonly ChangeKind[] | undefined;
   /** At most this many rows. */
   rows: number;
   /** Stops after the row that reaches this many bytes of data: at least one row comes, however large. */
@@ -26,12 +31,13 @@ export interface ItemRange {
 /** Items of an offset range in offset order, bounded by rows and by bytes. The data of rows left out is never read. */
 export async function readItems(db: Db, crawlId: string, range: ItemRange): Promise<StoredItem[]> {
   return db<StoredItem[]>`
-    select "offset", type, url, data::text as data, size, scraped_at
+    select "offset", type, url, data::text as data, size, scraped_at, change::text as change
     from (
       select *, sum(size) over (order by "offset" rows unbounded preceding) - size as bytes_before
       from items
       where crawl_id = ${crawlId} and "offset" between ${range.from} and ${range.to}
         ${range.type === undefined ? db`` : db`and type = ${range.type}`}
+        ${range.changes === undefined ? db`` : db`and change->>'kind' = any (${[...range.changes]}::text[])`}
       order by "offset"
       limit ${range.rows}
     ) page

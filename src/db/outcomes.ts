@@ -1,5 +1,5 @@
 import type { CrawlState } from '../model/crawl.ts';
-import type { Outcome } from '../model/outcome.ts';
+import type { ItemState, Outcome } from '../model/outcome.ts';
 import { STATE } from '../model/request.ts';
 import type { Settings } from '../model/settings.ts';
 import type { Tx } from './client.ts';
@@ -88,17 +88,28 @@ export interface NewItem {
   size: number;
   data: string;
   scrapedAt: number;
+  /** Of the page's request. */
+  pageFp: string;
+  /** What it is compared by with earlier crawls; absent: it is not. */
+  state?: ItemState;
+  /** JSON text; absent: it was not compared. */
+  change?: string;
 }
 
 export async function insertItems(tx: Tx, items: readonly NewItem[]): Promise<void> {
   if (items.length === 0) return;
   const column = <K extends keyof NewItem>(key: K) => items.map((item) => item[key]);
+  // Only crawls that compare have it: no other batch names the column.
+  const isCompared = items.some((item) => item.change !== undefined);
+  const changes = isCompared ? tx`, ${items.map((item) => item.change ?? null)}::text[]` : tx``;
   await tx`
-    insert into items (crawl_id, "offset", scraped_at, seq, size, type, url, data)
+    insert into items (crawl_id, "offset", scraped_at, seq, size, type, url, data ${isCompared ? tx`, change` : tx``})
     select crawl_id, "offset", to_timestamp(scraped_ms / 1000), seq, size, type, url, data::json
+      ${isCompared ? tx`, change::json` : tx``}
     from unnest(${column('crawlId')}::uuid[], ${column('offset')}::bigint[], ${column('scrapedAt')}::float8[],
       ${column('seq')}::bigint[], ${column('size')}::int[], ${column('type')}::text[], ${column('url')}::text[],
-      ${column('data')}::text[]) as u (crawl_id, "offset", scraped_ms, seq, size, type, url, data)`;
+      ${column('data')}::text[] ${changes})
+      as u (crawl_id, "offset", scraped_ms, seq, size, type, url, data ${isCompared ? tx`, change` : tx``})`;
 }
 
 /** Counts by word, summed per (crawl, kind, key). */

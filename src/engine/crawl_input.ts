@@ -44,6 +44,10 @@ export async function planCrawl(input: PlainStart, planStart: PlanStart): Promis
     ...hiddenInStartUrls(input.startUrls, '/startUrls'),
     ...hiddenInParams(input.params, secret, '/params'),
   );
+  if (input.settings?.dedup?.scope === 'spider' && definition.name === undefined) {
+    const message = 'what a spider scraped is kept under its name, and this one has none; add "name" to the spider';
+    problems.push({ pointer: '/settings/dedup/scope', code: 'no_name', message });
+  }
   const params = readParams(input, definition, problems);
   const hosts = scopeHosts(definition.scope, problems);
   const given = wellFormed(input.startUrls ?? null);

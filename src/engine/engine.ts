@@ -17,7 +17,6 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isTransient, type Sql } from '../db/client.ts';
-import { endOverdueCrawls } from '../db/crawl_counters.ts';
 import type { Lookups } from '../db/lookups.ts';
 import { forgetDeadNodes } from '../db/nodes.ts';
 import type { Downloader } from '../downloader/downloader.ts';
@@ -32,9 +31,11 @@ import type { ParserPool } from '../parser/pool.ts';
 import type { ScriptCalls } from '../parser/script/calls.ts';
 import type { CommitResult } from '../pipeline/commit.ts';
 import { Committer } from '../pipeline/committer.ts';
+import { Endings } from './endings.ts';
 import { InlineFetcher } from './inline_fetch.ts';
 import { Loop } from './loop.ts';
 import { Pages } from './pages.ts';
+import { PageMemory } from './recall.ts';
 import { type PageRenderer, Rendering } from './rendering.ts';
 import { type ScriptRunner, Scripts } from './scripts.ts';
 import { type Session, Sessions } from './sessions.ts';
@@ -89,6 +90,7 @@ export class Engine {
   readonly #work: Loop;
   readonly #beat: Loop;
   readonly #janitor: Loop;
+  readonly #endings: Endings;
   #surveyAt = 0;
   #timer: NodeJS.Timeout | undefined;
   #stopping = false;
@@ -119,6 +121,9 @@ export class Engine {
     this.#scripts = new Scripts({ sql, pool: options.scripts, fetcher: this.fetcher, lookups: options.lookups });
     this.steps = new StepCalls({ downloader: options.callDownloader, lookups: options.lookups, parser });
     this.rendering = new Rendering(options.renderer, parser);
+    const onOutcome = (outcome: Outcome) => this.#outcome(outcome);
+    const [hasRoom, isStopping] = [() => this.committer.hasRoom, () => this.#stopping];
+    const memory = new PageMemory({ sql, parser, onOutcome, hasRoom, isStopping, rendering: this.rendering, log });
     this.#pages = new Pages({
       downloader,
       parser,
@@ -127,7 +132,8 @@ export class Engine {
       rendering: this.rendering,
       robots,
       sessions: this.#sessions,
-      onOutcome: (outcome) => this.#outcome(outcome),
+      memory,
+      onOutcome,
       onSent: ({ host }) => {
         if (this.frontier.scheduler.sent(host, Date.now())) this.#pump();
       },
@@ -143,6 +149,9 @@ export class Engine {
       onCommitted: (result, batch) => this.#committed(result, batch),
       log,
     });
+    const { onCommitted } = options;
+    const onEnded = (id: string, how: string) => this.#ended(id, how);
+    this.#endings = new Endings({ sql, notify: () => this.hasOthers, onEnded, onCommitted });
     const report = (what: string) => (error: unknown, failures: number) => {
       // At the first failure and then ever more rarely: an outage is one event, not one every two seconds.
       if (Number.isInteger(Math.log2(failures)))
@@ -273,15 +282,13 @@ export class Engine {
   }
 
   async #cleanUp(): Promise<boolean> {
-    const { sql, onCommitted, log } = this.#options;
-    const ended = await endOverdueCrawls(sql);
-    for (const id of ended) {
-      log.info({ crawl: id }, 'crawl ended: max_duration');
-      this.#dropCrawl(id);
-    }
-    if (ended.length > 0) onCommitted(ended);
-    if (Math.random() < 0.01) await forgetDeadNodes(sql);
-    return false;
+    if (Math.random() < 0.01) await forgetDeadNodes(this.#options.sql);
+    return this.#endings.step();
+  }
+
+  #ended(id: string, how: string): void {
+    this.#options.log.info({ crawl: id }, `crawl ended: ${how}`);
+    this.#dropCrawl(id);
   }
 
   /** A node with `ROLE=api` takes no crawl's work, but lends leases to its previews. */
@@ -303,7 +310,9 @@ export class Engine {
   /** Robots first; what may be fetched goes into the window. */
   async #admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<void> {
     this.#underWay += requests.length;
-    const admitted = queue.run.settings.robots ? await this.#pages.admit(queue, requests) : requests;
+    const { robots, dedup } = queue.run.settings;
+    const isAsked = robots || dedup.scope === 'spider';
+    const admitted = isAsked ? await this.#pages.admit(queue, requests) : requests;
     this.#underWay -= admitted.length;
     this.frontier.push(queue, admitted);
     this.#pump();
@@ -357,10 +366,8 @@ export class Engine {
     this.frontier.loseHosts(result.lostHosts);
     this.#sessions.cookiesStored(result.cookieVersions);
     this.#remember(result);
-    for (const [id, state] of result.changed) {
-      this.#options.log.info({ crawl: id, state }, `crawl ${state}`);
-      this.#dropCrawl(id);
-    }
+    for (const [id, state] of result.changed) this.#ended(id, state);
+    if (result.fetched.length > 0) this.#janitor.wake();
     this.#options.onCommitted(new Set([...result.touched, ...result.changed.keys()]));
     this.#pump();
     if (this.frontier.isHungry) this.#work.wake();

@@ -104,7 +104,7 @@ export async function readInput(
   const plan = await planCrawl(plain, planStart);
   if (unknown !== null) {
     // What the spider would have brought is not missed as well.
-    const others = plan.problems.filter(({ code }) => code !== 'required');
+    const others = plan.problems.filter(({ code }) => code !== 'required' && code !== 'no_name');
     return { plan, problems: [{ pointer: '/spider', code: 'unknown_spider', message: unknown }, ...others] };
   }
   const checked = plain.spider === undefined ? [] : await checkSpider(plain.spider);

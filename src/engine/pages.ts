@@ -20,6 +20,7 @@ import {
   retryOrFail,
   statusFailure,
 } from './outcomes.ts';
+import { conditionsOf, isConditional, noteOf, type PageMemory } from './recall.ts';
 import type { Rendering } from './rendering.ts';
 import type { Scripts } from './scripts.ts';
 import { type Session, type Sessions, takeCalls } from './sessions.ts';
@@ -44,6 +45,7 @@ export interface PagesOptions {
   rendering: Rendering;
   robots: SiteRobots;
   sessions: Sessions;
+  memory: PageMemory;
   /** Takes every outcome. */
   onOutcome: (outcome: Outcome) => void;
   /** A request goes out, or ends without. */
@@ -66,12 +68,15 @@ export class Pages {
   }
 
   /**
-   * Asks robots.txt for claimed requests of one host queue, all in one job off the loop.
+   * Asks for claimed requests of one host queue what earlier crawls know of them, where theirs counts, and then robots.txt, all
+   * in one job off the loop.
    *
    * @returns those that may be fetched; the others have their outcome
    */
   async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
-    if (!queue.run.settings.robots) return requests;
+    const { robots, dedup } = queue.run.settings;
+    if (dedup.scope === 'spider') requests = await this.#options.memory.admit(queue.run, requests);
+    if (!robots) return requests;
     // RFC 9309, 2.2.2: robots.txt itself may always be fetched.
     const [exempt, asked] = partition(requests, ({ extra }) => extra?.kind === 'robots');
     return asked.length === 0 ? exempt : [...exempt, ...(await this.#askRobots(queue, asked))];
@@ -155,8 +160,10 @@ export class Pages {
     const headers = session?.headers ?? baseHeaders(run.settings);
     const cookie = session?.jar?.header(request.url);
     const own = request.extra?.headers;
-    if (cookie === undefined && own === undefined) return headers;
-    return { ...headers, ...(cookie === undefined ? {} : { cookie }), ...own };
+    const { recall } = request;
+    if (cookie === undefined && own === undefined && recall === undefined) return headers;
+    const conditions = recall === undefined ? {} : conditionsOf(recall);
+    return { ...headers, ...conditions, ...(cookie === undefined ? {} : { cookie }), ...own };
   }
 
   async #outcomeOf(
@@ -170,6 +177,7 @@ export class Pages {
     const location = fetched.headers.location;
     if (REDIRECTS.has(status) && typeof location === 'string')
       return this.#redirect(request, run, fetched, now, location);
+    if (status === 304 && isConditional(request)) return this.#options.memory.unchanged(run, request, fetched, now);
     const failure = statusFailure(status);
     if (failure !== null) {
       const retry = run.settings.retryStatuses.includes(status);
@@ -246,7 +254,9 @@ export class Pages {
       const page = parsed.pending === undefined ? parsed : await this.#awaitSteps(run, parsed);
       const ending = redirectTo === undefined ? done(page, fetched) : redirected(request, page, redirectTo);
       const warnings = session?.watch.see(request.url, page.cpu) ?? [];
-      return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings) };
+      const note = ending.state === 'done' ? noteOf(request, fetched) : undefined;
+      const outcome = { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings) };
+      return note === undefined ? outcome : { ...outcome, note };
     } catch (error) {
       const ending = parseFailed(request, run.settings, now, error, isScripts);
       const wasKilled = ending.reason === 'parse_timeout' || ending.reason === 'parse_memory';

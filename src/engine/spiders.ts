@@ -1,4 +1,5 @@
 import { inTransaction, retried, type Sql, type Tx } from '../db/client.ts';
+import { forgetAll } from '../db/spider_pages.ts';
 import {
   deleteSpider as deleteRow,
   findSpider,
@@ -13,6 +14,7 @@ import { NAME_PATTERN } from '../model/name.ts';
 import { nearest } from '../model/nearest.ts';
 import { hasHidden, withSecretsOf } from '../model/secrets.ts';
 import type { Problem, Spider } from '../model/spider.ts';
+import { spaceOf } from '../pipeline/dedupe.ts';
 import { type PlanStart, planCrawl, wellFormed } from './crawl_input.ts';
 
 // Stored spiders. A version is never changed, and a crawl keeps a copy of its own, so that nothing here touches a crawl.
@@ -93,10 +95,21 @@ export async function readSpider(sql: Sql, name: string, version: number | null)
   throw new ApiError('spider_not_found', `There is no spider ${name.slice(0, 200)}${which}`);
 }
 
-/** Deletes a spider with its versions. Crawls that were started with it stay, and go on. @throws ApiError `spider_not_found` */
+/**
+ * Deletes a spider with its versions and all that its crawls remember. Crawls that were started with it stay, and go on.
+ *
+ * @throws ApiError `spider_not_found`
+ */
 export async function deleteSpider(sql: Sql, name: string): Promise<void> {
   const found = NAME.test(name) && (await retried(async (attempt) => (await deleteRow(sql, name)) || attempt > 1));
   if (!found) throw new ApiError('spider_not_found', `There is no spider ${name.slice(0, 200)}`);
+  await forgetSpider(sql, name);
+}
+
+/** Forgets what the crawls of a spider have scraped. The spider need not be stored: a posted definition has a name as well. */
+export async function forgetSpider(sql: Sql, name: string): Promise<void> {
+  if (!NAME.test(name)) throw new ApiError('spider_not_found', `No spider can be called ${name.slice(0, 200)}`);
+  await retried(() => forgetAll(sql, spaceOf({ id: '', spiderName: name })));
 }
 
 /** The spider that a crawl names, as `name` (its newest version) or `name@version`, or why there is none. */

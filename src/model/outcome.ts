@@ -9,7 +9,23 @@ export interface ItemRow {
   size: number;
   /** Of the pipeline's dedupe steps: an item whose key is taken is dropped by the commit. Absent: none. */
   keys?: DedupeKey[];
+  /** Of an item with a key, in a crawl that compares with earlier ones of its spider. */
+  state?: ItemState;
 }
+
+/** What later crawls compare an item by. */
+export interface ItemState {
+  /** 128 bits of SHA-256 over the item's type and its key's fields and values, as 32 hex digits. */
+  key: string;
+  /** 128 bits of SHA-256 over `fields`. */
+  hash: string;
+  /** JSON text: a hash of each value by its path, as `specs.weight`. Bounded, however large the item is. */
+  fields: string;
+}
+
+/** What an item is against the last state that the crawls of its spider know. */
+export const CHANGE_KINDS = ['new', 'changed', 'same', 'gone'] as const;
+export type ChangeKind = (typeof CHANGE_KINDS)[number];
 
 /** A key that only one stored item may have, in its crawl or in all crawls of its spider. */
 export interface DedupeKey {
@@ -96,7 +112,23 @@ export interface ParsedPage {
   logs?: LogLine[];
   /** What the script stored: key and JSON text; null deletes. Committed with the items. */
   state?: Record<string, string | null>;
+  /**
+   * Of crawls with `dedup.scope: spider`: every link that was kept, known or not, as JSON text for `PageJob.remembered`;
+   * null: they were too many to be remembered.
+   */
+  remembered?: string | null;
 }
+
+/** What later crawls of a spider are to know of a page. */
+export type PageNote =
+  | {
+      kind: 'scraped';
+      /** Hash of what extracted, as 32 hex digits. */
+      definition: string;
+      etag: string | null;
+      lastModified: string | null;
+    }
+  | { kind: 'unchanged' };
 
 /** A page that gave nothing. */
 export function emptyPage(): ParsedPage {
@@ -153,4 +185,6 @@ export interface Outcome {
   warnings?: CrawlWarning[];
   /** What its response, and calls of the crawl's scripts meanwhile, changed in the jar. */
   cookies?: readonly CookieChange[];
+  /** Absent: nothing is to be remembered. */
+  note?: PageNote;
 }

@@ -119,4 +119,15 @@ export interface ClaimedRequest {
   redirects: number;
   /** Null: a plain GET. */
   extra: RequestExtra | null;
+  /** In a crawl with `dedup.scope: spider`: what is known of its page. Absent: nothing is, and nothing is to be remembered. */
+  recall?: Recall;
+}
+
+/** What earlier crawls of its spider know of a page. */
+export interface Recall {
+  /** Hash of what extracts now, as 32 hex digits. */
+  definition: string;
+  /** Validators of the page as it was scraped under this definition; null: it had none, or it was not scraped. */
+  etag: string | null;
+  lastModified: string | null;
 }

@@ -44,6 +44,12 @@ function checkParts(spider: Record<string, unknown>, report: Report): void {
   if (isRecord(spider.params))
     for (const { pointer, message } of schemaMistakes(spider.params))
       report(`/params${pointer}`, 'bad_schema', message);
+  if (remembers(spider.settings) && typeof spider.name !== 'string')
+    report(
+      '/settings/dedup/scope',
+      'no_name',
+      'what a spider scraped is kept under its name, and this one has none; add "name"',
+    );
   if (isRecord(spider.scope)) {
     checkPatterns(spider.scope.allow, '/scope/allow', report);
     checkPatterns(spider.scope.deny, '/scope/deny', report);
@@ -53,6 +59,10 @@ function checkParts(spider: Record<string, unknown>, report: Report): void {
   checkPages(spider, report);
   checkSteps(spider, report);
   checkStepNames(spider, report);
+}
+
+function remembers(settings: unknown): boolean {
+  return isRecord(settings) && isRecord(settings.dedup) && settings.dedup.scope === 'spider';
 }
 
 function checkPages(spider: Record<string, unknown>, report: Report): void {

@@ -1,6 +1,7 @@
 import { storedJson } from '../model/extra.ts';
 import type { DedupeKey, ItemRow, ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
 import { type Data, hasValue, type ItemReader } from './extract.ts';
+import type { ItemStates } from './item_states.ts';
 import { outgrows } from './json_path.ts';
 import type { PageFacts } from './page_facts.ts';
 import type { Passage, Steps } from './steps.ts';
@@ -25,15 +26,17 @@ export class ItemSink {
   /** True once the page's items came to more bytes than one page may bring; the rest is left out. */
   full = false;
   readonly #steps: Steps | null;
+  readonly #states: ItemStates | null;
   readonly #met: Record<string, number> = Object.create(null);
   readonly #note = (key: string): void => count(this.#met, countWord(key));
   readonly #waiting: WaitingItem[] = [];
   #place = 0;
   #bytes: number;
 
-  /** @param bytes of the page's items that are not in this sink */
-  constructor(steps: Steps | null = null, bytes = 0) {
+  /** @param bytes of the page's items that are not in this sink. @param states null: nothing is compared with earlier crawls */
+  constructor(steps: Steps | null = null, bytes = 0, states: ItemStates | null = null) {
     this.#steps = steps;
+    this.#states = states;
     this.#bytes = bytes;
   }
 
@@ -89,6 +92,8 @@ export class ItemSink {
     const row = this.#row(type, data);
     if (row === null) return;
     if (keys.length > 0) row.keys = keys;
+    const state = this.#states?.of(type, data);
+    if (state !== undefined) row.state = state;
     this.items.push(row);
     if (this.#steps !== null) this.places.push(place);
     count(this.fills, type);

@@ -7,14 +7,16 @@ import { documentOf, type PageInput, type PageKind, type ParseTree } from './con
 import type { Document } from './dom.ts';
 import { ItemReader } from './extract.ts';
 import { compileFollow, type FollowReader } from './follow.ts';
+import { ItemStates } from './item_states.ts';
 import { ItemSink } from './items.ts';
 import { parseJson } from './json_path.ts';
-import { compileRule, LinkJudge, MAX_LINKS, PageLinks, type TargetCache } from './links.ts';
+import { type CompiledRule, compileRule, LinkJudge, MAX_LINKS, PageLinks, type TargetCache } from './links.ts';
 import type { PageFacts } from './page_facts.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
 import { PLAIN_PAGES, PLAIN_TYPE, plainItem } from './plain.ts';
 import { readableKinds } from './readable.ts';
 import { type Redirected, redirectLink } from './redirect.ts';
+import { type KeptLink, recallLinks, rememberLinks, rulesByNumber } from './remembered.ts';
 import { MAX_SITEMAP_URLS, type Sitemap } from './sitemap.ts';
 import { compileSteps, type Steps } from './steps.ts';
 import type { Trace } from './trace.ts';
@@ -39,6 +41,8 @@ let plans = 0;
 export class Plan {
   /** Of the pipeline; null: it has none. */
   readonly steps: Steps | null;
+  /** Null: items are not compared with those of earlier crawls. */
+  readonly states: ItemStates | null;
   readonly #input: ParsePlanInput;
   readonly #pages: CompiledPage[];
   readonly #kinds: ReadonlySet<PageKind>;
@@ -50,6 +54,8 @@ export class Plan {
   readonly #parseTree: ParseTree;
   readonly #trace: Trace | null;
   readonly #number = ++plans;
+  /** By number; made when a page is first recalled. */
+  #rules: ReadonlyMap<number, CompiledRule> | null = null;
 
   /**
    * @param html5 builds the tree for spiders with `parser: html5`; null for others
@@ -65,6 +71,7 @@ export class Plan {
   ) {
     this.#input = input;
     this.steps = compileSteps(input.definition);
+    this.states = ItemStates.of(input);
     this.#pages = compilePages(input.definition.pages ?? PLAIN_PAGES, trace);
     this.#kinds = readableKinds(input.definition);
     this.#judge = new LinkJudge(input);
@@ -103,7 +110,7 @@ export class Plan {
   run(input: PageInput): ParsedPage {
     const page = this.#factsOf(input);
     const links = this.#linksOf(input, page);
-    const sink = new ItemSink(this.steps);
+    const sink = new ItemSink(this.steps, 0, this.states);
     const cpu: Record<string, number> = {};
     for (const entry of this.#entriesFor(input)) this.#runEntry(entry, page, links, sink, cpu);
     if (this.#input.definition.pages === undefined) sink.add(PLAIN_TYPE, plainItem(page, input.contentType, links));
@@ -119,6 +126,15 @@ export class Plan {
     const links = target === null ? [] : [redirectLink(target, from)];
     const worthy = this.#input.settings.maxDepth === null ? [] : links.filter(({ reason }) => reason === null);
     return { ...emptyPage(), links, linkedFps: worthy.map(({ fp }) => fp) };
+  }
+
+  /** What a page brings that is not read again: the links that it had, judged anew. @param text of an earlier page's `remembered` */
+  recall(text: string, { url, depth }: { url: string; depth: number }): ParsedPage {
+    this.#rules ??= rulesByNumber(this.#input.definition.pages ?? []);
+    const links = new PageLinks({ ...this.#contextOf(url, depth), base: url, max: MAX_SITEMAP_URLS });
+    recallLinks(text, url, links, this.#rules, this.#judge);
+    const { remembered: _, ...page } = this.#pageOf(links, []);
+    return page;
   }
 
   /**
@@ -156,6 +172,7 @@ export class Plan {
       fills: {},
       flags,
       parseMs: 0,
+      ...(this.#input.settings.dedup.scope === 'spider' ? { remembered: rememberLinks(keptLinks(links)) } : {}),
     };
   }
 
@@ -217,6 +234,18 @@ export class Plan {
     this.#trace.ms.links = (this.#trace.ms.links ?? 0) + between - start;
     this.#trace.time('items', between);
   }
+}
+
+/** The links of a page that a crawl follows, or would if the page were nearer to the start. */
+function* keptLinks(links: PageLinks): Generator<KeptLink> {
+  for (const { target, link, rule } of links.found())
+    if (target.reason === null && (link.reason === null || link.reason === 'depth'))
+      yield {
+        url: link.url,
+        rule: rule === SITEMAP_RULE ? -1 : rule.number,
+        priority: link.priority,
+        extra: link.extra,
+      };
 }
 
 /** An entry without a name is called by its number. */

@@ -72,6 +72,8 @@ export interface PageJob {
    * the depth of this page.
    */
   redirectTo?: string;
+  /** `ParsedPage.remembered` of an earlier crawl. The body is not read: the page is these links, judged anew. */
+  remembered?: string;
 }
 
 /** Items of a page that have the answers that they waited for. */

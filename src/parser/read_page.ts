@@ -16,6 +16,7 @@ export class Refusal extends Error {
 
 /** What a plan makes of a response, by what its request was for. @throws Refusal */
 export function readPage(plan: Plan, job: PageJob): ParsedPage {
+  if (job.remembered !== undefined) return plan.recall(job.remembered, job);
   if (job.redirectTo !== undefined) return plan.redirect(job.redirectTo, job);
   if (job.extra?.kind !== undefined) return sitemapPage(plan, job);
   const input = inputOf(job);

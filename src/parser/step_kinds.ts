@@ -99,11 +99,19 @@ function emptyData(): Data {
 /** The item's key; null where a field of it has no value: such an item is nobody's duplicate. */
 export function keyOf(step: Step, data: Data): DedupeKey | null {
   const { key: names, scope = 'crawl' } = step.dedupe!;
+  // The step's number is not in it: a spider's keys hold while steps come and go around this one.
+  const key = keyHash(step.type ?? null, names, data);
+  return key === null ? null : { scope, key };
+}
+
+/** 128 bits of SHA-256 over fields and their values, as 32 hex digits; null where one of them has no value. */
+export function keyHash(type: string | null, names: readonly string[], data: Data): string | null {
   const values = names.map((name) => data[name]);
   if (!values.every(hasValue)) return null;
-  // The step's number is not in it: a spider's keys hold while steps come and go around this one.
-  const text = canonical([step.type ?? null, names, values]);
-  return { scope, key: createHash('sha256').update(text).digest('hex').slice(0, 32) };
+  return createHash('sha256')
+    .update(canonical([type, names, values]))
+    .digest('hex')
+    .slice(0, 32);
 }
 
 /** JSON with keys in order, so that equal values have one text. */

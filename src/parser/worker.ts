@@ -99,8 +99,8 @@ function renderOf(plan: ParsePlanInput | null, job: PageJob): RenderPlan | null 
 
 /** Items go on through the pipeline. Those that find no room any more are left out, as those of a page are. */
 function resume({ crawlId, definition, waiting, answers, bytes }: StepsJob): StepsResult {
-  const steps = definition === null ? planOf(crawlId).steps : compileSteps(definition);
-  const sink = new ItemSink(steps, bytes);
+  const plan = definition === null ? planOf(crawlId) : { steps: compileSteps(definition), states: null };
+  const sink = new ItemSink(plan.steps, bytes, plan.states);
   waiting.forEach((item, i) => {
     sink.resume(item, answers[i]!);
   });

@@ -14,9 +14,10 @@ import {
   notifyCrawls,
 } from '../db/outcomes.ts';
 import type { CrawlState } from '../model/crawl.ts';
-import type { ItemRow, Outcome } from '../model/outcome.ts';
+import type { ItemRow, ItemState, Outcome } from '../model/outcome.ts';
 import { BatchKeys } from './dedupe.ts';
 import { type AppliedOutcome, collectDiscoveries, storeDiscoveries, storePageLinks } from './discoveries.ts';
+import { compareItems, rememberPages, touchDropped } from './incremental.ts';
 import { countWork, storeNotes } from './notes.ts';
 
 /** In all others nothing is in flight: what still comes is refused by its request's state. */
@@ -37,6 +38,8 @@ export interface CommitResult {
   changed: Map<string, CrawlState>;
   /** Crawls whose cookies changed, with the version that these have now. */
   cookieVersions: ReadonlyMap<string, number>;
+  /** Crawls whose requests have all ended: `listGone` is due. */
+  fetched: string[];
 }
 
 /**
@@ -70,11 +73,11 @@ export async function commitOutcomes(
       const depth = finished.get(attemptOf(outcome));
       return depth === undefined ? [] : [{ outcome, depth }];
     });
-    const { discoveries, changed, cookieVersions } = await storeApplied(tx, nodeId, applied, crawls, hostIds);
+    const { discoveries, changed, fetched, cookieVersions } = await storeApplied(tx, nodeId, applied, crawls, hostIds);
     // With nothing of theirs applied, nobody has asked whether they are at their end.
     const waiting = [...new Set(later.map((o) => o.crawlId))].filter((id) => !changed.has(id));
     const statuses = await applyCrawlDeltas(tx, waiting.map(emptyDelta));
-    for (const [id, state] of await settleCrawls(tx, statuses)) changed.set(id, state);
+    for (const [id, state] of await settleCrawls(tx, statuses, (id) => fetched.push(id))) changed.set(id, state);
     const touched = [...new Set(applied.map(({ outcome }) => outcome.crawlId))];
     if (notify && touched.length > 0) await notifyCrawls(tx, touched);
     return {
@@ -85,6 +88,7 @@ export async function commitOutcomes(
       touched,
       changed,
       cookieVersions,
+      fetched,
     };
   });
 }
@@ -126,22 +130,25 @@ async function storeApplied(
   applied: readonly AppliedOutcome[],
   crawls: ReadonlyMap<string, LockedCrawl>,
   hostIds: ReadonlyMap<string, number>,
-): Promise<Pick<CommitResult, 'discoveries' | 'changed' | 'cookieVersions'>> {
+): Promise<Pick<CommitResult, 'discoveries' | 'changed' | 'fetched' | 'cookieVersions'>> {
   const deltas = new Map<string, CrawlDelta>();
   for (const { outcome } of applied)
     if (!deltas.has(outcome.crawlId)) deltas.set(outcome.crawlId, emptyDelta(outcome.crawlId));
   const tally = { crawls: deltas, queues: new QueueDeltas(), counts: new CountDeltas() };
   const keys = await BatchKeys.take(tx, applied, crawls);
-  const { items, cut } = placeItems(applied, crawls, deltas, tally.counts, keys);
+  const { items, cut, dropped } = placeItems(applied, crawls, deltas, tally.counts, keys);
   for (const { outcome } of applied) countOutcome(outcome, deltas.get(outcome.crawlId)!, tally.queues, tally.counts);
   for (const one of applied) countWork(one, tally.counts);
   const discoveries = collectDiscoveries(applied, crawls, hostIds, tally);
+  await compareItems(tx, items, crawls, tally.counts);
   const [isNew, cookieVersions] = await Promise.all([
     storeDiscoveries(tx, discoveries, crawls, tally),
     storeNotes(tx, nodeId, applied, crawls),
     insertItems(tx, items),
     keys.release(tx),
     storePageLinks(tx, applied),
+    touchDropped(tx, dropped, crawls),
+    rememberPages(tx, applied, crawls, cut),
   ]);
   await amendRequests(tx, [...cut, ...repeatedRedirects(applied, isNew, tally.counts)]);
   const [statuses] = await Promise.all([
@@ -149,7 +156,9 @@ async function storeApplied(
     applyQueueDeltas(tx, tally.queues.sorted()),
     tally.counts.store(tx),
   ]);
-  return { discoveries, changed: await settleCrawls(tx, statuses), cookieVersions };
+  const fetched: string[] = [];
+  const changed = await settleCrawls(tx, statuses, (id) => fetched.push(id));
+  return { discoveries, changed, fetched, cookieVersions };
 }
 
 /**
@@ -162,9 +171,15 @@ function placeItems(
   deltas: ReadonlyMap<string, CrawlDelta>,
   counts: CountDeltas,
   keys: BatchKeys,
-): { items: NewItem[]; cut: { crawlId: string; fp: string; reason: string | null; items: number }[] } {
+): {
+  items: NewItem[];
+  cut: { crawlId: string; fp: string; reason: string | null; items: number }[];
+  /** Those with a state that are not stored. */
+  dropped: { crawlId: string; state: ItemState }[];
+} {
   const items: NewItem[] = [];
   const cut = [];
+  const unseen = [];
   for (const { outcome } of applied) {
     if (outcome.page === null) continue;
     const crawl = crawls.get(outcome.crawlId)!;
@@ -173,6 +188,8 @@ function placeItems(
     const { kept, duplicates } = choose(outcome.page.items, room, crawl, keys);
     const dropped = outcome.page.items.length - kept.length;
     if (dropped > 0) {
+      for (const { state } of without(outcome.page.items, kept))
+        if (state !== undefined) unseen.push({ crawlId: crawl.id, state });
       delta.dropped += dropped;
       if (duplicates > 0) counts.add(crawl.id, 'drop', 'duplicate', duplicates);
       if (dropped > duplicates) counts.add(crawl.id, 'drop', 'max_items', dropped - duplicates);
@@ -188,10 +205,16 @@ function placeItems(
         seq: outcome.seq,
         url: outcome.url,
         scrapedAt: outcome.fetchedAt,
+        pageFp: outcome.fp,
       });
     }
   }
-  return { items, cut };
+  return { items, cut, dropped: unseen };
+}
+
+function without<T>(list: readonly T[], some: readonly T[]): T[] {
+  const left = new Set(some);
+  return list.filter((one) => !left.has(one));
 }
 
 /** The items of a page that are stored: no duplicates, and no more than there is room for. */

@@ -176,7 +176,9 @@ function sizeOf(outcome: Outcome): number {
   for (const { cookie } of outcome.cookies ?? []) bytes += cookie.length + 100;
   if (outcome.page === null) return bytes;
   for (const value of Object.values(outcome.page.state ?? {})) bytes += (value?.length ?? 0) + 200;
-  for (const item of outcome.page.items) bytes += item.size + 100 + (item.keys?.length ?? 0) * 100;
+  for (const item of outcome.page.items)
+    bytes += item.size + 100 + (item.keys?.length ?? 0) * 100 + (item.state?.fields.length ?? 0);
+  bytes += outcome.page.remembered?.length ?? 0;
   for (const link of outcome.page.links) bytes += link.url.length + 200 + extraSize(link.extra);
   return bytes + outcome.page.linkedFps.length * 40;
 }

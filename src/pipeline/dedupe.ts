@@ -68,8 +68,8 @@ function keysOf({ keys = [] }: ItemRow, crawl: LockedCrawl): ItemKey[] {
   return keys.map(({ scope, key }) => ({ space: scope === 'spider' ? spaceOf(crawl) : crawl.id, key }));
 }
 
-/** A crawl without a spider's name is a spider of its own. */
-function spaceOf({ id, spiderName }: LockedCrawl): string {
+/** A UUID that stands for a crawl's spider. A crawl without a spider's name is a spider of its own. */
+export function spaceOf({ id, spiderName }: Pick<LockedCrawl, 'id' | 'spiderName'>): string {
   if (spiderName === null) return id;
   const hex = createHash('sha256').update(`spider:${spiderName}`).digest('hex');
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-');

@@ -152,7 +152,7 @@ async function comeNearer(
 ): Promise<void> {
   for (let changed = first; changed.length > 0; ) {
     for (const row of changed) countReconsidered(row, crawls, tally);
-    const pages = changed.filter((row) => row.was === STATE.done && crawls.get(row.crawlId)!.maxDepth !== null);
+    const pages = changed.filter((row) => hasLinks(row) && crawls.get(row.crawlId)!.maxDepth !== null);
     if (pages.length === 0) return;
     const behind = (await fartherLinks(tx, pages)).map((row) => {
       const crawl = crawls.get(row.crawlId)!;
@@ -169,6 +169,11 @@ async function comeNearer(
       'keep',
     );
   }
+}
+
+/** Read by this crawl, or by an earlier one whose links it followed. */
+function hasLinks({ was, wasReason }: ReconsideredRequest): boolean {
+  return was === STATE.done || wasReason === 'unchanged' || wasReason === 'already_scraped';
 }
 
 function countReconsidered(row: ReconsideredRequest, crawls: ReadonlyMap<string, LockedCrawl>, tally: Tally): void {

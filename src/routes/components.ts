@@ -7,6 +7,7 @@ import {
   STOP_REASONS,
   StartCrawlSchema,
 } from '../model/crawl.ts';
+import { CHANGE_KINDS } from '../model/outcome.ts';
 import { PreviewSchema } from '../model/preview.ts';
 import { recordOf } from '../model/record.ts';
 import { REQUEST_STATES, ReasonSchema } from '../model/request.ts';
@@ -66,6 +67,21 @@ const ItemSchema = Type.Object(
     url: text,
     data: Type.Unsafe<unknown>({ description: 'The fields, exactly as they were produced' }),
     scrapedAt: time,
+    change: Type.Optional(
+      Type.Object(
+        {
+          kind: Type.Enum([...CHANGE_KINDS]),
+          fields: Type.Array(text, {
+            description: 'Paths of the fields that differ, as `specs.weight`; fifty at most',
+          }),
+        },
+        {
+          description:
+            'Against the last state that earlier crawls of the spider saw; with `dedup.scope: spider`, for items with a key. ' +
+            'gone: not found any more; data, url and type are the last ones',
+        },
+      ),
+    ),
   },
   {
     examples: [
@@ -133,6 +149,7 @@ const StatsSchema = Type.Object({
     description: 'Of pipeline steps by number: `enrich[2]: timeout`, `enrich[2] calls`, `enrich[2] cached`',
   }),
   itemTypes: counts,
+  changes: recordOf(integer, { description: 'Items by what they are against earlier crawls of the spider' }),
   fields: recordOf(
     Type.Object({ filled: integer, rate: Type.Number({ description: 'Share of the items of its type that have it' }) }),
     { description: 'By `type.field`' },

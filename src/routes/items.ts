@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { ApiError } from '../errors.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
+import { CHANGE_KINDS, type ChangeKind } from '../model/outcome.ts';
 import { itemJson, sseEvent } from '../stream/formats.ts';
 import { CrawlGone, type ItemBatch, type ItemQuery } from '../stream/reader.ts';
 import { type Chunk, type Chunks, sendStream } from '../stream/send.ts';
@@ -25,6 +26,12 @@ const ItemsQuery = Type.Object(
     ),
     follow: Type.Optional(Type.Boolean({ description: 'Stay open until the crawl ends; default true, not for JSON' })),
     type: Type.Optional(Type.String({ description: 'Only items of this type' })),
+    change: Type.Optional(
+      Type.String({
+        pattern: `^(?:${CHANGE_KINDS.join('|')})(?:,(?:${CHANGE_KINDS.join('|')}))*$`,
+        description: `Only items that are so against earlier crawls: some of ${CHANGE_KINDS.join(', ')}, comma-separated`,
+      }),
+    ),
     fields: Type.Optional(Type.String({ description: 'Only these top-level fields of the data, comma-separated' })),
   },
   { additionalProperties: false },
@@ -83,8 +90,9 @@ function itemsAnswer() {
 }
 
 function readWanted(request: FastifyRequest<{ Params: { id: string }; Querystring: ItemsQuery }>): Wanted {
-  const { after, limit, follow = true, type, fields } = request.query;
-  const query = { after: after ?? lastEventId(request) ?? -1, limit: limit ?? Number.MAX_SAFE_INTEGER, type };
+  const { after, limit, follow = true, type, change, fields } = request.query;
+  const changes = change === undefined ? undefined : ([...new Set(change.split(','))].sort() as ChangeKind[]);
+  const query = { after: after ?? lastEventId(request) ?? -1, limit: limit ?? Number.MAX_SAFE_INTEGER, type, changes };
   return {
     id: crawlId(request.params),
     query,

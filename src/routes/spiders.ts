@@ -3,6 +3,7 @@ import { listSpiders, listVersions, type SpiderRow } from '../db/spiders.ts';
 import {
   createSpider,
   deleteSpider,
+  forgetSpider,
   keepSecrets,
   putSpider,
   readSpider,
@@ -57,6 +58,7 @@ export function spiderRoutes(app: App, deps: RouteDeps): void {
   putRoute(app, deps);
   readRoutes(app, deps);
   deleteRoute(app, deps);
+  forgetRoute(app, deps);
 }
 
 /** @param name under which it is stored, where the body need not say it */
@@ -226,7 +228,7 @@ function deleteRoute(app: App, deps: RouteDeps): void {
     {
       schema: {
         summary: 'Delete a spider with all its versions',
-        description: 'Crawls that were started with it keep their own copy.',
+        description: 'Crawls that were started with it keep their own copy. What they remember is forgotten.',
         tags: ['spiders'],
         params: SpiderParams,
         response: { 204: { description: 'It is gone', type: 'null' }, ...errorResponses },
@@ -234,6 +236,27 @@ function deleteRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       await deleteSpider(deps.sql, request.params.name);
+      return reply.code(204).send();
+    },
+  );
+}
+
+function forgetRoute(app: App, deps: RouteDeps): void {
+  app.delete(
+    '/spiders/:name/memory',
+    {
+      schema: {
+        summary: 'Forget what the crawls of a spider have scraped',
+        description:
+          'Pages, items and keys of `dedupe` steps that are kept over its crawls: the next one scrapes everything, and all is ' +
+          'new to it. Also for a spider that is not stored, by the name in its definition. Crawls and their items stay.',
+        tags: ['spiders'],
+        params: SpiderParams,
+        response: { 204: { description: 'It is forgotten', type: 'null' }, ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      await forgetSpider(deps.sql, request.params.name);
       return reply.code(204).send();
     },
   );

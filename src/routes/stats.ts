@@ -54,7 +54,17 @@ function wordCounts(
   rows: readonly CountRow[],
 ): Pick<
   Stats,
-  'byReason' | 'byStatus' | 'dropped' | 'flags' | 'steps' | 'itemTypes' | 'fields' | 'fetchMs' | 'cpu' | 'calls'
+  | 'byReason'
+  | 'byStatus'
+  | 'dropped'
+  | 'flags'
+  | 'steps'
+  | 'itemTypes'
+  | 'changes'
+  | 'fields'
+  | 'fetchMs'
+  | 'cpu'
+  | 'calls'
 > {
   const ofKind = (kind: CountRow['kind']) =>
     Object.fromEntries(rows.filter((row) => row.kind === kind).map((row) => [row.key, row.n]));
@@ -66,6 +76,7 @@ function wordCounts(
     flags: ofKind('flag'),
     steps: ofKind('step'),
     itemTypes,
+    changes: ofKind('change'),
     fields: fillRates(ofKind('field'), itemTypes),
     fetchMs: percentiles(rows.filter((row) => row.kind === 'fetch_ms')),
     cpu: cpuTimes(ofKind('cpu_us'), ofKind('cpu_pages')),

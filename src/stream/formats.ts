@@ -11,7 +11,7 @@ export function itemJson(item: StoredItem, fields: ReadonlySet<string> | null): 
   const data = fields === null ? oneLine(item.data) : narrow(item.data, fields);
   return (
     `{"offset":${item.offset},"type":${JSON.stringify(item.type)},"url":${JSON.stringify(item.url)},` +
-    `"data":${data},"scrapedAt":"${item.scraped_at.toISOString()}"}`
+    `"data":${data},"scrapedAt":"${item.scraped_at.toISOString()}"${item.change === null ? '' : `,"change":${item.change}`}}`
   );
 }
 

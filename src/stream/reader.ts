@@ -3,12 +3,13 @@ import { isTransient } from '../db/client.ts';
 import { type CrawlHead, readHead } from '../db/crawls.ts';
 import { type ItemRange, readItems, type StoredItem } from '../db/items.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
+import type { ChangeKind } from '../model/outcome.ts';
 import type { Wakeups } from './wakeups.ts';
 
 const PAGE_ROWS = 500;
 const PAGE_BYTES = 1024 * 1024;
-/** Offsets looked at in one statement when only one type is wanted. */
-const TYPE_SPAN = 10_000;
+/** Offsets looked at in one statement when only items of a type, or with a change, are wanted. */
+const FILTERED_SPAN = 10_000;
 const POLL_MS = 1000;
 const RETRIES = 10;
 
@@ -20,6 +21,7 @@ export interface ItemQuery {
   after: number;
   limit: number;
   type?: string | undefined;
+  changes?: readonly ChangeKind[] | undefined;
 }
 
 /** A piece of a crawl's items, in offset order. */
@@ -60,10 +62,11 @@ export class ItemReader {
   /** The next piece after `query.after` of a crawl with `total` items; bounded in rows and in bytes. */
   async page(crawlId: string, query: ItemQuery, total: number): Promise<Pick<ItemBatch, 'items' | 'through'>> {
     const from = query.after + 1;
-    const span = query.type === undefined ? PAGE_ROWS : TYPE_SPAN;
+    const { type, changes } = query;
+    const span = type === undefined && changes === undefined ? PAGE_ROWS : FILTERED_SPAN;
     const to = Math.min(total, from + span) - 1;
-    const range: ItemRange = { from, to, type: query.type, rows: Math.min(PAGE_ROWS, query.limit), bytes: PAGE_BYTES };
-    const key = `${crawlId} ${from} ${to} ${range.rows} ${query.type ?? ''}`;
+    const range: ItemRange = { from, to, type, changes, rows: Math.min(PAGE_ROWS, query.limit), bytes: PAGE_BYTES };
+    const key = `${crawlId} ${from} ${to} ${range.rows} ${changes ?? ''} ${type ?? ''}`;
     const items = await this.#shared(key, () => readItems(this.#sql, crawlId, range));
     const last = items.at(-1);
     const whole = last === undefined || (items.length < range.rows && sizeOf(items) < PAGE_BYTES);

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Sql } from '../../dist/db/client.js';
 import type { Downloader } from '../../dist/downloader/downloader.js';
 import { Pages } from '../../dist/engine/pages.js';
+import type { PageMemory } from '../../dist/engine/recall.js';
 import type { Rendering } from '../../dist/engine/rendering.js';
 import type { Scripts } from '../../dist/engine/scripts.js';
 import { Sessions } from '../../dist/engine/sessions.js';
@@ -32,6 +33,7 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
     rendering: { concerns: () => false } as unknown as Rendering,
     robots: {} as SiteRobots,
     sessions: new Sessions({} as Sql, 'node'),
+    memory: {} as PageMemory,
     onOutcome,
     onSent: () => {},
     onFetched: () => freed++,

@@ -7,6 +7,7 @@ import type { Data } from '../extract.ts';
 import { boundExtras } from '../extras.ts';
 import { countWord, ItemSink } from '../items.ts';
 import { linkOf } from '../links.ts';
+import { rememberLinks } from '../remembered.ts';
 import type { ChildItem, ChildLink, EndedPage } from './protocol.ts';
 import { GuestScope } from './scope.ts';
 
@@ -40,6 +41,7 @@ export class PageResults {
       ...sunk,
       links: links.fresh,
       linkedFps: links.worthy,
+      ...links.memory,
       dropped: cleanCounts(sunk.dropped, ended.dropped),
       flags: [...flags],
       parseMs: ended.cpuMs,
@@ -89,7 +91,10 @@ export class PageResults {
       throw new Error(`step ${step} of the pipeline asks nothing like this`);
   }
 
-  #links(given: readonly ChildLink[], depth: number): { fresh: Link[]; worthy: string[] } {
+  #links(
+    given: readonly ChildLink[],
+    depth: number,
+  ): { fresh: Link[]; worthy: string[]; memory: Pick<ParsedPage, 'remembered'> } {
     const best = new Map<string, Link>();
     for (const one of given) {
       const link = this.#link(one, depth);
@@ -97,10 +102,15 @@ export class PageResults {
       if (link !== null && (known === undefined || (known?.reason !== null && link.reason === null)))
         best.set(link.fp, link);
     }
-    const { maxDepth } = this.#plan.settings;
+    const { maxDepth, dedup } = this.#plan.settings;
     const links = [...best.values()];
-    const worthy = links.filter(({ reason }) => reason === null || reason === 'depth').map(({ fp }) => fp);
-    return { fresh: links.filter((link) => this.#isFresh(link, depth)), worthy: maxDepth === null ? [] : worthy };
+    const kept = links.filter(({ reason }) => reason === null || reason === 'depth');
+    const memory =
+      dedup.scope === 'spider'
+        ? { remembered: rememberLinks(kept.map(({ url, priority, extra }) => ({ url, rule: -1, priority, extra }))) }
+        : {};
+    const worthy = maxDepth === null ? [] : kept.map(({ fp }) => fp);
+    return { fresh: links.filter((link) => this.#isFresh(link, depth)), worthy, memory };
   }
 
   /** As `PageLinks.fresh`: without what the ledger is known to have. */
