@@ -1,10 +1,11 @@
-import { Agent, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { FetchResult } from '../model/response.ts';
 import type { Settings } from '../model/settings.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import type { EgressGuard } from './egress.ts';
 import { Exchange, failureOf, type Limits, type Meter } from './exchange.ts';
 import { FetchError } from './failure.ts';
+import { OriginPools } from './origin_pools.ts';
 
 /** The settings of a crawl that say how its requests are sent. */
 type Transport = Pick<Settings, 'timeoutMs' | 'maxBodyBytes' | 'verifyTls'> &
@@ -45,7 +46,7 @@ export class Downloader {
   readonly #meter: Meter = { inFlight: 0, bytes: 0 };
   readonly #closing = new AbortController();
   /** By `verifyTls`; made when first needed. */
-  readonly #agents = new Map<boolean, Agent>();
+  readonly #pools = new Map<boolean, OriginPools>();
 
   /** @param options.maxSockets connections to one origin; none: as many as there are fetches */
   constructor(options: { egress: EgressGuard; maxSockets?: number }) {
@@ -85,27 +86,27 @@ export class Downloader {
         headers: options.headers,
         body: options.body ?? null,
       };
-      this.#agent(options.verifyTls).dispatch(request, exchange);
+      this.#poolsFor(options.verifyTls).dispatch(request, exchange);
     });
   }
 
   /** Ends what is under way as `reset` and closes every connection. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all(this.#agents.values().map((agent) => agent.destroy()));
+    await Promise.all(this.#pools.values().map((pools) => pools.destroy()));
   }
 
-  #agent(verifyTls: boolean): Agent {
-    let agent = this.#agents.get(verifyTls);
-    if (agent === undefined) {
-      agent = this.#newAgent(verifyTls);
-      this.#agents.set(verifyTls, agent);
+  #poolsFor(verifyTls: boolean): OriginPools {
+    let pools = this.#pools.get(verifyTls);
+    if (pools === undefined) {
+      pools = this.#newPools(verifyTls);
+      this.#pools.set(verifyTls, pools);
     }
-    return agent;
+    return pools;
   }
 
-  #newAgent(verifyTls: boolean): Agent {
-    return new Agent({
+  #newPools(verifyTls: boolean): OriginPools {
+    return new OriginPools({
       connect: this.#egress.connector(verifyTls, this.#closing.signal),
       connections: this.#maxSockets,
       pipelining: 1,
