@@ -8,6 +8,12 @@ export interface LeasedHost {
   /** Milliseconds from now until the host may be fetched again; 0 or less: now. */
   waitMs: number;
   backoffLevel: number;
+  /** Of robots.txt; 0: none. */
+  crawlDelayMs: number;
+  /** Of autothrottle; 0: not known. */
+  throttleMs: number;
+  /** The former holder died: when it last fetched is not known. */
+  isOrphaned: boolean;
 }
 
 /** Ids of origins, made where they are not there yet. Hosts are shared by all crawls and never deleted here. */
@@ -26,7 +32,7 @@ export async function hostIds(sql: Db, origins: readonly string[]): Promise<Map<
 export async function acquireHosts(sql: Db, nodeId: string, limit: number): Promise<LeasedHost[]> {
   return sql<LeasedHost[]>`
     with free as materialized (
-      select h.id from hosts h
+      select h.id, h.node_id as holder from hosts h
       where h.id in (
           select q.host_id from host_queues q join crawls c on c.id = q.crawl_id
           where (q.queued > 0 or q.in_progress > 0) and (c.state in ('queued', 'running') or q.in_progress > 0))
@@ -35,7 +41,8 @@ export async function acquireHosts(sql: Db, nodeId: string, limit: number): Prom
       order by h.id limit ${limit} for update of h skip locked
     )
     update hosts h set node_id = ${nodeId}, fence = h.fence + 1 from free where h.id = free.id
-    returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel",
+    returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel", h.crawl_delay_ms as "crawlDelayMs",
+              h.throttle_ms as "throttleMs", free.holder is not null as "isOrphaned",
               (extract(epoch from h.next_at - now()) * 1000)::float8 as "waitMs"`;
 }
 
@@ -51,7 +58,7 @@ export async function acquireOrigins(sql: Db, nodeId: string, origins: readonly 
   await hostIds(sql, sorted);
   const leased = await sql<LeasedHost[]>`
     with free as materialized (
-      select h.id from hosts h
+      select h.id, h.node_id as holder from hosts h
       where h.origin = any (${sorted}::text[])
         and not exists (select from nodes n where n.id = h.node_id and n.alive_until > now())
         and (h.wanted_by is null or h.wanted_by = ${nodeId} or h.wanted_until < now())
@@ -59,7 +66,8 @@ export async function acquireOrigins(sql: Db, nodeId: string, origins: readonly 
     )
     update hosts h set node_id = ${nodeId}, fence = h.fence + 1, wanted_by = null, wanted_until = null
     from free where h.id = free.id
-    returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel",
+    returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel", h.crawl_delay_ms as "crawlDelayMs",
+              h.throttle_ms as "throttleMs", free.holder is not null as "isOrphaned",
               (extract(epoch from h.next_at - now()) * 1000)::float8 as "waitMs"`;
   if (leased.length === sorted.length) return leased;
   await sql`
@@ -93,20 +101,37 @@ export async function countActiveHosts(sql: Db): Promise<number> {
   return row?.n ?? 0;
 }
 
-/** What the owner of a host learned, stored when the lease is handed on. */
-export interface ReleasedHost {
+/** What the owner of a host learned: stored when it matters, and when the lease is handed on. */
+export interface LearnedHost {
   id: number;
+  fence: number;
   waitMs: number;
   backoffLevel: number;
+  crawlDelayMs: number;
+  throttleMs: number;
 }
 
 /** Gives leases back, for the next node to take. Those that were lost meanwhile stay as they are. */
-export async function releaseHosts(sql: Db, nodeId: string, hosts: readonly ReleasedHost[]): Promise<void> {
+export async function releaseHosts(sql: Db, nodeId: string, hosts: readonly LearnedHost[]): Promise<void> {
+  await writeLearned(sql, nodeId, hosts, true);
+}
+
+/** Stores what this node learned of hosts that it goes on holding, so that whoever comes after its death knows. */
+export async function storeHosts(sql: Db, nodeId: string, hosts: readonly LearnedHost[]): Promise<void> {
+  await writeLearned(sql, nodeId, hosts, false);
+}
+
+async function writeLearned(sql: Db, nodeId: string, hosts: readonly LearnedHost[], release: boolean): Promise<void> {
+  const sorted = hosts.toSorted((a, b) => a.id - b.id);
+  const column = (key: keyof LearnedHost) => sorted.map((host) => Math.max(0, Math.ceil(host[key])));
   await sql`
-    update hosts h set node_id = null, next_at = now() + u.wait * interval '1 ms', backoff_level = u.backoff
-    from unnest(${hosts.map((h) => h.id)}::bigint[], ${hosts.map((h) => Math.max(0, Math.round(h.waitMs)))}::bigint[],
-                ${hosts.map((h) => h.backoffLevel)}::int[]) as u (id, wait, backoff)
-    where h.id = u.id and h.node_id = ${nodeId}`;
+    update hosts h set node_id = case when ${release ? 1 : 0}::int = 1 then null else h.node_id end,
+      next_at = now() + u.wait * interval '1 ms', backoff_level = u.backoff, crawl_delay_ms = u.crawl_delay,
+      throttle_ms = u.throttle
+    from unnest(${column('id')}::bigint[], ${column('fence')}::bigint[], ${column('waitMs')}::bigint[],
+                ${column('backoffLevel')}::int[], ${column('crawlDelayMs')}::int[], ${column('throttleMs')}::int[])
+      as u (id, fence, wait, backoff, crawl_delay, throttle)
+    where h.id = u.id and h.fence = u.fence and h.node_id = ${nodeId}`;
 }
 
 /** Gives back every lease of this node that is not on the list, so that it can be taken again, by whomever. */

@@ -7,70 +7,118 @@ export type RobotsVerdict =
   | { kind: 'rules'; text: string }
   | { kind: 'allow' }
   /** `reason` is the site's own where it cannot be reached at all, else `robots_unreachable`. */
-  | { kind: 'unreachable'; reason: Reason; detail: string };
+  | { kind: 'unreachable'; reason: Reason; detail: string }
+  /** The host's turn did not come: nothing is kept, ask again later. */
+  | { kind: 'unasked' };
+
+/** A verdict as it is known now. */
+export interface KnownRobots {
+  verdict: RobotsVerdict;
+  /** When the last answer to a fetch of it came, in milliseconds since the epoch. */
+  askedAt: number;
+  /** When it will be asked for again. */
+  expires: number;
+}
+
+/** Fetches one hop through the egress guard, decoded, cut at `ROBOTS_MAX_BYTES` (`cutAtCap`); null: not now. */
+type FetchRobots = (url: string) => Promise<FetchResult | null>;
 
 /** RFC 9309 asks for 500 KiB at least; what comes after it is not read. To be given to the fetch as its cutting cap. */
 export const ROBOTS_MAX_BYTES = 500 * 1024;
 
 const MAX_REDIRECTS = 5;
 const KEEP_MS = 24 * 3600 * 1000;
-const RETRY_MS = 60 * 1000;
+/** An unreachable one is asked for again after a second, then after twice as long each time, to a minute. */
+const FIRST_RETRY_MS = 1000;
+const MAX_RETRY_MS = 60 * 1000;
+/** RFC 9309, 2.4: rules that were read may be used for longer while the file is unreachable; 2.3.1.4 names 30 days. */
+const MAX_STALE_MS = 30 * KEEP_MS;
 const MAX_ORIGINS = 20_000;
 const MAX_TEXT_LENGTH = 64 * 1024 * 1024;
 
-interface Entry {
-  verdict: Promise<RobotsVerdict>;
-  /** Milliseconds since the epoch; infinite while the fetch is under way. */
-  expires: number;
+interface Entry extends KnownRobots {
+  /** Null once it is known. */
+  asking: Promise<KnownRobots> | null;
+  /** Times in a row that it was unreachable. */
+  failures: number;
+  /** When the rules that count were read. */
+  readAt: number;
   /** Characters of its text. */
   size: number;
 }
 
 /**
- * robots.txt by origin (RFC 9309): one fetch however many ask; kept for a day, an unreachable one for a minute. Bounded in
- * entries and in characters: the least recently asked go first.
+ * robots.txt by origin (RFC 9309): one fetch however many ask; kept for a day, an unreachable one for up to a minute. Bounded
+ * in entries and in characters: the least recently asked go first.
  */
 export class RobotsCache {
-  readonly #fetch: (url: string) => Promise<FetchResult>;
   /** In order of use. */
   readonly #entries = new Map<string, Entry>();
   #length = 0;
 
-  /** @param fetch one hop through the egress guard, decoded, cut at `ROBOTS_MAX_BYTES` (`cutAtCap`) */
-  constructor(fetch: (url: string) => Promise<FetchResult>) {
-    this.#fetch = fetch;
-  }
-
-  /** The verdict for `scheme://host[:port]`. Never rejects. */
-  get(origin: string): Promise<RobotsVerdict> {
+  /** What is known of `scheme://host[:port]`; `fetch` is called where that is too old. Never rejects. */
+  get(origin: string, fetch: FetchRobots): Promise<KnownRobots> {
     const known = this.#entries.get(origin);
-    const entry = known !== undefined && known.expires > Date.now() ? known : this.#ask(origin);
+    const isFresh = known !== undefined && (known.asking !== null || known.expires > Date.now());
+    const entry = isFresh ? known : this.#ask(origin, fetch, known);
     this.#drop(origin);
     this.#entries.set(origin, entry);
     this.#length += entry.size;
-    return entry.verdict;
+    return entry.asking ?? Promise.resolve(entry);
   }
 
-  #ask(origin: string): Entry {
-    const verdict = fetchRobots(this.#fetch, `${origin}/robots.txt`);
-    const entry: Entry = { verdict, expires: Number.POSITIVE_INFINITY, size: 0 };
-    verdict.then((known) => this.#settle(origin, entry, known));
+  #ask(origin: string, fetch: FetchRobots, former: Entry | undefined): Entry {
+    const askedAt = Date.now();
+    const entry: Entry = {
+      verdict: { kind: 'unasked' },
+      askedAt,
+      expires: Number.POSITIVE_INFINITY,
+      asking: null,
+      failures: former?.failures ?? 0,
+      readAt: askedAt,
+      size: 0,
+    };
+    entry.asking = fetchRobots(fetch, `${origin}/robots.txt`, () => {
+      entry.askedAt = Date.now();
+    }).then((verdict) => this.#settle(origin, entry, verdict, former));
     return entry;
   }
 
-  #settle(origin: string, entry: Entry, verdict: RobotsVerdict): void {
-    entry.expires = Date.now() + (verdict.kind === 'unreachable' ? RETRY_MS : KEEP_MS);
-    if (this.#entries.get(origin) !== entry) return;
-    entry.size = verdict.kind === 'rules' ? verdict.text.length : 0;
+  #settle(origin: string, entry: Entry, verdict: RobotsVerdict, former: Entry | undefined): KnownRobots {
+    const now = Date.now();
+    entry.asking = null;
+    entry.verdict = verdict;
+    entry.expires = now + KEEP_MS;
+    if (verdict.kind === 'unasked') return this.#restore(origin, entry, former);
+    if (verdict.kind !== 'unreachable') entry.failures = 0;
+    else {
+      entry.expires = now + Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** entry.failures++);
+      if (former?.verdict.kind === 'rules' && now - former.readAt < MAX_STALE_MS) {
+        entry.verdict = former.verdict;
+        entry.readAt = former.readAt;
+      }
+    }
+    if (this.#entries.get(origin) !== entry) return entry;
+    entry.size = entry.verdict.kind === 'rules' ? entry.verdict.text.length : 0;
     this.#length += entry.size;
     this.#evict();
+    return entry;
+  }
+
+  #restore(origin: string, entry: Entry, former: Entry | undefined): KnownRobots {
+    if (this.#entries.get(origin) === entry) {
+      this.#drop(origin);
+      if (former !== undefined) this.#entries.set(origin, former);
+      this.#length += former?.size ?? 0;
+    }
+    return entry;
   }
 
   #evict(): void {
     for (const [origin, entry] of this.#entries) {
       if (this.#entries.size <= MAX_ORIGINS && this.#length <= MAX_TEXT_LENGTH) return;
       // one that is being asked stays, or the next caller would ask again
-      if (entry.expires !== Number.POSITIVE_INFINITY) this.#drop(origin);
+      if (entry.asking === null) this.#drop(origin);
     }
   }
 
@@ -87,11 +135,14 @@ function unreachable(reason: Reason, detail: string): RobotsVerdict {
   return { kind: 'unreachable', reason, detail: `robots.txt: ${detail}` };
 }
 
-async function fetchRobots(fetch: (url: string) => Promise<FetchResult>, first: string): Promise<RobotsVerdict> {
+/** @param onSent a hop was sent, or tried to */
+async function fetchRobots(fetch: FetchRobots, first: string, onSent: () => void): Promise<RobotsVerdict> {
   let url = first;
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-    const result = await fetch(url).catch(() => null);
-    if (result === null) return unreachable('robots_unreachable', 'the fetch failed');
+    const result = await fetch(url).catch((error: Error) => error);
+    if (result === null) return { kind: 'unasked' };
+    onSent();
+    if (result instanceof Error) return unreachable('robots_unreachable', 'the fetch failed');
     if (result.kind === 'failure') {
       const isSites = url === first && NO_SITE.has(result.reason);
       return unreachable(isSites ? result.reason : 'robots_unreachable', `${result.reason}, ${result.detail}`);
@@ -111,7 +162,8 @@ function redirectTarget({ status, headers }: FetchedResponse, base: string): str
 }
 
 function verdictOf({ status, body, bodyBytes }: FetchedResponse): RobotsVerdict {
-  if (status >= 500) return unreachable('robots_unreachable', `status ${status}`);
+  // Not «unavailable», as other 4xx are (2.3.1.3): it asks us to come later. Google reads it so too.
+  if (status >= 500 || status === 429) return unreachable('robots_unreachable', `status ${status}`);
   if (status >= 300) return { kind: 'allow' };
   const bytes = Buffer.from(body, 0, Math.min(bodyBytes, ROBOTS_MAX_BYTES));
   return { kind: 'rules', text: bytes.toString('latin1') };

@@ -34,6 +34,7 @@ import { Committer } from '../pipeline/committer.ts';
 import { Endings } from './endings.ts';
 import { InlineFetcher } from './inline_fetch.ts';
 import { Loop } from './loop.ts';
+import { Manners } from './manners.ts';
 import { Pages } from './pages.ts';
 import { PageMemory } from './recall.ts';
 import { type PageRenderer, Rendering } from './rendering.ts';
@@ -77,6 +78,7 @@ export class Engine {
   readonly #leases: Leases;
   readonly #runs: CrawlRuns;
   readonly #pages: Pages;
+  readonly #robots: SiteRobots;
   readonly #sessions: Sessions;
   readonly #scripts: Scripts;
   /** For the items of previews as well. */
@@ -116,8 +118,11 @@ export class Engine {
       onWanted: () => this.#work.wake(),
       onCall: () => this.#pump(),
     });
-    const robots = new SiteRobots(downloader, parser);
-    this.fetcher = new InlineFetcher({ frontier: this.frontier, downloader, robots, onEnded: () => this.#pump() });
+    const { frontier } = this;
+    const manners = new Manners(frontier);
+    const onEnded = () => this.#pump();
+    this.#robots = new SiteRobots({ downloader, parser, frontier, manners, onEnded });
+    this.fetcher = new InlineFetcher({ frontier, downloader, robots: this.#robots, manners, onEnded });
     this.#scripts = new Scripts({ sql, pool: options.scripts, fetcher: this.fetcher, lookups: options.lookups });
     this.steps = new StepCalls({ downloader: options.callDownloader, lookups: options.lookups, parser });
     this.rendering = new Rendering(options.renderer, parser);
@@ -130,7 +135,8 @@ export class Engine {
       scripts: this.#scripts,
       steps: this.steps,
       rendering: this.rendering,
-      robots,
+      robots: this.#robots,
+      manners,
       sessions: this.#sessions,
       memory,
       onOutcome,
@@ -139,7 +145,10 @@ export class Engine {
       },
       onFetched: (queue) => this.#fetched(queue),
       onParsed: (run) => this.#freed(run),
-      onBackOff: (queue, ms) => this.frontier.scheduler.block(queue.host, Date.now() + ms),
+      onLater: (queue, requests) => {
+        this.#underWay -= requests.length;
+        frontier.putBack(queue, requests);
+      },
       log,
     });
     this.committer = new Committer({
@@ -218,6 +227,7 @@ export class Engine {
     // First the scripts: one that saw its calls fail might go on without them, and its items would be kept.
     const scripts = this.#scripts.stop();
     this.fetcher.stop();
+    this.#robots.stop();
     const deadline = AbortSignal.timeout(graceMs);
     // Most calls of steps, and most pages in the browser, are over soon; pages that are not are fetched again.
     const patience = setTimeout(() => this.#giveUp(), graceMs / 4);
@@ -299,6 +309,7 @@ export class Engine {
       this.#surveyAt = now + SURVEY_MS;
       await this.frontier.rebalance(now);
       if (works) await this.frontier.survey();
+      await this.frontier.memory.store(now, this.frontier.scheduler.hosts);
       this.#freedScripts();
     }
     await this.frontier.lend(now);

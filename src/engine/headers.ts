@@ -12,16 +12,3 @@ export function baseHeaders(settings: Settings): Record<string, string> {
   for (const [name, value] of Object.entries(settings.headers)) headers[name.toLowerCase()] = value;
   return headers;
 }
-
-/**
- * Retry-After (RFC 9110, 10.2.3) in milliseconds from now: seconds or an HTTP date; null where it is neither.
- *
- * @param now milliseconds since the epoch
- */
-export function retryAfterMs(header: string | string[] | undefined, now: number): number | null {
-  const text = (Array.isArray(header) ? header[0] : header)?.trim();
-  if (!text) return null;
-  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
-  const date = Date.parse(text);
-  return Number.isNaN(date) ? null : Math.max(0, date - now);
-}

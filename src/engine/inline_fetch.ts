@@ -1,18 +1,22 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Downloader, transportOf } from '../downloader/downloader.ts';
 import type { Frontier } from '../frontier/frontier.ts';
-import { delayOf, type HostSlot } from '../frontier/host.ts';
+import type { HostSlot } from '../frontier/host.ts';
 import { headerProblems } from '../model/headers.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { CallFailed, type FetchCall } from '../parser/script/calls.ts';
-import { retryAfterMs } from './headers.ts';
-import { backOff } from './outcomes.ts';
+import type { Manners } from './manners.ts';
 import { countCall, type Session } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
+
+/** Before robots.txt of a host that must be left alone is asked again. */
+const LATER_MS = 250;
 
 export interface InlineFetcherOptions {
   frontier: Frontier;
   downloader: Downloader;
   robots: SiteRobots;
+  manners: Manners;
   /** A slot is free, or a host is to be left alone for a while: `scheduler.next` is due. */
   onEnded: () => void;
 }
@@ -61,7 +65,10 @@ export class InlineFetcher {
     for (;;) {
       const host = await this.#hold(origin, patience, signal);
       try {
-        if (session.settings.robots) await this.#askRobots(host, call.url, session);
+        if (session.settings.robots && !(await this.#askRobots(host, call.url, session))) {
+          await sleep(LATER_MS, undefined, { signal });
+          continue;
+        }
         if (await loans.turn(host, session.caller, signal)) return await this.#send(host, session, call, signal);
       } finally {
         loans.release(host, Date.now());
@@ -86,16 +93,14 @@ export class InlineFetcher {
     }
   }
 
-  async #askRobots(host: HostSlot, url: string, session: Session): Promise<void> {
-    const { robots, frontier } = this.#options;
-    const { userAgent } = session.settings;
-    const known = host.crawlDelayMs;
-    const verdict = await robots.judge(host, [url], session.settings);
+  /** @returns false where robots.txt could not be asked yet */
+  async #askRobots(host: HostSlot, url: string, session: Session): Promise<boolean> {
+    const verdict = await this.#options.robots.judge(host, [url], session);
+    if (verdict.kind === 'later') return false;
     if (verdict.kind === 'unreachable') throw new CallFailed(verdict.reason, verdict.detail);
-    // The fetch of robots.txt was one of the host's.
-    if (verdict.hasDelay && known === 0) frontier.scheduler.block(host, Date.now() + delayOf(host));
-    if (!verdict.allowed[0])
-      throw new CallFailed('robots', `robots.txt disallows ${url} to ${userAgent}; the setting \`robots\` is on`);
+    if (verdict.allowed[0]) return true;
+    const { userAgent } = session.settings;
+    throw new CallFailed('robots', `robots.txt disallows ${url} to ${userAgent}; the setting \`robots\` is on`);
   }
 
   async #send(host: HostSlot, session: Session, call: FetchCall, signal: AbortSignal): Promise<FetchedResponse> {
@@ -119,10 +124,8 @@ export class InlineFetcher {
         signal,
       );
       signal.throwIfAborted();
+      this.#options.manners.heed(host, session.settings, fetched, startedAt, Date.now());
       if (fetched.kind === 'failure') throw new CallFailed(fetched.reason, fetched.detail);
-      const now = Date.now();
-      const waitMs = backOff(host, fetched.status, startedAt, now, retryAfterMs(fetched.headers['retry-after'], now));
-      if (waitMs > 0) scheduler.block(host, now + waitMs);
       session.jar?.store(call.url, fetched.headers['set-cookie']);
       return fetched;
     } finally {

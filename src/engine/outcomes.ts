@@ -1,4 +1,3 @@
-import type { HostSlot } from '../frontier/host.ts';
 import type { Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse, FetchFailure, FetchResult } from '../model/response.ts';
@@ -125,37 +124,4 @@ export function statusFailure(status: number): { reason: Reason; detail: string 
   if (status >= 200 && status < 300) return null;
   const reason = status >= 500 ? 'http_5xx' : status >= 400 ? 'http_4xx' : 'bad_response';
   return { reason, detail: `status ${status}` };
-}
-
-/** Longest that a host can make us wait. */
-const MAX_BACKOFF_MS = 3_600_000;
-const MAX_BACKOFF_LEVEL = 8;
-
-/**
- * What a host's answer means for its next fetch. 429 and 503 stop the host alone, for Retry-After or for a time that
- * doubles with each answer in a row; a burst of them that was under way together counts once. Any other answer forgives
- * one level.
- *
- * @param startedAt when the request was sent
- * @param retryAfter of the answer, in milliseconds; null: none
- * @returns milliseconds to wait from now; 0: none
- */
-export function backOff(
-  host: HostSlot,
-  status: number,
-  startedAt: number,
-  now: number,
-  retryAfter: number | null,
-): number {
-  if (status !== 429 && status !== 503) {
-    if (host.backoffLevel > 0) host.backoffLevel--;
-    return 0;
-  }
-  const together = startedAt < host.backedOffAt;
-  if (!together) {
-    host.backoffLevel = Math.min(MAX_BACKOFF_LEVEL, host.backoffLevel + 1);
-    host.backedOffAt = now;
-  }
-  if (retryAfter !== null) return Math.min(MAX_BACKOFF_MS, retryAfter);
-  return together ? 0 : Math.min(MAX_BACKOFF_MS, 500 * 2 ** host.backoffLevel) * (0.75 + Math.random() / 2);
 }

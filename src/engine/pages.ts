@@ -1,16 +1,16 @@
 import { recycle } from '../downloader/body.ts';
 import { type Downloader, transportOf } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
-import { delayOf, type HostQueue } from '../frontier/host.ts';
+import type { HostQueue } from '../frontier/host.ts';
 import type { CookieChange, CrawlWarning, LogLine, Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { ParseFailure } from '../parser/failure.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { PageJob } from '../parser/protocol.ts';
-import { baseHeaders, retryAfterMs } from './headers.ts';
+import { baseHeaders } from './headers.ts';
+import type { Manners } from './manners.ts';
 import {
-  backOff,
   done,
   ended,
   fetchFailed,
@@ -44,6 +44,7 @@ export interface PagesOptions {
   steps: StepCalls;
   rendering: Rendering;
   robots: SiteRobots;
+  manners: Manners;
   sessions: Sessions;
   memory: PageMemory;
   /** Takes every outcome. */
@@ -54,8 +55,8 @@ export interface PagesOptions {
   onFetched: (queue: HostQueue) => void;
   /** A page of this crawl left the parser. */
   onParsed: (run: CrawlRun) => void;
-  /** No fetch from the queue's host for so many milliseconds. */
-  onBackOff: (queue: HostQueue, ms: number) => void;
+  /** These are not to be fetched now: they go back to the ledger. */
+  onLater: (queue: HostQueue, requests: ClaimedRequest[]) => void;
   log: { error: (detail: object, message: string) => void };
 }
 
@@ -71,7 +72,7 @@ export class Pages {
    * Asks for claimed requests of one host queue what earlier crawls know of them, where theirs counts, and then robots.txt, all
    * in one job off the loop.
    *
-   * @returns those that may be fetched; the others have their outcome
+   * @returns those that may be fetched; the others have their outcome, or are not to be fetched now
    */
   async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
     const { robots, dedup } = queue.run.settings;
@@ -85,9 +86,12 @@ export class Pages {
   async #askRobots(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
     const { run, host } = queue;
     const urls = requests.map((request) => request.url);
-    const verdict = await this.#options.robots.judge(host, urls, run.settings);
-    if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict.reason, verdict.detail);
-    if (verdict.hasDelay) this.#options.onBackOff(queue, delayOf(host));
+    const verdict = await this.#options.robots.judge(host, urls, { crawlId: run.id, settings: run.settings });
+    if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict);
+    if (verdict.kind === 'later') {
+      this.#options.onLater(queue, requests);
+      return [];
+    }
     return requests.filter((request, i) => verdict.allowed[i] || this.#disallowed(request));
   }
 
@@ -139,13 +143,11 @@ export class Pages {
       onSent: slot.sent,
     });
     const now = Date.now();
+    const waitMs = this.#options.manners.heed(queue.host, run.settings, fetched, startedAt, now);
     if (fetched.kind === 'failure') {
       slot.free();
       return outcomeOf(request, fetched, now, fetchFailed(request, run.settings, now, fetched));
     }
-    const retryAfter = retryAfterMs(fetched.headers['retry-after'], now);
-    const waitMs = backOff(queue.host, fetched.status, startedAt, now, retryAfter);
-    if (waitMs > 0) this.#options.onBackOff(queue, waitMs);
     slot.free();
     const cookies = cookiesOf(session, request.url, fetched);
     const outcome = await this.#outcomeOf(request, run, fetched, now, waitMs);
@@ -329,15 +331,14 @@ export class Pages {
   #robotsUnreachable(
     run: CrawlRun,
     requests: readonly ClaimedRequest[],
-    reason: Reason,
-    detail: string,
+    failure: { reason: Reason; detail: string; waitMs: number },
   ): ClaimedRequest[] {
     const now = Date.now();
     for (const request of requests) {
       const ending =
-        reason === 'egress'
-          ? ended('skipped', reason, detail)
-          : retryOrFail(request, run.settings, now, { reason, detail });
+        failure.reason === 'egress'
+          ? ended('skipped', failure.reason, failure.detail)
+          : retryOrFail(request, run.settings, now, failure);
       this.#options.onOutcome(outcomeOf(request, null, now, ending));
     }
     return [];

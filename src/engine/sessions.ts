@@ -9,6 +9,8 @@ import { baseHeaders } from './headers.ts';
 
 /** What the fetches of one crawl, or of one preview, share on this node. */
 export interface Session {
+  /** Of a preview: a crawl that does not exist. */
+  readonly crawlId: string;
   readonly settings: Settings;
   /** In whose name its calls wait at hosts. */
   readonly caller: Caller;
@@ -35,6 +37,7 @@ export function newSession(
   const hosts = new Set(crawl.scopeHosts);
   const subdomains = crawl.definition.scope?.subdomains ?? false;
   return {
+    crawlId: id,
     settings,
     caller: { id: `calls of ${id}`, settings },
     headers: baseHeaders(settings),

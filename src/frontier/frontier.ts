@@ -2,24 +2,28 @@ import { type ClaimResult, type ClaimWant, claim, handBack, recoverHosts } from 
 import type { Sql } from '../db/client.ts';
 import { crawlStates } from '../db/crawl_runs.ts';
 import { queueKey } from '../db/host_budgets.ts';
-import { activeQueues, nextDelayed } from '../db/host_queues.ts';
-import type { LeasedHost, ReleasedHost } from '../db/hosts.ts';
+import { activeQueues } from '../db/host_queues.ts';
+import type { LeasedHost } from '../db/hosts.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { CrawlRuns } from './crawl_run.ts';
 import { Exhausted } from './exhausted.ts';
-import { delayOf, type HostQueue, type HostSlot } from './host.ts';
+import type { HostQueue, HostSlot } from './host.ts';
+import { HostMemory, learnedOf } from './host_memory.ts';
 import type { Leases } from './leases.ts';
-import { hasPages, isLentOnly, Loans } from './loans.ts';
+import { hasPages, isIdle, isLentOnly, Loans } from './loans.ts';
+import { Retries } from './retries.ts';
 import { Scheduler } from './scheduler.ts';
+import { wantOf, windowOf } from './window.ts';
 
 const MAX_WANTS = 512;
 const MAX_CLAIM = 1024;
 /** Claimed and not begun: the bound on what a node takes out of the ledger. */
 const MAX_WINDOWED = 20_000;
 const MAX_WINDOWED_BYTES = 64 * 1024 * 1024;
-const MAX_WINDOW = 256;
 /** A lease without work is given back after this. */
 const IDLE_MS = 2000;
+/** Nothing is claimed for a host that waits for longer: what is claimed counts in its crawl's `maxPages`. */
+const LONG_WAIT_MS = 2000;
 
 export interface FrontierOptions {
   sql: Sql;
@@ -42,11 +46,13 @@ export interface FrontierOptions {
 export class Frontier {
   readonly scheduler = new Scheduler();
   readonly loans: Loans;
+  /** What is learned of the hosts is told to it. */
+  readonly memory: HostMemory;
   readonly #options: FrontierOptions;
   /** Host queues that may have more to claim. */
   readonly #hungry = new Set<HostQueue>();
   readonly #exhausted = new Exhausted();
-  readonly #retrying = new Set<HostQueue>();
+  readonly #retries = new Retries();
   /** Claimed, not begun, and without a place any more: to be handed back at the next step. */
   readonly #strays: ClaimedRequest[] = [];
   /** The database may say that this node holds leases that it does not know of: an answer was lost, or a lease. */
@@ -56,6 +62,7 @@ export class Frontier {
   constructor(options: FrontierOptions) {
     this.#options = options;
     const { leases, onWanted, onCall } = options;
+    this.memory = new HostMemory(leases);
     this.loans = new Loans({ leases, scheduler: this.scheduler, wake: onWanted, onCall });
   }
 
@@ -78,7 +85,7 @@ export class Frontier {
       if (queue.outstanding <= 0 && queue.retryAt === Infinity) fresh.push(queue);
       this.#want(queue);
     }
-    await this.#loadRetries(fresh);
+    await this.#retries.load(sql, fresh, (crawlId, hostId) => this.#queue(crawlId, hostId));
     await this.#dropIdleCrawls(new Set(active.map((queue) => queue.crawlId)));
   }
 
@@ -104,7 +111,10 @@ export class Frontier {
       if (wasUnsure) await leases.releaseAllBut(this.scheduler.hosts.keys());
       const taken = await acquire();
       if (taken.length > 0) await recoverHosts(sql, leases.nodeId, taken, true);
-      return taken.map((lease) => this.scheduler.addHost(lease, Date.now() + Math.max(0, lease.waitMs)));
+      // Where this node lost leases, what it did there at last is as little known as with a holder that died.
+      return taken.map((lease) =>
+        this.scheduler.addHost(wasUnsure ? { ...lease, isOrphaned: true } : lease, Date.now()),
+      );
     } catch (error) {
       this.#unsure = true;
       throw error;
@@ -114,9 +124,12 @@ export class Frontier {
   /** Claims what the windows have room for. @returns true where there may be more to claim at once */
   async refill(now: number): Promise<boolean> {
     await this.#handBackStrays();
-    for (const queue of this.#retrying) if (queue.retryAt <= now) this.#wantRetry(queue);
+    for (const queue of this.#retries.takeDue(now)) {
+      queue.more = true;
+      this.#want(queue);
+    }
     await this.#recoverSuspects();
-    const queues = this.#pickHungry();
+    const queues = this.#pickHungry(now);
     if (queues.length === 0) return false;
     const wants = queues.map((queue) => wantOf(queue));
     for (const queue of queues) queue.claiming = true;
@@ -140,10 +153,23 @@ export class Frontier {
   /** Puts claimed requests into the window, for `scheduler.next`. */
   push(queue: HostQueue, requests: readonly ClaimedRequest[]): void {
     if (queue.host.queues.get(queue.run.id) === queue) this.scheduler.push(queue, requests);
-    else {
-      queue.host.outstanding -= requests.length;
-      this.#strays.push(...requests);
-    }
+    else this.putBack(queue, requests);
+  }
+
+  /** Claimed requests of one host queue that are not to be begun now go back to the ledger; their attempt does not count. */
+  putBack(queue: HostQueue, requests: readonly ClaimedRequest[]): void {
+    queue.outstanding -= requests.length;
+    queue.host.outstanding -= requests.length;
+    queue.more = true;
+    this.#strays.push(...requests);
+  }
+
+  /** The host is to be left alone. For long: it keeps no claimed request, which would count in its crawl's `maxPages`. */
+  leaveAlone(host: HostSlot, now: number, waitMs: number): void {
+    this.scheduler.block(host, now + waitMs);
+    this.memory.note(host);
+    if (waitMs <= LONG_WAIT_MS) return;
+    for (const queue of host.queues.values()) this.putBack(queue, this.scheduler.unload(queue));
   }
 
   /** A request of this host queue left the node: committed, refused, or handed back. */
@@ -156,10 +182,7 @@ export class Frontier {
     host.outstanding--;
     if (queue === undefined) return;
     queue.outstanding--;
-    if (retryAt !== null) {
-      queue.retryAt = Math.min(queue.retryAt, retryAt);
-      this.#retrying.add(queue);
-    }
+    if (retryAt !== null) this.#retries.add(queue, retryAt);
     this.#want(queue);
   }
 
@@ -266,11 +289,7 @@ export class Frontier {
   }
 
   async #release(hosts: readonly HostSlot[], now: number): Promise<void> {
-    const released: ReleasedHost[] = hosts.map((host) => ({
-      id: host.id,
-      waitMs: host.nextAt - now,
-      backoffLevel: host.backoffLevel,
-    }));
+    const released = hosts.map((host) => learnedOf(host, now));
     for (const host of hosts) this.scheduler.removeHost(host);
     try {
       await this.#options.leases.release(released);
@@ -292,16 +311,9 @@ export class Frontier {
     if (queue.more && !this.#exhausted.has(queue)) this.#hungry.add(queue);
   }
 
-  #wantRetry(queue: HostQueue): void {
-    queue.retryAt = Infinity;
-    queue.more = true;
-    this.#retrying.delete(queue);
-    this.#want(queue);
-  }
-
   #forget(queue: HostQueue): void {
     this.#hungry.delete(queue);
-    this.#retrying.delete(queue);
+    this.#retries.forget(queue);
   }
 
   #leave(hostId: number): void {
@@ -309,7 +321,7 @@ export class Frontier {
     if (host !== undefined) host.outstanding--;
   }
 
-  #pickHungry(): HostQueue[] {
+  #pickHungry(now: number): HostQueue[] {
     const picked: HostQueue[] = [];
     let rows = 0;
     const { windowed, windowedBytes } = this.scheduler;
@@ -318,6 +330,7 @@ export class Frontier {
       if (picked.length >= MAX_WANTS || rows >= MAX_CLAIM) break;
       this.#hungry.delete(queue);
       if (!this.isLow(queue) || queue.host.suspect || queue.claiming) continue;
+      if (queue.host.nextAt > now + LONG_WAIT_MS) continue; // the next survey asks again
       if (this.#exhausted.has(queue)) continue;
       picked.push(queue);
       rows += windowOf(queue);
@@ -353,19 +366,6 @@ export class Frontier {
     }
   }
 
-  /** When the delayed requests of queues that are new to this node are due. */
-  async #loadRetries(queues: readonly HostQueue[]): Promise<void> {
-    if (queues.length === 0) return;
-    const keys = queues.map((queue) => ({ crawlId: queue.run.id, hostId: queue.host.id }));
-    const now = Date.now();
-    for (const { crawlId, hostId, waitMs } of await nextDelayed(this.#options.sql, keys)) {
-      const queue = this.#queue(crawlId, hostId);
-      if (queue === null) continue;
-      queue.retryAt = now + waitMs;
-      this.#retrying.add(queue);
-    }
-  }
-
   /** Crawls of this node without queued work: done, paused, cancelled, deleted, or just waiting for what is in flight. */
   async #dropIdleCrawls(active: ReadonlySet<string>): Promise<void> {
     const idle = [...this.#options.runs.all()].map((run) => run.id).filter((id) => !active.has(id));
@@ -382,21 +382,4 @@ export class Frontier {
       }
     }
   }
-}
-
-function isIdle(host: HostSlot): boolean {
-  return host.inFlight === 0 && !hasPages(host) && (host.draining || host.borrowed === 0);
-}
-
-/** How many requests of a host queue this node keeps claimed: about two seconds' worth where a delay decides. */
-function windowOf(queue: HostQueue): number {
-  const delay = delayOf(queue.host);
-  const { concurrencyPerHost } = queue.run.settings;
-  const wanted = delay > 0 ? Math.ceil(2000 / delay) : concurrencyPerHost * 4;
-  return Math.max(2, Math.min(MAX_WINDOW, concurrencyPerHost * 4, wanted));
-}
-
-function wantOf(queue: HostQueue): ClaimWant {
-  const n = Math.ceil(windowOf(queue) - queue.rows.length);
-  return { crawlId: queue.run.id, hostId: queue.host.id, fence: queue.host.fence, n: Math.max(1, n) };
 }

@@ -1,6 +1,7 @@
 import type { ClaimedRequest } from '../model/request.ts';
 import type { Settings } from '../model/settings.ts';
 import type { CrawlRun } from './crawl_run.ts';
+import { throttledDelay } from './throttle.ts';
 
 /** A host that this node holds the lease of. Times are milliseconds since the epoch. */
 export interface HostSlot {
@@ -24,8 +25,14 @@ export interface HostSlot {
   backoffLevel: number;
   /** When the level last rose. */
   backedOffAt: number;
-  /** From robots.txt; 0: none. */
-  crawlDelayMs: number;
+  /** Crawl-delay in milliseconds by the user agent that robots.txt was read for. */
+  readonly crawlDelays: Map<string, number>;
+  /** The longest that the last holder kept to: it counts until robots.txt was read here. */
+  storedCrawlDelayMs: number;
+  /** The delay that autothrottle has come to; null: no latency is known. */
+  throttleMs: number | null;
+  /** Somebody unknown may have fetched until then: nothing is fetched within one delay of it. 0: nobody. */
+  touchedAt: number;
   /** Being handed on: nothing more is claimed or fetched. */
   draining: boolean;
   /** The answer to a claim was lost: recover before the next claim. */
@@ -57,11 +64,24 @@ export interface HostQueue {
 
 type Place = 'nowhere' | 'ready' | 'parked';
 
+/** What a host hears of the settings of whoever has work there. */
+export type HostSettings = Pick<
+  Settings,
+  | 'concurrencyPerHost'
+  | 'delayMs'
+  | 'randomizeDelay'
+  | 'robots'
+  | 'userAgent'
+  | 'maxCrawlDelayMs'
+  | 'autothrottle'
+  | 'hostGroup'
+>;
+
 /** Whoever makes calls: a crawl by its scripts, or a preview. How many it makes at once it bounds itself. */
 export interface Caller {
   /** No crawl's id. */
   readonly id: string;
-  readonly settings: Pick<Settings, 'concurrencyPerHost' | 'delayMs' | 'randomizeDelay'>;
+  readonly settings: HostSettings;
 }
 
 /** The calls of one caller to one host: fetches that are in no ledger. */
@@ -103,12 +123,21 @@ function concurrencyOf(host: HostSlot): number {
 
 /** Until the host's next fetch: the longest delay of its crawls, 0.5 to 1.5 of it where that crawl randomises. */
 export function delayOf(host: HostSlot): number {
-  let longest = host.crawlDelayMs;
-  for (const { run } of host.queues.values()) longest = Math.max(longest, oneDelay(run.settings));
-  for (const { caller } of host.calls.values()) longest = Math.max(longest, oneDelay(caller.settings));
+  let longest = 0;
+  for (const { run } of host.queues.values()) longest = Math.max(longest, oneDelay(host, run.settings));
+  for (const { caller } of host.calls.values()) longest = Math.max(longest, oneDelay(host, caller.settings));
   return longest;
 }
 
-function oneDelay({ delayMs, randomizeDelay }: Caller['settings']): number {
-  return delayMs > 0 && randomizeDelay ? delayMs * (0.5 + Math.random()) : delayMs;
+function oneDelay(host: HostSlot, settings: HostSettings): number {
+  const { delayMs, autothrottle, randomizeDelay, robots } = settings;
+  const least = autothrottle === null ? delayMs : Math.max(delayMs, throttledDelay(host.throttleMs, autothrottle));
+  const delay = least > 0 && randomizeDelay ? least * (0.5 + Math.random()) : least;
+  return robots ? Math.max(delay, crawlDelayOf(host, settings)) : delay;
+}
+
+/** What robots.txt asks of this user agent, to the crawl's cap. Of several crawls the longest counts. */
+export function crawlDelayOf(host: HostSlot, { userAgent, maxCrawlDelayMs }: HostSettings): number {
+  if (host.crawlDelays.size === 0) return Math.min(host.storedCrawlDelayMs, maxCrawlDelayMs);
+  return Math.min(host.crawlDelays.get(userAgent) ?? 0, maxCrawlDelayMs);
 }

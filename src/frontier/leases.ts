@@ -6,10 +6,11 @@ import {
   acquireOrigins,
   countActiveHosts,
   heldHosts,
+  type LearnedHost,
   type LeasedHost,
-  type ReleasedHost,
   releaseHosts,
   releaseOthers,
+  storeHosts,
   wantedHosts,
 } from '../db/hosts.ts';
 import {
@@ -100,8 +101,13 @@ export class Leases {
     return wantedHosts(this.#sql, this.nodeId);
   }
 
-  async release(hosts: readonly ReleasedHost[]): Promise<void> {
+  async release(hosts: readonly LearnedHost[]): Promise<void> {
     if (hosts.length > 0) await releaseHosts(this.#sql, this.nodeId, hosts);
+  }
+
+  /** What was learned of hosts that are kept: it outlives this process. */
+  async store(hosts: readonly LearnedHost[]): Promise<void> {
+    if (hosts.length > 0) await storeHosts(this.#sql, this.nodeId, hosts);
   }
 
   /** Gives back what the database says this node holds and the node does not know of. */

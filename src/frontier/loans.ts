@@ -180,3 +180,8 @@ export function hasPages(host: HostSlot): boolean {
 export function isLentOnly(host: HostSlot): boolean {
   return !host.draining && host.borrowed > 0 && !hasPages(host);
 }
+
+/** Nothing is fetched there, and nobody relies on the lease. */
+export function isIdle(host: HostSlot): boolean {
+  return host.inFlight === 0 && !hasPages(host) && (host.draining || host.borrowed === 0);
+}

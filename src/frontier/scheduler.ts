@@ -1,3 +1,4 @@
+import type { LeasedHost } from '../db/hosts.ts';
 import { extraSize } from '../model/extra.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import { type CrawlRun, hasRoom } from './crawl_run.ts';
@@ -50,22 +51,30 @@ export class Scheduler {
   windowedBytes = 0;
   inFlight = 0;
 
-  addHost(lease: { id: number; origin: string; fence: number; backoffLevel: number }, nextAt: number): HostSlot {
+  /** @param now milliseconds since the epoch */
+  addHost(lease: LeasedHost, now: number): HostSlot {
+    const { id, origin, fence, backoffLevel } = lease;
     const host: HostSlot = {
-      ...lease,
+      id,
+      origin,
+      fence,
+      backoffLevel,
       queues: new Map(),
       calls: new Map(),
       inFlight: 0,
       outstanding: 0,
-      nextAt,
+      nextAt: now + Math.max(0, lease.waitMs),
       drawnDelay: 0,
       sentAt: Infinity,
       backedOffAt: 0,
-      crawlDelayMs: 0,
+      crawlDelays: new Map(),
+      storedCrawlDelayMs: lease.crawlDelayMs,
+      throttleMs: lease.throttleMs > 0 ? lease.throttleMs : null,
+      touchedAt: lease.isOrphaned ? now : 0,
       draining: false,
       suspect: false,
       idleSince: 0,
-      since: Date.now(),
+      since: now,
       borrowed: 0,
       parked: [],
       waiting: false,
@@ -93,6 +102,7 @@ export class Scheduler {
     if (queue === undefined) {
       queue = { run, host, rows: [], outstanding: 0, more: true, claiming: false, retryAt: Infinity, place: 'nowhere' };
       host.queues.set(run.id, queue);
+      this.#respect(host);
     }
     return queue;
   }
@@ -100,6 +110,11 @@ export class Scheduler {
   /** Takes a host queue out. @returns its requests that were not begun */
   removeQueue(queue: HostQueue): ClaimedRequest[] {
     queue.host.queues.delete(queue.run.id);
+    return this.unload(queue);
+  }
+
+  /** Empties a window: its host waits for long. @returns the requests that were not begun */
+  unload(queue: HostQueue): ClaimedRequest[] {
     const rows = queue.rows.splice(0);
     this.#count(rows, -1);
     return rows;
@@ -184,6 +199,7 @@ export class Scheduler {
     if (queue === undefined) {
       queue = { caller, host, rows: [], inFlight: 0, place: 'nowhere' };
       host.calls.set(caller.id, queue);
+      this.#respect(host);
     }
     queue.rows.push(row);
     if (queue.place === 'nowhere') this.#makeReady(queue);
@@ -229,6 +245,11 @@ export class Scheduler {
   /** When a waiting host opens; Infinity: none waits. */
   get nextAt(): number {
     return this.#waiting.nextAt;
+  }
+
+  /** How long to leave the host alone after its last holder is known only with what its crawls want. */
+  #respect(host: HostSlot): void {
+    if (host.touchedAt > 0) this.block(host, host.touchedAt + delayOf(host));
   }
 
   #count(rows: readonly ClaimedRequest[], sign: 1 | -1): void {

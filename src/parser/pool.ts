@@ -140,20 +140,17 @@ export class ParserPool extends JobPool {
 
   /** Judges URLs of one site by its robots.txt. @throws ParseFailure where that takes too long */
   async robots(job: RobotsJob): Promise<RobotsAnswer> {
-    const queue = job.crawlId === null ? this.#previews : this.#robotsQueue(job.crawlId);
+    const queue = this.#robotsQueue(job.crawlId);
     const answer = await this.submit({ kind: 'robots', job }, queue, job.text.length, ROBOTS_LIMIT_MS);
     if (answer.kind !== 'robots') throw unexpected(answer);
     return answer.answer;
   }
 
-  /** Not that of its pages: those may be slow, and a claim waits for robots.txt. Undefined: the crawl is not open. */
-  #robotsQueue(crawlId: string): JobQueue | undefined {
-    if (!this.#queues.has(crawlId)) return undefined;
-    let queue = this.#robots.get(crawlId);
-    if (queue === undefined) {
-      queue = new JobQueue(`robots of ${crawlId}`);
-      this.#robots.set(crawlId, queue);
-    }
+  /** Not that of its pages: those may be slow, and a claim waits for robots.txt. */
+  #robotsQueue(crawlId: string): JobQueue {
+    if (!this.#queues.has(crawlId)) return this.#previews;
+    const queue = this.#robots.get(crawlId) ?? new JobQueue(`robots of ${crawlId}`);
+    this.#robots.set(crawlId, queue);
     return queue;
   }
 }

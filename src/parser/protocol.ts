@@ -101,8 +101,8 @@ export interface SplitJob {
 }
 
 export interface RobotsJob {
-  /** Whose share of the threads it is: a crawl, or null for previews. */
-  crawlId: string | null;
+  /** Whose share of the threads it is; where that crawl is not open, that of the previews. */
+  crawlId: string;
   /** The robots.txt, a character for each octet (latin1). */
   text: string;
   /** Absolute URLs of its site. */

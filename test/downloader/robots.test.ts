@@ -23,12 +23,14 @@ const FAILURE: FetchResult = {
 };
 
 /** A cache over canned answers by URL; `asked` holds the URLs fetched. */
-function cacheOf(answers: (url: string) => FetchResult): { cache: RobotsCache; asked: string[] } {
+function cacheOf(answers: (url: string) => FetchResult | null) {
   const asked: string[] = [];
-  const cache = new RobotsCache(async (url) => {
+  const robots = new RobotsCache();
+  const fetch = async (url: string) => {
     asked.push(url);
     return answers(url);
-  });
+  };
+  const cache = { get: async (origin: string) => (await robots.get(origin, fetch)).verdict };
   return { cache, asked };
 }
 
@@ -46,7 +48,7 @@ describe('RobotsCache', () => {
     const { cache } = cacheOf((url) => (url.includes('dead') ? FAILURE : response(Number(url.slice(8, 11)))));
     for (const status of [400, 401, 403, 404, 410, 304])
       assert.deepEqual(await cache.get(`https://${status}.example`), { kind: 'allow' });
-    for (const status of [500, 503]) {
+    for (const status of [429, 500, 503]) {
       const verdict = await cache.get(`https://${status}.example`);
       assert.deepEqual(verdict, {
         kind: 'unreachable',
@@ -59,8 +61,8 @@ describe('RobotsCache', () => {
       reason: 'connect',
       detail: 'robots.txt: connect, refused',
     });
-    const broken = new RobotsCache(() => Promise.reject(new Error('no')));
-    assert.equal((await broken.get('https://a.example')).kind, 'unreachable');
+    const broken = await new RobotsCache().get('https://a.example', () => Promise.reject(new Error('no')));
+    assert.equal(broken.verdict.kind, 'unreachable');
   });
 
   it('15: follows five redirects, over origins, and no sixth', async () => {
@@ -83,24 +85,67 @@ describe('RobotsCache', () => {
     assert.deepEqual(await relative.cache.get('https://a.example'), { kind: 'rules', text: 'x' });
   });
 
-  it('15: is cached for a day, and unreachable for a minute', async () => {
+  it('15: is cached for a day; an unreachable one is asked again after a second, and ever more rarely, to a minute', async () => {
     mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
     try {
       let answer: FetchResult = response(500);
       const { cache, asked } = cacheOf(() => answer);
       await cache.get('http://a.example');
-      mock.timers.tick(59_000);
-      await cache.get('http://a.example');
-      assert.equal(asked.length, 1);
+      for (const [n, seconds] of [1, 2, 4, 8, 16, 32, 60, 60].entries()) {
+        mock.timers.tick(seconds * 1000 - 1);
+        await cache.get('http://a.example');
+        assert.equal(asked.length, n + 1, `not within ${seconds} s`);
+        mock.timers.tick(1);
+        await cache.get('http://a.example');
+        assert.equal(asked.length, n + 2, `after ${seconds} s`);
+      }
       answer = response(200, 'rules');
-      mock.timers.tick(2000);
+      mock.timers.tick(60_000);
       assert.equal((await cache.get('http://a.example')).kind, 'rules');
+      const before = asked.length;
       mock.timers.tick(24 * 3600 * 1000 - 1);
       await cache.get('http://a.example');
-      assert.equal(asked.length, 2);
+      assert.equal(asked.length, before);
       mock.timers.tick(1);
       await cache.get('http://a.example');
-      assert.equal(asked.length, 3);
+      assert.equal(asked.length, before + 1);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it('15: rules that were read hold for 30 days more while the file is unreachable', async () => {
+    const day = 24 * 3600 * 1000;
+    mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
+    try {
+      let answer: FetchResult = response(200, 'rules');
+      const { cache } = cacheOf(() => answer);
+      await cache.get('http://a.example');
+      answer = response(503);
+      for (const days of [1, 5, 23.9]) {
+        mock.timers.tick(days * day);
+        assert.deepEqual(await cache.get('http://a.example'), { kind: 'rules', text: 'rules' });
+      }
+      mock.timers.tick(0.2 * day);
+      assert.equal((await cache.get('http://a.example')).kind, 'unreachable');
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  it('a fetch that was not begun is forgotten, and what was known before is not', async () => {
+    mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
+    try {
+      let answer: FetchResult | null = null;
+      const { cache } = cacheOf(() => answer);
+      assert.equal((await cache.get('http://a.example')).kind, 'unasked');
+      answer = response(200, 'rules');
+      assert.equal((await cache.get('http://a.example')).kind, 'rules');
+      answer = null;
+      mock.timers.tick(25 * 3600 * 1000);
+      assert.equal((await cache.get('http://a.example')).kind, 'unasked');
+      answer = response(503);
+      assert.equal((await cache.get('http://a.example')).kind, 'rules');
     } finally {
       mock.timers.reset();
     }
@@ -124,8 +169,7 @@ describe('RobotsCache', () => {
     const site = await startSite((_req, res) => res.end('# 23456789\n'.repeat(100_000)));
     const downloader = new Downloader({ egress: new EgressGuard({ allow: ['127.0.0.0/8'] }) });
     const options = { headers: {}, timeoutMs: 5000, maxBodyBytes: ROBOTS_MAX_BYTES, verifyTls: true, cutAtCap: true };
-    const cache = new RobotsCache((url) => downloader.fetch({ ...options, url }));
-    const verdict = await cache.get(site.url);
+    const { verdict } = await new RobotsCache().get(site.url, (url) => downloader.fetch({ ...options, url }));
     assert.equal(verdict.kind === 'rules' && verdict.text.length, ROBOTS_MAX_BYTES);
     await downloader.close();
     await site.close();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Sql } from '../../dist/db/client.js';
 import type { Downloader } from '../../dist/downloader/downloader.js';
+import type { Manners } from '../../dist/engine/manners.js';
 import { Pages } from '../../dist/engine/pages.js';
 import type { PageMemory } from '../../dist/engine/recall.js';
 import type { Rendering } from '../../dist/engine/rendering.js';
@@ -32,13 +33,14 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
     steps: {} as StepCalls,
     rendering: { concerns: () => false } as unknown as Rendering,
     robots: {} as SiteRobots,
+    manners: { heed: () => 0 } as unknown as Manners,
     sessions: new Sessions({} as Sql, 'node'),
     memory: {} as PageMemory,
     onOutcome,
     onSent: () => {},
     onFetched: () => freed++,
     onParsed: () => {},
-    onBackOff: () => {},
+    onLater: () => {},
     log: { error: (detail, message) => logged.push({ detail, message }) },
   });
   await pages.run(request, queue);

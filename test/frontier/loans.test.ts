@@ -8,6 +8,16 @@ import { Scheduler } from '../../dist/frontier/scheduler.js';
 import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
 
 const ORIGIN = 'http://h1';
+const LEASE: LeasedHost = {
+  id: 1,
+  origin: ORIGIN,
+  fence: 1,
+  waitMs: 0,
+  backoffLevel: 0,
+  crawlDelayMs: 0,
+  throttleMs: 0,
+  isOrphaned: false,
+};
 const never = new AbortController().signal;
 const caller = { id: 'calls of a', settings: DEFAULT_SETTINGS };
 
@@ -26,9 +36,9 @@ function parts() {
   } as unknown as Leases;
   const scheduler = new Scheduler();
   const loans = new Loans({ leases, scheduler, wake: () => {}, onCall: () => {} });
-  const addHost = () => scheduler.addHost({ id: 1, origin: ORIGIN, fence: 1, backoffLevel: 0 }, 0);
+  const addHost = () => scheduler.addHost(LEASE, 0);
   const setFree = () => {
-    free = [{ id: 1, origin: ORIGIN, fence: 1, waitMs: 0, backoffLevel: 0 }];
+    free = [LEASE];
   };
   return { loans, scheduler, asked, wanted, addHost, setFree };
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { LeasedHost } from '../../dist/db/hosts.js';
 import type { CrawlRun } from '../../dist/frontier/crawl_run.js';
-import type { HostSlot } from '../../dist/frontier/host.js';
+import { delayOf, type HostSlot } from '../../dist/frontier/host.js';
 import { Scheduler } from '../../dist/frontier/scheduler.js';
 import { TimeHeap } from '../../dist/frontier/time_heap.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
@@ -43,8 +44,13 @@ function requests(crawl: CrawlRun, host: HostSlot, n: number): ClaimedRequest[] 
   }));
 }
 
+function leaseOf(id: number): LeasedHost {
+  const learned = { backoffLevel: 0, crawlDelayMs: 0, throttleMs: 0, isOrphaned: false };
+  return { id, origin: `http://h${id}`, fence: 1, waitMs: 0, ...learned };
+}
+
 function addHost(scheduler: Scheduler, id: number): HostSlot {
-  return scheduler.addHost({ id, origin: `http://h${id}`, fence: 1, backoffLevel: 0 }, 0);
+  return scheduler.addHost(leaseOf(id), 0);
 }
 
 /** Takes all that may start now. */
@@ -235,7 +241,10 @@ test('a caller’s limits hold at the host while it has calls there, and no long
   const host = addHost(scheduler, 1);
   const crawl = run('a', { concurrencyPerHost: 4 });
   const queue = scheduler.queueOf(crawl, host);
-  const caller = { id: 'x', settings: { concurrencyPerHost: 1, delayMs: 100, randomizeDelay: false } };
+  const caller = {
+    id: 'x',
+    settings: { ...DEFAULT_SETTINGS, concurrencyPerHost: 1, delayMs: 100, randomizeDelay: false },
+  };
   const told: boolean[] = [];
   scheduler.call(host, caller, (begun) => told.push(begun));
   const takeBack = scheduler.call(host, caller, (begun) => told.push(begun));
@@ -280,4 +289,58 @@ test('what the window holds beside URLs is counted until a request begins or is 
   scheduler.removeQueue(q1);
   scheduler.removeHost(h2);
   assert.deepEqual([scheduler.windowed, scheduler.windowedBytes], [0, 0]);
+});
+
+test('16: each crawl has the Crawl-delay of its own user agent, to its cap; the longest counts', () => {
+  const host = addHost(new Scheduler(), 1);
+  const scheduler = new Scheduler();
+  scheduler.queueOf(run('a', { maxCrawlDelayMs: 1000 }), host);
+  host.crawlDelays.set('Orbweaver/0.1', 5000);
+  assert.equal(delayOf(host), 1000);
+  scheduler.queueOf(run('b', { maxCrawlDelayMs: 3000 }), host);
+  assert.equal(delayOf(host), 3000);
+  scheduler.queueOf(run('c', { userAgent: 'Other/1' }), host);
+  host.crawlDelays.set('Other/1', 4000);
+  assert.equal(delayOf(host), 4000);
+  scheduler.queueOf(run('d', { robots: false, delayMs: 10, maxCrawlDelayMs: 60_000 }), host);
+  assert.equal(delayOf(host), 4000);
+});
+
+test('19: the throttle of a host holds for every crawl that asks for one', () => {
+  const scheduler = new Scheduler();
+  const host = addHost(scheduler, 1);
+  scheduler.queueOf(run('a', { delayMs: 30 }), host);
+  host.throttleMs = 700;
+  assert.equal(delayOf(host), 30);
+  scheduler.queueOf(run('b', { autothrottle: { maxDelayMs: 500 } }), host);
+  assert.equal(delayOf(host), 500);
+  scheduler.queueOf(run('c', { autothrottle: {} }), host);
+  assert.equal(delayOf(host), 700);
+});
+
+test('17: of a node that died nobody knows when it fetched last: the next holder begins with one delay', () => {
+  const scheduler = new Scheduler();
+  const host = scheduler.addHost({ ...leaseOf(1), isOrphaned: true, crawlDelayMs: 900 }, 10_000);
+  const crawl = run('a', { delayMs: 400, robots: false });
+  scheduler.push(scheduler.queueOf(crawl, host), requests(crawl, host, 1));
+  assert.equal(host.nextAt, 10_400);
+  scheduler.queueOf(run('b'), host);
+  assert.equal(host.nextAt, 10_900, 'the Crawl-delay that the dead one knew of');
+  assert.equal(drain(scheduler, 10_899).length, 0);
+  assert.equal(drain(scheduler, 10_900).length, 1);
+});
+
+test('18: the window of a host that waits for long can be emptied', () => {
+  const scheduler = new Scheduler();
+  const host = addHost(scheduler, 1);
+  const crawl = run('a');
+  const queue = scheduler.queueOf(crawl, host);
+  scheduler.push(queue, requests(crawl, host, 3));
+  scheduler.block(host, 5000);
+  drain(scheduler, 0);
+  assert.equal(scheduler.unload(queue).length, 3);
+  assert.equal(scheduler.windowed, 0);
+  assert.equal(drain(scheduler, 5000).length, 0);
+  scheduler.push(queue, requests(crawl, host, 2));
+  assert.equal(drain(scheduler, 5000).length, 2);
 });

@@ -53,7 +53,7 @@ describe('the parser pool', () => {
       ['/pages/0/follow/0/selector'],
     );
     const answer = await pool.robots({
-      crawlId: null,
+      crawlId: 'of a preview',
       text: 'User-agent: *\nDisallow: /a',
       urls: ['http://s.test/a', 'http://s.test/b'],
       userAgent: 'Orbweaver/1',

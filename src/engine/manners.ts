@@ -1,0 +1,43 @@
+import type { Frontier } from '../frontier/frontier.ts';
+import type { HostSlot } from '../frontier/host.ts';
+import { nextThrottle } from '../frontier/throttle.ts';
+import type { FetchResult } from '../model/response.ts';
+import type { Settings } from '../model/settings.ts';
+import { backOff, retryAfterMs } from './back_off.ts';
+
+type HeedSettings = Pick<Settings, 'autothrottle' | 'delayMs' | 'maxRetryAfterMs'>;
+
+/** What the answers of hosts mean for their next fetches: of pages, calls and robots.txt alike. */
+export class Manners {
+  readonly #frontier: Frontier;
+
+  constructor(frontier: Frontier) {
+    this.#frontier = frontier;
+  }
+
+  /**
+   * Heeds the result of a fetch: Retry-After and back-off by the status, autothrottle by the latency.
+   *
+   * @param settings of whoever fetched
+   * @param startedAt when it was begun, in milliseconds since the epoch
+   * @returns milliseconds for which the host is left alone from now on; 0: no longer than ever
+   */
+  heed(host: HostSlot, settings: HeedSettings, result: FetchResult, startedAt: number, now: number): number {
+    if (settings.autothrottle !== null) this.#throttle(host, settings, result);
+    if (result.kind === 'failure') return 0;
+    const level = host.backoffLevel;
+    const retryAfter = retryAfterMs(result.headers['retry-after'], now);
+    const waitMs = backOff(host, result.status, startedAt, now, retryAfter, settings.maxRetryAfterMs);
+    if (waitMs > 0) this.#frontier.leaveAlone(host, now, waitMs);
+    else if (level > 0 && host.backoffLevel === 0) this.#frontier.memory.note(host);
+    return waitMs;
+  }
+
+  /** How long a failure took says something only where the host let us wait. */
+  #throttle(host: HostSlot, settings: HeedSettings, result: FetchResult): void {
+    const isSuccess = result.kind === 'response' && result.status >= 200 && result.status < 300;
+    const latencyMs = result.kind === 'response' ? (result.headersMs ?? result.ms) : result.ms;
+    host.throttleMs = nextThrottle(host.throttleMs, settings, latencyMs, isSuccess);
+    this.#frontier.memory.noteThrottle(host);
+  }
+}
