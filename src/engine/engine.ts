@@ -16,7 +16,7 @@
  * 12 stopping is orderly                         Engine.stop
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isTransient, type Sql } from '../db/client.ts';
+import type { Sql } from '../db/client.ts';
 import type { Lookups } from '../db/lookups.ts';
 import { forgetDeadNodes } from '../db/nodes.ts';
 import type { Downloader } from '../downloader/downloader.ts';
@@ -24,7 +24,7 @@ import { type CrawlRun, CrawlRuns, parsePlanOf } from '../frontier/crawl_run.ts'
 import { Frontier } from '../frontier/frontier.ts';
 import type { HostQueue } from '../frontier/host.ts';
 import { Leases } from '../frontier/leases.ts';
-import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts';
+import type { KnownFingerprints } from '../model/known.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { ParserPool } from '../parser/pool.ts';
@@ -33,10 +33,11 @@ import type { CommitResult } from '../pipeline/commit.ts';
 import { Committer } from '../pipeline/committer.ts';
 import { Endings } from './endings.ts';
 import { InlineFetcher } from './inline_fetch.ts';
-import { Loop } from './loop.ts';
+import { Loop, reporter } from './loop.ts';
 import { Manners } from './manners.ts';
 import { Pages } from './pages.ts';
 import { PageMemory } from './recall.ts';
+import { rememberDiscoveries } from './remember.ts';
 import { type PageRenderer, Rendering } from './rendering.ts';
 import { type ScriptRunner, Scripts } from './scripts.ts';
 import { type Session, Sessions } from './sessions.ts';
@@ -126,10 +127,28 @@ export class Engine {
     this.#scripts = new Scripts({ sql, pool: options.scripts, fetcher: this.fetcher, lookups: options.lookups });
     this.steps = new StepCalls({ downloader: options.callDownloader, lookups: options.lookups, parser });
     this.rendering = new Rendering(options.renderer, parser);
+    this.#pages = this.#newPages(manners);
+    this.committer = new Committer({
+      sql,
+      nodeId,
+      notify: () => this.#leases.hasOthers,
+      onCommitted: (result, batch) => this.#committed(result, batch),
+      log,
+    });
+    const { onCommitted } = options;
+    const onOver = (id: string, how: string) => this.#ended(id, how);
+    this.#endings = new Endings({ sql, notify: () => this.hasOthers, onEnded: onOver, onCommitted });
+    this.#work = new Loop(50, () => this.#step(), reporter(log, 'the work loop'));
+    this.#beat = new Loop(BEAT_MS, () => this.#heartbeat(), reporter(log, 'the heartbeat'));
+    this.#janitor = new Loop(JANITOR_MS, () => this.#cleanUp(), reporter(log, 'the janitor'));
+  }
+
+  #newPages(manners: Manners): Pages {
+    const { sql, downloader, parser, log } = this.#options;
     const onOutcome = (outcome: Outcome) => this.#outcome(outcome);
     const [hasRoom, isStopping] = [() => this.committer.hasRoom, () => this.#stopping];
     const memory = new PageMemory({ sql, parser, onOutcome, hasRoom, isStopping, rendering: this.rendering, log });
-    this.#pages = new Pages({
+    return new Pages({
       downloader,
       parser,
       scripts: this.#scripts,
@@ -140,35 +159,12 @@ export class Engine {
       sessions: this.#sessions,
       memory,
       onOutcome,
-      onSent: ({ host }) => {
-        if (this.frontier.scheduler.sent(host, Date.now())) this.#pump();
-      },
+      onSent: ({ host }) => this.frontier.scheduler.sent(host, Date.now()) && this.#pump(),
       onFetched: (queue) => this.#fetched(queue),
       onParsed: (run) => this.#freed(run),
-      onLater: (queue, requests) => {
-        this.#underWay -= requests.length;
-        frontier.putBack(queue, requests);
-      },
+      onLater: (queue, requests) => this.#putBack(queue, requests),
       log,
     });
-    this.committer = new Committer({
-      sql,
-      nodeId,
-      notify: () => this.#leases.hasOthers,
-      onCommitted: (result, batch) => this.#committed(result, batch),
-      log,
-    });
-    const { onCommitted } = options;
-    const onEnded = (id: string, how: string) => this.#ended(id, how);
-    this.#endings = new Endings({ sql, notify: () => this.hasOthers, onEnded, onCommitted });
-    const report = (what: string) => (error: unknown, failures: number) => {
-      // At the first failure and then ever more rarely: an outage is one event, not one every two seconds.
-      if (Number.isInteger(Math.log2(failures)))
-        log[isTransient(error) ? 'warn' : 'error']({ err: error, failures }, `${what} failed; it is repeated`);
-    };
-    this.#work = new Loop(50, () => this.#step(), report('the work loop'));
-    this.#beat = new Loop(BEAT_MS, () => this.#heartbeat(), report('the heartbeat'));
-    this.#janitor = new Loop(JANITOR_MS, () => this.#cleanUp(), report('the janitor'));
   }
 
   /** Whether the lease is valid and the loops run. */
@@ -329,6 +325,11 @@ export class Engine {
     this.#pump();
   }
 
+  #putBack(queue: HostQueue, requests: ClaimedRequest[]): void {
+    this.#underWay -= requests.length;
+    this.frontier.putBack(queue, requests);
+  }
+
   /** Starts every request that may start now: backpressure is asked for here, before a request, never inside a body. */
   #pump(): void {
     const { scheduler } = this.frontier;
@@ -385,22 +386,12 @@ export class Engine {
   }
 
   /** What was discovered is in the ledger now, and on the host queues. */
-  #remember(result: CommitResult): void {
-    const keys = new Map<string, { queued: Uint32Array; skipped: Uint32Array }>();
-    let elsewhere = false;
-    for (const row of result.discoveries) {
-      let key = keys.get(row.crawlId);
-      if (key === undefined) {
-        key = { queued: crawlKey(row.crawlId), skipped: skippedKey(row.crawlId) };
-        keys.set(row.crawlId, key);
-      }
-      // A trap is one for good: no other rule and no nearer page takes it.
-      const isSettled = row.reason === null || row.reason === 'trap';
-      this.#options.known.add(isSettled ? key.queued : key.skipped, row.fp, row.depth);
-      if (row.reason === null && row.hostId !== null && !this.frontier.queued(row.crawlId, row.hostId))
-        elsewhere = true;
-    }
-    if (elsewhere) this.#surveyAt = Math.min(this.#surveyAt, Date.now() + 50);
+  #remember({ discoveries }: CommitResult): void {
+    rememberDiscoveries(this.#options.known, discoveries);
+    const isElsewhere = ({ crawlId, hostId, reason }: (typeof discoveries)[number]) =>
+      reason === null && hostId !== null && !this.frontier.queued(crawlId, hostId);
+    const elsewhere = discoveries.filter(isElsewhere);
+    if (elsewhere.length > 0) this.#surveyAt = Math.min(this.#surveyAt, Date.now() + 50);
   }
 
   #dropCrawl(id: string): void {

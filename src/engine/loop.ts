@@ -1,3 +1,5 @@
+import { isTransient } from '../db/client.ts';
+
 /**
  * Runs one step again and again: at once while the step says that there is more to do, else at the next `wake` or after
  * `intervalMs`. A step that fails is reported and repeated after a pause that grows with the failures in a row.
@@ -60,4 +62,14 @@ export class Loop {
       };
     });
   }
+}
+
+type Report = (detail: object, message: string) => void;
+
+/** Reports failures of a loop: the first, and then ever more rarely: an outage is one event, not one every two seconds. */
+export function reporter(log: { warn: Report; error: Report }, what: string) {
+  return (error: unknown, failures: number): void => {
+    if (Number.isInteger(Math.log2(failures)))
+      log[isTransient(error) ? 'warn' : 'error']({ err: error, failures }, `${what} failed; it is repeated`);
+  };
 }

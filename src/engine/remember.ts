@@ -1,0 +1,17 @@
+import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts';
+import type { CommitResult } from '../pipeline/commit.ts';
+
+/** Spares the database links to what a commit has put into the ledger. */
+export function rememberDiscoveries(known: KnownFingerprints, rows: CommitResult['discoveries']): void {
+  const keys = new Map<string, { queued: Uint32Array; skipped: Uint32Array }>();
+  for (const row of rows) {
+    let key = keys.get(row.crawlId);
+    if (key === undefined) {
+      key = { queued: crawlKey(row.crawlId), skipped: skippedKey(row.crawlId) };
+      keys.set(row.crawlId, key);
+    }
+    // A trap is one for good: no other rule and no nearer page takes it.
+    const isSettled = row.reason === null || row.reason === 'trap';
+    known.add(isSettled ? key.queued : key.skipped, row.fp, row.depth);
+  }
+}
