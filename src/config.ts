@@ -59,6 +59,12 @@ export const SETTINGS_TABLE = {
     connections,
     'name=postgres://…, comma-separated: databases that lookups may read',
   ),
+  proxies: setting<ReadonlyMap<string, string>>(
+    'PROXIES',
+    new Map(),
+    proxies,
+    'name=http://user:password@host:port, comma-separated: proxies that crawls may name',
+  ),
   parserThreads: setting('PARSER_THREADS', Math.max(2, availableParallelism()), integer(1, 64), 'parser threads'),
   parserMemoryMb: setting(
     'PARSER_MEMORY_MB',
@@ -147,17 +153,37 @@ function apiKeys(value: string, variable: string): ApiKey[] {
   });
 }
 
-/** Never quotes a value: it holds passwords. */
 function connections(value: string, variable: string): Map<string, string> {
+  return namedUrls(value, variable, 'postgres://user:password@host:port/database', (url) =>
+    /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? '')
+      ? null
+      : 'is not a postgres:// URL; only PostgreSQL can be looked up',
+  );
+}
+
+function proxies(value: string, variable: string): Map<string, string> {
+  return namedUrls(value, variable, 'http://user:password@host:port', (url) => {
+    const { protocol, pathname, search, hash } = URL.parse(url) ?? {};
+    return protocol === 'http:' && pathname === '/' && search === '' && hash === ''
+      ? null
+      : 'is not http://host:port; a proxy is asked by CONNECT over plain HTTP';
+  });
+}
+
+/** Never quotes a value: it holds passwords. @param fault why a URL is none for this, or null */
+function namedUrls(
+  value: string,
+  variable: string,
+  form: string,
+  fault: (url: string) => string | null,
+): Map<string, string> {
   const known = new Map<string, string>();
   for (const [i, entry] of value.split(',').entries()) {
     const [, name, url] = /^\s*([A-Za-z_][\w-]{0,99})=(\S+)\s*$/.exec(entry) ?? [];
     if (name === undefined || url === undefined)
-      throw new StartupError(
-        `${variable}: entry ${i + 1} is not name=postgres://user:password@host:port/database (a comma in it is %2C)`,
-      );
-    if (!/^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''))
-      throw new StartupError(`${variable}: ${name} is not a postgres:// URL; only PostgreSQL can be looked up`);
+      throw new StartupError(`${variable}: entry ${i + 1} is not name=${form} (a comma in it is %2C)`);
+    const wrong = fault(url);
+    if (wrong !== null) throw new StartupError(`${variable}: ${name} ${wrong}`);
     if (known.has(name)) throw new StartupError(`${variable}: ${name} is there twice`);
     known.set(name, url);
   }

@@ -189,7 +189,7 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
   const scripts = await startScripts(config, known.buffer, closers, log);
   const egress = new EgressGuard({ allow: [...config.egressAllow] });
   const renderer = await makeRenderer(config, egress, closers, log);
-  const downloader = new Downloader({ egress });
+  const downloader = new Downloader({ egress, proxies: config.proxies });
   closers.add('the downloader', () => downloader.close());
   const callDownloader = new Downloader({ egress: new EgressGuard({ allow: [...config.enrichEgressAllow] }) });
   closers.add('the downloader of calls', () => callDownloader.close());
@@ -256,6 +256,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     ],
     completeSpider: (spider) => facts.complete(spider),
     planStart: (input) => parser.planStart(input),
+    proxies: new Set(config.proxies.keys()),
   };
   const processes = config.scriptProcesses;
   const app = await buildApp({

@@ -32,3 +32,19 @@ test('the calls of steps have an egress policy of their own', () => {
   assert.deepEqual(readConfig({ ENRICH_EGRESS_ALLOW: '10.0.0.0/8' }).enrichEgressAllow, ['10.0.0.0/8']);
   assert.throws(() => readConfig({ ENRICH_EGRESS_ALLOW: 'localhost' }), /ENRICH_EGRESS_ALLOW has "localhost"/);
 });
+
+test('proxies are read by name, and refused without telling a password', () => {
+  const { proxies } = readConfig({ PROXIES: 'office=http://u:p%2Cq@10.0.0.5:3128, plain=http://proxy.internal' });
+  assert.deepEqual([...proxies.keys()], ['office', 'plain']);
+  for (const [text, message] of [
+    ['http://u:secret@h:1', /entry 1 is not name=http/],
+    ['a=socks5://u:secret@h:1', /a is not http:/],
+    ['a=https://u:secret@h:1', /a is not http:/],
+    ['a=http://u:secret@h:1/path', /a is not http:/],
+    ['a=http://h:1,a=http://h:2', /a is there twice/],
+  ] as const)
+    assert.throws(
+      () => readConfig({ PROXIES: text }),
+      (error: Error) => message.test(error.message) && !/secret/.test(error.message),
+    );
+});

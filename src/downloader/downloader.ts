@@ -2,19 +2,21 @@ import type { Dispatcher } from 'undici';
 import type { FetchResult } from '../model/response.ts';
 import type { Settings } from '../model/settings.ts';
 import { parseHttpUrl } from '../model/url.ts';
+import { Connections } from './connections.ts';
 import type { EgressGuard } from './egress.ts';
 import { Exchange, failureOf, type Limits, type Meter } from './exchange.ts';
 import { FetchError } from './failure.ts';
-import { OriginPools } from './origin_pools.ts';
+import { Proxies, type TunnelProxy } from './proxies.ts';
 
 /** The settings of a crawl that say how its requests are sent. */
 type Transport = Pick<Settings, 'timeoutMs' | 'maxBodyBytes' | 'verifyTls'> &
-  Partial<Pick<Settings, 'connectTimeoutMs' | 'headersTimeoutMs' | 'bodyTimeoutMs' | 'truncated'>>;
+  Partial<Pick<Settings, 'connectTimeoutMs' | 'headersTimeoutMs' | 'bodyTimeoutMs' | 'truncated' | 'proxy'>>;
 
 /** Its part of a crawl's settings. */
 export function transportOf(settings: Settings): Required<Transport> {
-  const { timeoutMs, connectTimeoutMs, headersTimeoutMs, bodyTimeoutMs, truncated, maxBodyBytes, verifyTls } = settings;
-  return { timeoutMs, connectTimeoutMs, headersTimeoutMs, bodyTimeoutMs, truncated, maxBodyBytes, verifyTls };
+  const { timeoutMs, connectTimeoutMs, headersTimeoutMs, bodyTimeoutMs, maxBodyBytes } = settings;
+  const { truncated, verifyTls, proxy } = settings;
+  return { timeoutMs, connectTimeoutMs, headersTimeoutMs, bodyTimeoutMs, maxBodyBytes, truncated, verifyTls, proxy };
 }
 
 /**
@@ -36,22 +38,21 @@ export interface FetchOptions extends Transport {
   onSent?: () => void;
 }
 
-const KEEP_ALIVE_MS = 15_000;
-const MAX_HEADER_BYTES = 32 * 1024;
+const CONNECT_TIMEOUT_MS = 10_000;
 
 /** Fetches single hops over kept-alive HTTP/1.1 connections. How often and how many at once is decided above. */
 export class Downloader {
-  readonly #egress: EgressGuard;
-  readonly #maxSockets: number | null;
   readonly #meter: Meter = { inFlight: 0, bytes: 0 };
-  readonly #closing = new AbortController();
-  /** By `verifyTls`; made when first needed. */
-  readonly #pools = new Map<boolean, OriginPools>();
+  readonly #connections: Connections;
+  readonly #proxies: Proxies;
 
-  /** @param options.maxSockets connections to one origin; none: as many as there are fetches */
-  constructor(options: { egress: EgressGuard; maxSockets?: number }) {
-    this.#egress = options.egress;
-    this.#maxSockets = options.maxSockets ?? null;
+  /**
+   * @param options.maxSockets connections to one origin; none: as many as there are fetches
+   * @param options.proxies the operator's, URLs by name
+   */
+  constructor(options: { egress: EgressGuard; maxSockets?: number; proxies?: ReadonlyMap<string, string> }) {
+    this.#connections = new Connections(options.egress, options.maxSockets ?? null);
+    this.#proxies = new Proxies(options.proxies ?? new Map());
   }
 
   /** Fetches under way. */
@@ -75,10 +76,39 @@ export class Downloader {
   fetch(options: FetchOptions, signal?: AbortSignal): Promise<FetchResult> {
     const url = parseHttpUrl(options.url);
     if (url === null) return refused(new FetchError('scheme', 'only http and https are fetched'));
-    if (this.#closing.signal.aborted) return refused(new FetchError('reset', 'the downloader was closed'));
+    if (this.#connections.isClosed) return refused(new FetchError('reset', 'the downloader was closed'));
     if (signal?.aborted) return refused(new FetchError('reset', 'the fetch was given up'));
+    if (options.proxy == null) return this.#exchange(url, options, null, signal);
+    return this.#fetchByProxy(url, options, options.proxy, signal);
+  }
+
+  async #fetchByProxy(
+    url: URL,
+    options: FetchOptions,
+    setting: NonNullable<Settings['proxy']>,
+    signal: AbortSignal | undefined,
+  ): Promise<FetchResult> {
+    let proxy: TunnelProxy;
+    try {
+      proxy = this.#proxies.next(setting, Date.now());
+    } catch (error) {
+      return refused(error as FetchError);
+    }
+    const result = await this.#exchange(url, options, proxy, signal);
+    if (result.kind === 'failure' && result.reason === 'proxy') this.#proxies.failed(setting, proxy, Date.now());
+    return result;
+  }
+
+  #exchange(
+    url: URL,
+    options: FetchOptions,
+    proxy: TunnelProxy | null,
+    signal: AbortSignal | undefined,
+  ): Promise<FetchResult> {
+    const { verifyTls, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
     return new Promise((resolve) => {
-      const exchange = new Exchange(limitsOf(options), this.#meter, resolve, signal, options.onSent);
+      const told = { signal, proxy: proxy?.label, onSent: options.onSent };
+      const exchange = new Exchange(limitsOf(options), this.#meter, resolve, told);
       const request = {
         origin: url.origin,
         path: url.pathname + url.search,
@@ -86,39 +116,13 @@ export class Downloader {
         headers: options.headers,
         body: options.body ?? null,
       };
-      this.#poolsFor(options.verifyTls).dispatch(request, exchange);
+      this.#connections.by({ verifyTls, connectTimeoutMs, proxy }).dispatch(request, exchange);
     });
   }
 
   /** Ends what is under way as `reset` and closes every connection. */
-  async close(): Promise<void> {
-    this.#closing.abort();
-    await Promise.all(this.#pools.values().map((pools) => pools.destroy()));
-  }
-
-  #poolsFor(verifyTls: boolean): OriginPools {
-    let pools = this.#pools.get(verifyTls);
-    if (pools === undefined) {
-      pools = this.#newPools(verifyTls);
-      this.#pools.set(verifyTls, pools);
-    }
-    return pools;
-  }
-
-  #newPools(verifyTls: boolean): OriginPools {
-    return new OriginPools({
-      connect: this.#egress.connector(verifyTls, this.#closing.signal),
-      connections: this.#maxSockets,
-      pipelining: 1,
-      allowH2: false,
-      useMilo: false,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      // each exchange has one deadline of its own; these begin anew at each chunk
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
+  close(): Promise<void> {
+    return this.#connections.close();
   }
 }
 

@@ -3,15 +3,26 @@ import { buildConnector } from 'undici';
 import { type Cidr, isGlobal, isInside, isSameAddress, parseCidrs } from './address.ts';
 import { DnsCache, type Resolver } from './dns.ts';
 import { codeOf, FetchError } from './failure.ts';
+import type { TunnelProxy } from './proxies.ts';
+import { openTunnel } from './tunnel.ts';
 
 /**
  * Opens a TCP connection; rejects with the system's error.
  *
- * @param address the literal that was judged, never a name
+ * @param address the literal that was judged, never a name; only an operator's proxy is dialled as it is named
  */
 export type Dial = (address: string, port: number, timeoutMs: number, signal: AbortSignal) => Promise<Socket>;
 
-const CONNECT_TIMEOUT_MS = 10_000;
+/** How a connection is opened. */
+export interface Way {
+  verifyTls: boolean;
+  /** For each of: dialling, a proxy's answer, the TLS handshake. The exchange bounds their sum. */
+  connectTimeoutMs: number;
+  /** Null: straight. */
+  proxy: TunnelProxy | null;
+}
+
+const STRAIGHT: Way = { verifyTls: true, connectTimeoutMs: 10_000, proxy: null };
 /** Of a name's addresses, so many are tried. */
 const MAX_ATTEMPTS = 4;
 /** The port blocking list of the Fetch standard: services that would take an HTTP request for their own language. */
@@ -40,6 +51,10 @@ interface Target {
 function targetOf(protocol: string, hostname: string, port: string): Target {
   const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname.toLowerCase().replace(/\.$/, '');
   return { protocol, host, port: port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port) };
+}
+
+function authorityOf(address: string, port: number): string {
+  return isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 /**
@@ -75,14 +90,15 @@ export class EgressGuard {
   }
 
   /**
-   * A `connect` for undici. It reports a FetchError: `scheme`, `egress`, `dns`, `connect`, `tls`, `reset`.
+   * A `connect` for undici. It reports a FetchError: `scheme`, `egress`, `dns`, `connect`, `proxy`, `tls`, `reset`.
    *
    * @param signal gives up what is being connected
    */
-  connector(verifyTls: boolean, signal: AbortSignal): buildConnector.connector {
-    const secure = buildConnector({ allowH2: false, rejectUnauthorized: verifyTls, timeout: CONNECT_TIMEOUT_MS });
+  connector(way: Way, signal: AbortSignal): buildConnector.connector {
+    const { verifyTls, connectTimeoutMs } = way;
+    const secure = buildConnector({ allowH2: false, rejectUnauthorized: verifyTls, timeout: connectTimeoutMs });
     return (options, callback) => {
-      this.#open(options, secure, signal).then(
+      this.#open(options, way, secure, signal).then(
         (socket) => callback(null, socket),
         (error: Error) => callback(error, null),
       );
@@ -95,20 +111,28 @@ export class EgressGuard {
    * @throws FetchError
    */
   dial(url: URL, signal: AbortSignal): Promise<Socket> {
-    return this.#dialTarget(targetOf(url.protocol, url.hostname, url.port), signal);
+    return this.#dialTarget(targetOf(url.protocol, url.hostname, url.port), STRAIGHT, signal);
   }
 
-  async #open(options: buildConnector.Options, secure: buildConnector.connector, signal: AbortSignal): Promise<Socket> {
+  async #open(
+    options: buildConnector.Options,
+    way: Way,
+    secure: buildConnector.connector,
+    signal: AbortSignal,
+  ): Promise<Socket> {
     const target = targetOf(options.protocol, options.hostname, options.port);
-    const socket = await this.#dialTarget(target, signal);
+    const socket = await this.#dialTarget(target, way, signal);
     return target.protocol === 'https:' ? secureSocket(socket, target, secure) : socket;
   }
 
-  async #dialTarget(target: Target, signal: AbortSignal): Promise<Socket> {
+  async #dialTarget(target: Target, way: Way, signal: AbortSignal): Promise<Socket> {
     const refusal = this.#refusal(target);
     if (refusal !== null) throw new FetchError('egress', refusal);
     const addresses = await this.#addresses(target.host);
-    return this.#connect(addresses.slice(0, MAX_ATTEMPTS), target.port, signal);
+    const { proxy, connectTimeoutMs } = way;
+    return proxy === null
+      ? this.#connect(addresses, target.port, connectTimeoutMs, signal)
+      : this.#tunnel(proxy, authorityOf(addresses[0]!, target.port), connectTimeoutMs, signal);
   }
 
   #refusal({ protocol, host, port }: Target): string | null {
@@ -135,10 +159,11 @@ export class EgressGuard {
     return addresses;
   }
 
-  async #connect(addresses: readonly string[], port: number, signal: AbortSignal): Promise<Socket> {
+  async #connect(all: readonly string[], port: number, timeoutMs: number, signal: AbortSignal): Promise<Socket> {
     let failure = 'no address';
+    const addresses = all.slice(0, MAX_ATTEMPTS);
     for (const address of addresses) {
-      const dialled = this.#dial(address, port, CONNECT_TIMEOUT_MS / addresses.length, signal);
+      const dialled = this.#dial(address, port, timeoutMs / addresses.length, signal);
       const socket = await dialled.catch((error: Error) => {
         failure = codeOf(error) || error.name;
         return null;
@@ -149,6 +174,36 @@ export class EgressGuard {
       throw new FetchError('egress', REFUSED);
     }
     throw new FetchError('connect', `no connection (${failure})`);
+  }
+
+  /**
+   * A connection to an address that was judged, through a proxy: it is told the address, never the name, so that it cannot
+   * resolve that to another one.
+   */
+  async #tunnel(proxy: TunnelProxy, authority: string, timeoutMs: number, signal: AbortSignal): Promise<Socket> {
+    const socket = await this.#dialProxy(proxy, timeoutMs, signal).catch((error: Error) => {
+      throw new FetchError('proxy', `${proxy.label}: ${error.message}`);
+    });
+    await openTunnel(socket, authority, proxy.authorization, timeoutMs, signal).catch((error: Error) => {
+      socket.destroy();
+      throw new FetchError('proxy', `${proxy.label} ${error.message}`);
+    });
+    return socket;
+  }
+
+  async #dialProxy(
+    { hostname, port, isOperators }: TunnelProxy,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<Socket> {
+    const target = targetOf('http:', hostname, port);
+    if (isOperators)
+      return this.#dial(target.host, target.port, timeoutMs, signal).catch((error: Error) => {
+        throw new Error(`no connection (${codeOf(error) || error.name})`);
+      });
+    const refusal = this.#refusal(target);
+    if (refusal !== null) throw new Error(refusal);
+    return this.#connect(await this.#addresses(target.host), target.port, timeoutMs, signal);
   }
 }
 

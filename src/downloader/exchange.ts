@@ -66,6 +66,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #resolve: (result: FetchResult) => void;
   readonly #signal: AbortSignal | undefined;
   readonly #onSent: (() => void) | undefined;
+  readonly #proxy: string | undefined;
   readonly #started = performance.now();
   #timer: NodeJS.Timeout;
   /** When the timer fires; all times are those of `performance.now`. */
@@ -86,19 +87,29 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #isTruncated = false;
   #ended = false;
 
-  /** Starts the time. @param signal gives up; the result is then a `reset`. @param onSent the request goes out */
+  /**
+   * Starts the time.
+   *
+   * @param options.signal gives up; the result is then a `reset`
+   * @param options.proxy what the proxy on the way is called
+   * @param options.onSent the request goes out
+   */
   constructor(
     limits: Limits,
     meter: Meter,
     resolve: (result: FetchResult) => void,
-    signal: AbortSignal | undefined,
-    onSent?: () => void,
+    {
+      signal,
+      proxy,
+      onSent,
+    }: { signal: AbortSignal | undefined; proxy: string | undefined; onSent: (() => void) | undefined },
   ) {
     this.#limits = limits;
     this.#meter = meter;
     this.#resolve = resolve;
     this.#signal = signal;
     this.#onSent = onSent;
+    this.#proxy = proxy;
     this.#since = this.#started;
     this.#firesAt = this.#deadline();
     this.#timer = setTimeout(expire, this.#firesAt - this.#started, this);
@@ -202,8 +213,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const isOver = now >= this.#started + this.#limits.timeoutMs;
     const limit = isOver ? 'timeoutMs' : LIMIT_OF[phase];
     const missing = isOver && phase === 'body' ? 'no complete body' : MISSING[phase];
-    const reason = phase === 'connection' && !isOver ? 'connect' : 'timeout';
-    return new FetchError(reason, `${missing} within ${this.#limits[limit]} ms (${limit})`);
+    const within = `within ${this.#limits[limit]} ms (${limit})`;
+    if (phase !== 'connection' || isOver) return new FetchError('timeout', `${missing} ${within}`);
+    if (this.#proxy === undefined) return new FetchError('connect', `${missing} ${within}`);
+    return new FetchError('proxy', `${this.#proxy} gave no connection ${within}`);
   }
 
   readonly #cancel = (): void => this.fail(new FetchError('reset', 'the fetch was given up'));

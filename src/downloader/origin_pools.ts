@@ -14,6 +14,7 @@ export class OriginPools {
   readonly #maxOrigins: number;
   /** In order of use. */
   readonly #pools = new Map<string, Pool>();
+  #closing: readonly Pool[] = [];
 
   constructor(options: Pool.Options, maxOrigins = MAX_ORIGINS) {
     this.#options = options;
@@ -38,12 +39,13 @@ export class OriginPools {
 
   /** Lets what is under way end, and closes every connection. */
   async close(): Promise<void> {
-    await Promise.all(this.#takeAll().map((pool) => pool.close()));
+    this.#closing = this.#takeAll();
+    await Promise.all(this.#closing.map((pool) => pool.close()));
   }
 
-  /** Ends what is under way, and closes every connection. */
+  /** Ends what is under way, and closes every connection; also while it is closing. */
   async destroy(): Promise<void> {
-    await Promise.all(this.#takeAll().map((pool) => pool.destroy()));
+    await Promise.all([...this.#takeAll(), ...this.#closing].map((pool) => pool.destroy()));
   }
 
   #takeAll(): Pool[] {

@@ -1,12 +1,14 @@
 import type { NewCrawl } from '../db/crawls.ts';
 import { cookieProblems } from '../downloader/cookies.ts';
+import { authProblems } from '../model/auth.ts';
 import type { PlainStart } from '../model/crawl.ts';
 import { storedJson } from '../model/extra.ts';
 import { headerProblems } from '../model/headers.ts';
 import { withDefaults } from '../model/params.ts';
+import { proxyProblems } from '../model/proxy.ts';
 import type { StartRequest } from '../model/request.ts';
 import { hiddenInParams, hiddenInSettings, hiddenInSpider, hiddenInStartUrls, secretParams } from '../model/secrets.ts';
-import { DEFAULT_SETTINGS, type Settings } from '../model/settings.ts';
+import { DEFAULT_SETTINGS, type Settings, type SettingsInput } from '../model/settings.ts';
 import type { Params, Problem, Scope, Spider } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import type { StartInput, StartPlan } from '../parser/start_requests.ts';
@@ -21,6 +23,13 @@ export interface PlannedCrawl {
 /** Works out the first requests off the event loop. */
 export type PlanStart = (input: StartInput) => Promise<StartPlan>;
 
+/** What a plan is made with. */
+export interface Planning {
+  planStart: PlanStart;
+  /** Names of the operator's proxies; absent: there are none. */
+  proxies?: ReadonlySet<string> | undefined;
+}
+
 /** Characters of a crawl's params as JSON. */
 const MAX_PARAMS = 64 * 1024;
 
@@ -28,14 +37,12 @@ const MAX_PARAMS = 64 * 1024;
  * Checks what a schema cannot say (URLs, hosts, headers) and works the start out: effective settings, scope, the first
  * requests. Every problem is given at once.
  */
-export async function planCrawl(input: PlainStart, planStart: PlanStart): Promise<PlannedCrawl> {
+export async function planCrawl(input: PlainStart, { planStart, proxies }: Planning): Promise<PlannedCrawl> {
   const definition = wellFormed(input.spider ?? {});
   const settings: Settings = { ...DEFAULT_SETTINGS, ...definition.settings, ...wellFormed(input.settings ?? {}) };
   const problems = [
-    ...headerProblems(definition.settings?.headers, '/spider/settings/headers'),
-    ...headerProblems(input.settings?.headers, '/settings/headers'),
-    ...cookieProblems(definition.settings?.initialCookies, '/spider/settings/initialCookies'),
-    ...cookieProblems(input.settings?.initialCookies, '/settings/initialCookies'),
+    ...settingsProblems(definition.settings, '/spider/settings', proxies),
+    ...settingsProblems(input.settings, '/settings', proxies),
   ];
   const secret = secretParams(definition.params);
   problems.push(
@@ -76,6 +83,20 @@ export async function planCrawl(input: PlainStart, planStart: PlanStart): Promis
     skipped,
   };
   return { crawl, requests, problems: [...problems, ...start.problems] };
+}
+
+/** What a schema cannot say of settings. @param proxies names of the operator's; absent: there are none */
+export function settingsProblems(
+  { headers, auth = [], proxy = null, initialCookies }: SettingsInput = {},
+  at: string,
+  proxies: ReadonlySet<string> = new Set(),
+): Problem[] {
+  return [
+    ...headerProblems(headers, `${at}/headers`),
+    ...authProblems(auth, `${at}/auth`),
+    ...proxyProblems(proxy, `${at}/proxy`, proxies),
+    ...cookieProblems(initialCookies, `${at}/initialCookies`),
+  ];
 }
 
 /** What a crawl's start is worked out of: fields, steps and samples, which may be a megabyte, are not sent to a thread for it. */

@@ -1,7 +1,7 @@
 import { ACCEPT_ENCODING } from '../downloader/decode.ts';
 import type { Settings } from '../model/settings.ts';
 
-/** The headers of every request of a crawl, but for cookies. The crawl's own `headers` win. */
+/** The headers of every request of a crawl, but for cookies and `auth`. The crawl's own `headers` win. */
 export function baseHeaders(settings: Settings): Record<string, string> {
   const headers: Record<string, string> = {
     'user-agent': settings.userAgent,

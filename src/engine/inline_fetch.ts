@@ -137,7 +137,10 @@ export class InlineFetcher {
 }
 
 function headersFor(session: Session, call: FetchCall): Record<string, string> {
-  const base = session.isInside(new URL(call.url).hostname) ? session.headers : session.plainHeaders;
   const cookie = session.jar?.header(call.url);
-  return { ...base, ...(cookie === undefined ? {} : { cookie }), ...call.headers };
+  return {
+    ...session.headersTo(call.url),
+    ...(cookie === undefined ? {} : { cookie }),
+    ...call.headers,
+  };
 }

@@ -27,7 +27,7 @@ import {
 } from '../model/crawl.ts';
 import { hiddenInSettings, shownSettings } from '../model/secrets.ts';
 import type { Problem, Spider } from '../model/spider.ts';
-import { type PlannedCrawl, type PlanStart, planCrawl, wellFormed } from './crawl_input.ts';
+import { type PlannedCrawl, type Planning, planCrawl, settingsProblems, wellFormed } from './crawl_input.ts';
 import { type CheckSpider, lookUpSpider } from './spiders.ts';
 
 // What starts, stops and changes a crawl. Each transition is one transaction that begins with the crawl's row lock, and
@@ -52,11 +52,10 @@ export interface StartOptions extends Checks {
 }
 
 /** What is done off the event loop. */
-export interface Checks {
+export interface Checks extends Planning {
   checkSpider: CheckSpider;
   /** Fills in what a script exports besides its callbacks: name and start URLs. */
   completeSpider?: ((spider: Spider) => Promise<Spider>) | undefined;
-  planStart: PlanStart;
 }
 
 /**
@@ -97,11 +96,11 @@ export async function inputProblems(sql: Sql, input: StartCrawl, checks: Checks)
 export async function readInput(
   sql: Sql,
   input: StartCrawl,
-  { checkSpider, completeSpider, planStart }: Checks,
+  { checkSpider, completeSpider, ...planning }: Checks,
 ): Promise<{ plan: PlannedCrawl; problems: Problem[] }> {
   const { plain, unknown } = await resolveSpider(sql, input);
   if (plain.spider !== undefined && completeSpider !== undefined) plain.spider = await completeSpider(plain.spider);
-  const plan = await planCrawl(plain, planStart);
+  const plan = await planCrawl(plain, planning);
   if (unknown !== null) {
     // What the spider would have brought is not missed as well.
     const others = plan.problems.filter(({ code }) => code !== 'required' && code !== 'no_name');
@@ -228,10 +227,19 @@ export async function cancelCrawl(sql: Sql, id: string): Promise<Crawl> {
 /**
  * Changes limits, speed and labels in any state. Settings are merged into the crawl's, labels replace its labels.
  *
+ * @param proxies names of the operator's; absent: there are none
  * @throws ApiError `crawl_not_found`, `invalid_request`
  */
-export async function changeCrawl(sql: Sql, id: string, change: ChangeCrawl): Promise<Crawl> {
-  refuse(hiddenInSettings(change.settings, '/settings'));
+export async function changeCrawl(
+  sql: Sql,
+  id: string,
+  change: ChangeCrawl,
+  proxies?: Planning['proxies'],
+): Promise<Crawl> {
+  refuse([
+    ...hiddenInSettings(change.settings, '/settings'),
+    ...settingsProblems(change.settings, '/settings', proxies),
+  ]);
   return withLock(sql, id, (tx, row) =>
     storeChange(tx, row, { ...row.settings, ...change.settings }, wellFormed(change.labels ?? row.labels)),
   );

@@ -157,9 +157,9 @@ export class Pages {
     return outcome;
   }
 
-  /** The request's own headers win over the jar's cookies, and those over the crawl's headers. */
+  /** The request's own headers win over the jar's cookies, and those over `auth` and the crawl's headers. */
   #headersFor(request: ClaimedRequest, session: Session | undefined, run: CrawlRun): Record<string, string> {
-    const headers = session?.headers ?? baseHeaders(run.settings);
+    const headers = session?.headersTo(request.url) ?? baseHeaders(run.settings);
     const cookie = session?.jar?.header(request.url);
     const own = request.extra?.headers;
     const { recall } = request;

@@ -255,10 +255,10 @@ async function extraOf(
   { page, pass, params, settings }: PreviewInput,
   spider: Spider,
   start: StartRequest,
-  { planStart }: Checks,
+  checks: Checks,
 ): Promise<RequestExtra | null> {
   const asked = page !== undefined || pass !== undefined;
-  const plan = asked ? null : await planCrawl(withoutUndefined({ spider, params, settings }), planStart);
+  const plan = asked ? null : await planCrawl(withoutUndefined({ spider, params, settings }), checks);
   const own = plan?.requests ?? [];
   const { extra } = own.find(({ url }) => url === start.url) ?? start;
   return extra === null ? null : (JSON.parse(extra) as RequestExtra);

@@ -89,7 +89,7 @@ async function show(
   const giveUp = () => rendering.closeCrawl(crawlId);
   signal.addEventListener('abort', giveUp, { once: true });
   try {
-    const headers = { ...session.headers, ...extra?.headers };
+    const headers = { ...session.headersTo(url), ...extra?.headers };
     return await rendering.show({ crawlId, url, extra, fetched: hop, session, headers, plan });
   } catch (error) {
     if (error instanceof ParseFailure) return { kind: 'failure', reason: error.reason, detail: error.message };

@@ -3,6 +3,7 @@ import { isTooOld, readCookies } from '../db/crawl_cookies.ts';
 import { CookieJar } from '../downloader/cookies.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import type { Caller } from '../frontier/host.ts';
+import { authorizations } from '../model/auth.ts';
 import type { Settings } from '../model/settings.ts';
 import { CpuWatch } from './cpu_watch.ts';
 import { baseHeaders } from './headers.ts';
@@ -14,10 +15,6 @@ export interface Session {
   readonly settings: Settings;
   /** In whose name its calls wait at hosts. */
   readonly caller: Caller;
-  /** Of a request inside the scope. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** Of a call to another host: without the crawl's own headers, which may hold secrets of its sites. */
-  readonly plainHeaders: Readonly<Record<string, string>>;
   /** Null: the crawl keeps no cookies. */
   readonly jar: CookieJar | null;
   /** Calls since the last outcome that told of them: `fetch`, `fetch failed`, `lookup`, `lookup failed`. */
@@ -26,6 +23,11 @@ export interface Session {
   /** Whether its pages are read with their headers. */
   readonly wantsHeaders: boolean;
   isInside(hostname: string): boolean;
+  /**
+   * The headers of a request for this URL, but for cookies and its own. Outside the scope (a call of a script, a redirect
+   * that the scope lets out) they are without the crawl's `headers`, which may hold secrets of its sites.
+   */
+  headersTo(url: string): Readonly<Record<string, string>>;
 }
 
 /** @param jar of the session that this one goes on for, where there is one */
@@ -36,17 +38,32 @@ export function newSession(
   const { id, settings } = crawl;
   const hosts = new Set(crawl.scopeHosts);
   const subdomains = crawl.definition.scope?.subdomains ?? false;
+  const isInside = (host: string) =>
+    hosts.has(host) || (subdomains && parentsOf(host).some((parent) => hosts.has(parent)));
   return {
     crawlId: id,
     settings,
     caller: { id: `calls of ${id}`, settings },
-    headers: baseHeaders(settings),
-    plainHeaders: baseHeaders({ ...settings, headers: {} }),
     jar: former?.jar ?? (settings.cookies ? new CookieJar() : null),
     calls: former?.calls ?? {},
     watch: former?.watch ?? new CpuWatch(settings),
     wantsHeaders: crawl.definition.script !== undefined || JSON.stringify(crawl.definition).includes('"header:'),
-    isInside: (host) => hosts.has(host) || (subdomains && parentsOf(host).some((parent) => hosts.has(parent))),
+    isInside,
+    headersTo: headersOf(settings, isInside),
+  };
+}
+
+function headersOf(settings: Settings, isInside: (host: string) => boolean): Session['headersTo'] {
+  const inside = baseHeaders(settings);
+  const outside = baseHeaders({ ...settings, headers: {} });
+  const known = authorizations(settings.auth);
+  // The usual crawl has neither: one object for all its requests.
+  if (known.size === 0 && Object.keys(settings.headers).length === 0) return () => inside;
+  return (url) => {
+    const { hostname, origin } = new URL(url);
+    const base = isInside(hostname) ? inside : outside;
+    const authorization = known.get(origin);
+    return authorization === undefined ? base : { ...base, authorization };
   };
 }
 

@@ -50,7 +50,7 @@ export interface SiteRobotsOptions {
  */
 export class SiteRobots {
   readonly #options: SiteRobotsOptions;
-  /** By how they fetch: a crawl that does not verify certificates must not answer for one that does. */
+  /** By how they fetch: a crawl that does not verify certificates, or whose proxy fails, must not answer for others. */
   readonly #caches = new Map<string, RobotsCache>();
   /** By user agent: a file that allows all is read once for each. */
   readonly #readings = new WeakMap<KnownRobots, Map<string, Reading>>();
@@ -113,8 +113,8 @@ export class SiteRobots {
     memory.noteCrawlDelay(host);
   }
 
-  #cacheOf({ settings: { verifyTls } }: Asker): RobotsCache {
-    const way = JSON.stringify([verifyTls]);
+  #cacheOf({ settings: { verifyTls, proxy } }: Asker): RobotsCache {
+    const way = JSON.stringify([verifyTls, proxy]);
     const cache = this.#caches.get(way) ?? new RobotsCache();
     this.#caches.delete(way);
     this.#caches.set(way, cache);
@@ -152,14 +152,15 @@ export class SiteRobots {
   }
 
   /** One fetch serves every crawl, whatever their user agents; each is judged by its own name. */
-  #send(url: string, { settings: { verifyTls } }: Asker, onSent?: () => void): Promise<FetchResult> {
+  #send(url: string, { settings: { verifyTls, proxy } }: Asker, onSent?: () => void): Promise<FetchResult> {
     return this.#options.downloader.fetch({
       url,
       headers: { 'user-agent': USER_AGENT, accept: 'text/plain,*/*;q=0.5' },
       timeoutMs: TIMEOUT_MS,
       maxBodyBytes: ROBOTS_MAX_BYTES,
-      verifyTls,
       cutAtCap: true,
+      verifyTls,
+      proxy,
       ...(onSent === undefined ? {} : { onSent }),
     });
   }

@@ -15,7 +15,7 @@ import { nearest } from '../model/nearest.ts';
 import { hasHidden, withSecretsOf } from '../model/secrets.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import { spaceOf } from '../pipeline/dedupe.ts';
-import { type PlanStart, planCrawl, wellFormed } from './crawl_input.ts';
+import { type Planning, planCrawl, wellFormed } from './crawl_input.ts';
 
 // Stored spiders. A version is never changed, and a crawl keeps a copy of its own, so that nothing here touches a crawl.
 
@@ -133,9 +133,9 @@ export async function lookUpSpider(
  * What is wrong with a spider's start URLs, hosts, headers and samples, as if crawls were started with it; pointers start at
  * the spider.
  */
-export async function startProblems(spider: Spider, planStart: PlanStart): Promise<Problem[]> {
+export async function startProblems(spider: Spider, planning: Planning): Promise<Problem[]> {
   const startUrls = (spider.samples ?? []).map(({ url }) => url);
-  const [start, samples] = await Promise.all([planCrawl({ spider }, planStart), planCrawl({ startUrls }, planStart)]);
+  const [start, samples] = await Promise.all([planCrawl({ spider }, planning), planCrawl({ startUrls }, planning)]);
   return [
     ...below(start.problems, '/spider', ''),
     ...below(samples.problems, '/startUrls', '/samples').map((one) => ({ ...one, pointer: `${one.pointer}/url` })),

@@ -31,6 +31,7 @@ export const PROBLEMS = {
   unknown_name: 'no page entry, field, param or passed value has that name',
   unknown_param: 'a start URL names a param that there is not',
   unknown_connection: 'the operator has named no such database',
+  unknown_proxy: 'the operator has named no such proxy',
   unknown_spider: 'there is no stored spider, or no version of it, of that name',
   empty_field: 'nothing says what a field reads',
   empty_fields: 'an object without a field',

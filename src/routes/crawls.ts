@@ -89,8 +89,8 @@ function startRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       if (request.validationError !== undefined) await refuseBody(request, StartCrawlSchema, beyond);
-      const { checkSpider, completeSpider, planStart } = deps;
-      const options = { checkSpider, completeSpider, planStart, idempotency: idempotencyOf(request) };
+      const { checkSpider, completeSpider, planStart, proxies } = deps;
+      const options = { checkSpider, completeSpider, planStart, proxies, idempotency: idempotencyOf(request) };
       const started = await startCrawl(deps.sql, request.body, options);
       if (started.replayed) reply.header('idempotent-replayed', 'true');
       else deps.onCrawlChanged(started.crawl.id, 'started');
@@ -190,7 +190,7 @@ function oneCrawlRoutes(app: App, deps: RouteDeps): void {
     },
     async (request) => {
       if (request.validationError !== undefined) throw explainUnchangeable(request.validationError);
-      const crawl = await changeCrawl(deps.sql, crawlId(request.params), request.body);
+      const crawl = await changeCrawl(deps.sql, crawlId(request.params), request.body, deps.proxies);
       deps.onCrawlChanged(crawl.id, 'changed');
       return crawl;
     },

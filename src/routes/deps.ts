@@ -27,6 +27,8 @@ export interface RouteDeps {
   completeSpider?: ((spider: Spider) => Promise<Spider>) | undefined;
   /** Works out a crawl's first requests, and checks its params, off the event loop. */
   planStart: PlanStart;
+  /** Names of the operator's proxies; absent: there are none. */
+  proxies?: ReadonlySet<string> | undefined;
   previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;
   /** Tells the engine that a crawl was `started`, `changed`, `paused`, `resumed` or `cancelled`. */
   onCrawlChanged: (crawlId: string, what: string) => void;

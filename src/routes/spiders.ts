@@ -69,7 +69,7 @@ function beyondSchema(
 ): Beyond<Spider> {
   const named = (spider: unknown) => ({ ...(name === undefined ? {} : { name }), ...(spider as Spider) });
   return {
-    ofRest: async (rest) => [...nameProblems(rest), ...(await startProblems(rest, deps.planStart))],
+    ofRest: async (rest) => [...nameProblems(rest), ...(await startProblems(rest, deps))],
     ofSpider: (spider) => deps.checkSpider(named(spider)),
     spiderAt: '',
   };
