@@ -1,6 +1,6 @@
 import type { CrawlState, StopReason } from '../model/crawl.ts';
 import { inTransaction, type Sql, type Tx } from './client.ts';
-import { warnWithoutItems } from './crawl_warnings.ts';
+import { warnOfRedirects, warnWithoutItems } from './crawl_warnings.ts';
 import { endCrawl } from './crawls.ts';
 
 /** What a transaction changes in one crawl's counters. */
@@ -147,6 +147,7 @@ async function end(tx: Tx, id: string, state: 'finished' | 'failed', stopReason:
   const detail = stopReason === 'start_urls_failed' ? await whyNothing(tx, id) : null;
   await endCrawl(tx, id, state, stopReason, detail);
   if (state === 'finished') await warnWithoutItems(tx, id);
+  else if (stopReason === 'start_urls_failed') await warnOfRedirects(tx, id);
 }
 
 /**

@@ -11,6 +11,20 @@ export async function addWarning(tx: Tx, crawlId: string, { about, text }: Crawl
       and not exists (select from json_array_elements_text(warnings) w where starts_with(w, ${about}))`;
 }
 
+/** Warns where every start URL of a crawl that ended without a page led out of its scope by redirects. */
+export async function warnOfRedirects(tx: Tx, crawlId: string): Promise<void> {
+  const [row] = await tx<{ url: string }[]>`
+    select url from requests where crawl_id = ${crawlId} and reason = 'offsite' and parent is not null
+      and not exists (
+        select from requests where crawl_id = ${crawlId} and (
+          reason is null or reason not in ('redirected', 'redirect_duplicate', 'offsite')
+          or (reason = 'offsite' and parent is null)))
+    order by seq limit 1`;
+  if (row === undefined) return;
+  const text = `every start URL redirects out of the scope, the first to ${row.url.slice(0, 500)}: name its host in \`scope.hosts\`, or let redirects out with \`scope.redirects\``;
+  await addWarning(tx, crawlId, { about: 'every start URL redirects ', text });
+}
+
 /** Warns where a crawl ended with pages done and no item, though its spider has item rules (or a script, or the defaults). */
 export async function warnWithoutItems(tx: Tx, crawlId: string): Promise<void> {
   const [row] = await tx<{ done: number; dropped: number }[]>`

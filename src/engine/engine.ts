@@ -387,11 +387,17 @@ export class Engine {
 
   /** What was discovered is in the ledger now, and on the host queues. */
   #remember({ discoveries }: CommitResult): void {
-    rememberDiscoveries(this.#options.known, discoveries);
-    const isElsewhere = ({ crawlId, hostId, reason }: (typeof discoveries)[number]) =>
-      reason === null && hostId !== null && !this.frontier.queued(crawlId, hostId);
-    const elsewhere = discoveries.filter(isElsewhere);
-    if (elsewhere.length > 0) this.#surveyAt = Math.min(this.#surveyAt, Date.now() + 50);
+    void rememberDiscoveries(this.#options.known, discoveries);
+    let elsewhere = false;
+    let last: CommitResult['discoveries'][number] | null = null;
+    for (const row of discoveries) {
+      if (row.reason !== null || row.hostId === null) continue;
+      // They come crawl by crawl, and most of a page's links are of one host.
+      if (row.hostId === last?.hostId && row.crawlId === last.crawlId) continue;
+      last = row;
+      if (!this.frontier.queued(row.crawlId, row.hostId)) elsewhere = true;
+    }
+    if (elsewhere) this.#surveyAt = Math.min(this.#surveyAt, Date.now() + 50);
   }
 
   #dropCrawl(id: string): void {

@@ -1,10 +1,15 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts';
 import type { CommitResult } from '../pipeline/commit.ts';
 
+/** Rows of one turn of the event loop: a sitemap brings 50,000. */
+const MAX_ROWS = 2000;
+
 /** Spares the database links to what a commit has put into the ledger. */
-export function rememberDiscoveries(known: KnownFingerprints, rows: CommitResult['discoveries']): void {
+export async function rememberDiscoveries(known: KnownFingerprints, rows: CommitResult['discoveries']): Promise<void> {
   const keys = new Map<string, { queued: Uint32Array; skipped: Uint32Array }>();
-  for (const row of rows) {
+  for (const [i, row] of rows.entries()) {
+    if (i > 0 && i % MAX_ROWS === 0) await nextTurn();
     let key = keys.get(row.crawlId);
     if (key === undefined) {
       key = { queued: crawlKey(row.crawlId), skipped: skippedKey(row.crawlId) };

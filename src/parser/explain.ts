@@ -66,7 +66,7 @@ export function explainSitemap(definition: ParsePlanInput, read: (plan: Plan) =>
   const explanation = explanationOf(trace, 'sitemap');
   if (page.links.length === 0) explanation.warnings.push('the sitemap names no URL');
   else if (page.links.every(({ reason }) => reason !== null)) explanation.warnings.push(allDropped(page));
-  return { page, explanation };
+  return { page: { ...page, links: [], linkedFps: [] }, explanation };
 }
 
 function unread(trace: Trace, content: string, contentType: string | null): Explained {

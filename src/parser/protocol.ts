@@ -1,5 +1,5 @@
 import type { Explanation } from '../model/explanation.ts';
-import type { ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
+import type { Link, ParsedPage, StepAnswer, WaitingItem } from '../model/outcome.ts';
 import type { Difference } from '../model/preview.ts';
 import type { RenderPlan } from '../model/render.ts';
 import type { RequestExtra } from '../model/request.ts';
@@ -10,11 +10,12 @@ import type { StartInput, StartPlan } from './start_requests.ts';
 
 /**
  * What the pool and its threads say to each other. A thread answers every job, in the order in which they came; plans are
- * not answered. Errors cross as code and message, since an error loses its code on the way.
+ * not answered. Before a page with many links come pieces of them, each but the first when it is asked for (`more`). Errors cross as code and message, since an error loses its code on the way.
  */
 export type ToThread =
   | { kind: 'open'; plan: ParsePlanInput }
   | { kind: 'close'; crawlId: string }
+  | { kind: 'more' }
   | { kind: 'page'; job: PageJob }
   | { kind: 'preview'; plan: ParsePlanInput; job: PageJob }
   | { kind: 'render' /** Null: that of the job's crawl. */; plan: ParsePlanInput | null; job: PageJob }
@@ -26,10 +27,11 @@ export type ToThread =
   | { kind: 'robots'; job: RobotsJob };
 
 /** Messages that a thread answers. */
-export type JobMessage = Exclude<ToThread, { kind: 'open' | 'close' }>;
+export type JobMessage = Exclude<ToThread, { kind: 'open' | 'close' | 'more' }>;
 
 export type FromThread =
   | { kind: 'ready'; tid: number | null }
+  | { kind: 'piece'; links: Link[]; linkedFps: string[] }
   | { kind: 'page'; page: ParsedPage }
   | { kind: 'preview'; page: ParsedPage; explanation: Explanation; ms: number }
   | { kind: 'render'; render: RenderPlan | null; ms: number }
@@ -47,6 +49,7 @@ export type FailureReason =
   | 'parse_memory'
   | 'parse_error'
   | 'content_type'
+  | 'too_large'
   | 'script_error'
   | 'pipeline_error';
 

@@ -1,6 +1,6 @@
 import type { FromThread, JobMessage } from './protocol.ts';
 
-export type Answer = Exclude<FromThread, { kind: 'ready' }>;
+export type Answer = Exclude<FromThread, { kind: 'ready' | 'piece' }>;
 
 /** One job on its way through the pool. */
 export interface Job {

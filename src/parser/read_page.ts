@@ -3,7 +3,7 @@ import { decodeBody } from './charset.ts';
 import { inputOf } from './content.ts';
 import type { Plan } from './plan.ts';
 import type { FailureReason, PageJob } from './protocol.ts';
-import { readSitemap, robotsSitemaps } from './sitemap.ts';
+import { readSitemap, robotsSitemaps, SitemapTooLarge } from './sitemap.ts';
 
 /** Why a page is not parsed: the ledger's reason, and words for the crawl's owner. */
 export class Refusal extends Error {
@@ -36,6 +36,7 @@ export function sitemapPage(plan: Plan, { body, bodyBytes, contentType, url, dep
   try {
     return plan.sitemap(readSitemap(body, bodyBytes, contentType), url, depth, indexes);
   } catch (error) {
-    throw new Refusal('content_type', error instanceof Error ? error.message : String(error));
+    const reason = error instanceof SitemapTooLarge ? 'too_large' : 'content_type';
+    throw new Refusal(reason, error instanceof Error ? error.message : String(error));
   }
 }

@@ -17,6 +17,9 @@ export interface Sitemap {
 /** sitemaps.org: no file names more, or is larger. */
 export const MAX_SITEMAP_URLS = 50_000;
 const MAX_SITEMAP_BYTES = 50 * 1024 * 1024;
+
+/** A gzip file that holds more than a sitemap may. */
+export class SitemapTooLarge extends Error {}
 const MAX_URL = 8000;
 /** RFC 9309 asks for 500 KiB at least; what is beyond is not read. */
 const MAX_ROBOTS = 500 * 1024;
@@ -30,21 +33,23 @@ export function robotsSitemaps(text: string): Sitemap {
 
 /**
  * Reads a sitemap, whatever it is served as: a sitemap or an index in XML, a feed (RSS, Atom, RDF), or a text with a URL a
- * line; each of them also as a gzip file. Entries that are no URL are the caller's to skip.
+ * line; each of them also as a gzip file. Entries that are no URL are the caller's to skip. Dates are not read, and other
+ * languages' pages (`xhtml:link`) are not meant.
  *
- * @param body decoded from its Content-Encoding
- * @throws where it is none of these, in words for the crawl's owner
+ * @param body decoded from its Content-Encoding; what is beyond 50 MiB is not read
+ * @throws where it is none of these, in words for the crawl's owner; SitemapTooLarge
  */
 export function readSitemap(body: SharedArrayBuffer, length: number, contentType: string | null): Sitemap {
-  const bytes = new Uint8Array(body, 0, length);
+  const bytes = new Uint8Array(body, 0, Math.min(length, MAX_SITEMAP_BYTES));
   const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b;
-  const { buffer, size } = isGzip ? unzipped(bytes) : { buffer: body, size: length };
+  const { buffer, size } = isGzip ? unzipped(bytes) : { buffer: body, size: bytes.length };
   const kind = kindOf(buffer, size, null);
   const text = decodeBody(buffer, size, isGzip ? null : contentType, 'xml');
   const head = text.slice(0, 1000).trimStart();
-  if (!head.startsWith('<')) return textSitemap(text);
+  if (!head.startsWith('<')) return textSitemap(text, length > MAX_SITEMAP_BYTES);
   if (kind === 'html' && !head.startsWith('<?xml')) throw new Error('an HTML page, not a sitemap');
-  return xmlSitemap(text);
+  const sitemap = xmlSitemap(text);
+  return { ...sitemap, cut: sitemap.cut || length > MAX_SITEMAP_BYTES };
 }
 
 function unzipped(bytes: Uint8Array): { buffer: SharedArrayBuffer; size: number } {
@@ -59,16 +64,16 @@ function gunzip(bytes: Uint8Array): Buffer {
     return gunzipSync(bytes, { maxOutputLength: MAX_SITEMAP_BYTES });
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    const why = code === 'ERR_BUFFER_TOO_LARGE' ? 'more than 50 MiB unpacked' : 'a damaged gzip file';
-    throw new Error(`${why}, not a sitemap`);
+    if (code === 'ERR_BUFFER_TOO_LARGE') throw new SitemapTooLarge('the gzip file has more than 50 MiB unpacked');
+    throw new Error('a damaged gzip file, not a sitemap');
   }
 }
 
-function textSitemap(text: string): Sitemap {
+function textSitemap(text: string, isCut: boolean): Sitemap {
   const lines = text.split(/[\r\n]+/, MAX_SITEMAP_URLS + 1).map((line) => line.trim());
   const pages = lines.filter((line) => /^https?:\/\//i.test(line) && line.length <= MAX_URL);
   if (pages.length === 0 && text.trim() !== '') throw new Error('neither XML nor a list of URLs, not a sitemap');
-  return { pages: pages.slice(0, MAX_SITEMAP_URLS), sitemaps: [], cut: lines.length > MAX_SITEMAP_URLS };
+  return { pages: pages.slice(0, MAX_SITEMAP_URLS), sitemaps: [], cut: isCut || lines.length > MAX_SITEMAP_URLS };
 }
 
 /** The elements that hold a URL, and whether they name sitemaps. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { Inbox } from './pieces.ts';
 import type { FromThread, ThreadData, ToThread } from './protocol.ts';
 import type { Answer, Job } from './queue.ts';
 
@@ -41,6 +42,7 @@ export class ParserThread {
   readonly #worker: Worker;
   readonly #events: ThreadEvents;
   readonly #begun: Int32Array;
+  readonly #inbox = new Inbox();
   #tid: number | null = null;
   #answered = 0;
   /** When the running job began, as far as is known: when it was sent, or when the one before it was answered. */
@@ -153,6 +155,12 @@ export class ParserThread {
       this.#events.ready(this);
       return;
     }
+    if (message.kind === 'piece') {
+      this.#inbox.add(message);
+      setImmediate(() => this.tell({ kind: 'more' }));
+      return;
+    }
+    if (message.kind === 'page') this.#inbox.complete(message.page);
     const job = this.held.shift();
     this.#answered++;
     this.#since = performance.now();

@@ -13,8 +13,10 @@ import { boundExtras } from './extras.ts';
 import { ItemSink } from './items.ts';
 import { parseJson } from './json_path.ts';
 import { TargetCache } from './links.ts';
+import { Outbox } from './pieces.ts';
 import { Plan } from './plan.ts';
 import type { FromThread, JobMessage, PageJob, StepsJob, StepsResult, ThreadData, ToThread } from './protocol.ts';
+import type { Answer } from './queue.ts';
 import { Refusal, readPage, sitemapPage } from './read_page.ts';
 import { judgeRobots } from './robots.ts';
 import { planStart } from './start_requests.ts';
@@ -25,6 +27,7 @@ import { compileSteps, StepFailed } from './steps.ts';
 const { known: buffer, begun, plans: open } = workerData as ThreadData;
 const known = new KnownFingerprints(buffer);
 const progress = new Int32Array(begun);
+const outbox = new Outbox((message) => parentPort!.postMessage(message));
 const targets = new TargetCache();
 /** A plan is compiled at its first page, in that page's time: its selectors are a user's. */
 const plans = new Map<string, ParsePlanInput | Plan>();
@@ -39,10 +42,11 @@ reply({ kind: 'ready', tid: threadId() });
 function handle(message: ToThread): void {
   if (message.kind === 'open') openPlan(message.plan);
   else if (message.kind === 'close') closePlan(message.crawlId);
+  else if (message.kind === 'more') outbox.more();
   else reply(answer(message));
 }
 
-function answer(message: JobMessage): FromThread {
+function answer(message: JobMessage): Answer {
   Atomics.add(progress, 0, 1);
   const start = performance.now();
   const ms = () => performance.now() - start;
@@ -148,7 +152,7 @@ function planOf(crawlId: string): Plan {
 }
 
 function reply(message: FromThread): void {
-  parentPort!.postMessage(message);
+  outbox.send(message);
 }
 
 /** The thread's id in the operating system; null where that is not Linux. */

@@ -139,7 +139,7 @@ async function storeApplied(
   const { items, cut, dropped } = placeItems(applied, crawls, deltas, tally.counts, keys);
   for (const { outcome } of applied) countOutcome(outcome, deltas.get(outcome.crawlId)!, tally.queues, tally.counts);
   for (const one of applied) countWork(one, tally.counts);
-  const discoveries = collectDiscoveries(applied, crawls, hostIds, tally);
+  const discoveries = await collectDiscoveries(applied, crawls, hostIds, tally);
   await compareItems(tx, items, crawls, tally.counts);
   const [isNew, cookieVersions] = await Promise.all([
     storeDiscoveries(tx, discoveries, crawls, tally),

@@ -169,8 +169,20 @@ export class Committer {
   }
 }
 
+/** By outcome: it is asked when one comes, when it is batched and when it goes, and some have 50,000 links. */
+const sizes = new WeakMap<Outcome, number>();
+
 /** About the bytes that an outcome holds in memory until it is committed. */
 function sizeOf(outcome: Outcome): number {
+  let size = sizes.get(outcome);
+  if (size === undefined) {
+    size = measure(outcome);
+    sizes.set(outcome, size);
+  }
+  return size;
+}
+
+function measure(outcome: Outcome): number {
   let bytes = 500;
   for (const line of outcome.logs ?? outcome.page?.logs ?? []) bytes += line.message.length + 100;
   for (const { cookie } of outcome.cookies ?? []) bytes += cookie.length + 100;

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Tx } from '../db/client.ts';
 import type { CrawlDelta } from '../db/crawl_counters.ts';
 import {
@@ -21,7 +22,9 @@ import { holdToBudgets } from './budgets.ts';
 const MAX_DEPTH = 32_767;
 
 /** Rows of one statement: a sitemap brings 50,000, which written in one go held the event loop for half a second. */
-const MAX_ROWS = 2000;
+const MAX_ROWS = 500;
+/** Links of one turn of the event loop. */
+const MAX_LINKS = 2000;
 
 /** An outcome whose request took it, with the depth that the ledger has for it now. */
 export interface AppliedOutcome {
@@ -40,18 +43,20 @@ export interface Tally {
  * The requests that a batch discovered, each once, each with its place in the order of discovery. Of two discoveries of
  * one URL the queued one counts, then the nearer one.
  */
-export function collectDiscoveries(
+export async function collectDiscoveries(
   applied: readonly AppliedOutcome[],
   crawls: ReadonlyMap<string, LockedCrawl>,
   hostIds: ReadonlyMap<string, number>,
   tally: Tally,
-): Discovery[] {
+): Promise<Discovery[]> {
   const found = new Map<string, Discovery>();
+  let links = 0;
   for (const { outcome, depth } of applied) {
     const crawl = crawls.get(outcome.crawlId)!;
     const hop = outcome.reason === 'redirected';
     const below = Math.min(MAX_DEPTH, hop ? depth : depth + 1);
     for (const link of outcome.page?.links ?? []) {
+      if (++links % MAX_LINKS === 0) await nextTurn();
       // A sitemap that another names is no level of its own: its pages are as deep as those of the one.
       const at = link.extra?.kind === 'sitemap' ? depth : below;
       const key = outcome.crawlId + link.fp;
@@ -77,10 +82,28 @@ export function collectDiscoveries(
       });
     }
   }
-  // Rows are inserted in the order of their key, so that two transactions meet in the same order.
-  return [...found.values()].sort((a, b) =>
-    a.crawlId === b.crawlId ? (a.fp < b.fp ? -1 : 1) : a.crawlId < b.crawlId ? -1 : 1,
-  );
+  return inOrder([...found.values()]);
+}
+
+/** Rows are inserted in the order of their key, so that two transactions meet in the same order. */
+async function inOrder(rows: Discovery[]): Promise<Discovery[]> {
+  if (rows.length <= MAX_LINKS) return rows.sort(byKey);
+  // Sorted in one go they would hold the event loop: by the first digits of the key, then each group for itself.
+  const groups = Map.groupBy(rows, (row) => row.crawlId + row.fp.slice(0, 2));
+  const sorted: Discovery[] = [];
+  let turn = 0;
+  for (const [, group] of [...groups].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    for (const row of group.sort(byKey)) sorted.push(row);
+    if (sorted.length - turn < MAX_LINKS) continue;
+    turn = sorted.length;
+    await nextTurn();
+  }
+  return sorted;
+}
+
+function byKey(a: Discovery, b: Discovery): number {
+  if (a.crawlId !== b.crawlId) return a.crawlId < b.crawlId ? -1 : 1;
+  return a.fp < b.fp ? -1 : 1;
 }
 
 /**

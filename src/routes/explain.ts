@@ -27,7 +27,7 @@ const REASON_SENTENCES: Record<Reason, string> = {
   timeout: 'the fetch took longer than timeoutMs',
   reset: 'the connection broke before the answer was whole',
   truncated: 'the body was shorter than the server had promised',
-  too_large: 'the body is larger than maxBodyBytes',
+  too_large: 'the body is larger than maxBodyBytes, or a packed sitemap than a sitemap may be',
   bad_encoding: 'the body could not be decoded',
   bad_response: 'the answer was not valid HTTP',
   http_4xx: 'the server answered with a 4xx status',
