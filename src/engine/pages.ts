@@ -8,7 +8,7 @@ import type { FetchedResponse } from '../model/response.ts';
 import { ParseFailure } from '../parser/failure.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { PageJob } from '../parser/protocol.ts';
-import { baseHeaders } from './headers.ts';
+import { baseHeaders, pageSignals } from './headers.ts';
 import type { Manners } from './manners.ts';
 import {
   done,
@@ -21,13 +21,12 @@ import {
   statusFailure,
 } from './outcomes.ts';
 import { conditionsOf, isConditional, noteOf, type PageMemory } from './recall.ts';
+import { allowReturn, mayRefresh, type Redirect, redirected, redirectOf, redirectTo, refreshed } from './redirects.ts';
 import type { Rendering } from './rendering.ts';
 import type { Scripts } from './scripts.ts';
 import { type Session, type Sessions, takeCalls } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
 import type { StepCalls } from './step_calls.ts';
-
-const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /** What a request holds of its host. Each of the two counts once. */
 interface Slot {
@@ -153,6 +152,7 @@ export class Pages {
     const outcome = await this.#outcomeOf(request, run, fetched, now, waitMs);
     // Those that calls of a script brought meanwhile go with the page that ends first.
     const later = session?.jar?.takeChanges();
+    allowReturn(outcome, session?.jar, cookies !== undefined);
     if (cookies !== undefined || later !== undefined) outcome.cookies = [...(cookies ?? []), ...(later ?? [])];
     return outcome;
   }
@@ -176,9 +176,8 @@ export class Pages {
     waitMs: number,
   ): Promise<Outcome> {
     const { status } = fetched;
-    const location = fetched.headers.location;
-    if (REDIRECTS.has(status) && typeof location === 'string')
-      return this.#redirect(request, run, fetched, now, location);
+    const redirect = redirectOf(fetched, request, run.settings);
+    if (redirect !== null) return this.#redirect(request, run, fetched, now, redirect);
     if (status === 304 && isConditional(request)) return this.#options.memory.unchanged(run, request, fetched, now);
     const failure = statusFailure(status);
     if (failure !== null) {
@@ -192,6 +191,17 @@ export class Pages {
     if (session === undefined || !this.#options.rendering.concerns(run, request.extra))
       return this.#parse(request, run, fetched, now);
     return this.#show(request, run, session, fetched, now);
+  }
+
+  #redirect(
+    request: ClaimedRequest,
+    run: CrawlRun,
+    fetched: FetchedResponse,
+    now: number,
+    redirect: Redirect,
+  ): Promise<Outcome> | Outcome {
+    if ('location' in redirect) return this.#parse(request, run, fetched, now, redirect.location);
+    return outcomeOf(request, fetched, now, redirect.ending);
   }
 
   /** A browser makes the page first. */
@@ -210,7 +220,7 @@ export class Pages {
         case 'page':
           return flagged(await this.#parse(request, run, shown.fetched, now), shown.flags);
         case 'redirect':
-          return await this.#redirect(request, run, fetched, now, shown.location);
+          return await this.#redirect(request, run, fetched, now, redirectTo(request, run.settings, shown.location));
         case 'failure': {
           const ending = renderFailed(request, run.settings, now, shown);
           return { ...outcomeOf(request, fetched, now, ending), ...notes(session, []) };
@@ -251,10 +261,10 @@ export class Pages {
     const isScripts = run.definition.script !== undefined && isPage;
     try {
       const job = jobOf(request, session, fetched, now, redirectTo);
-      const parsed = await (isScripts ? this.#options.scripts.run(job) : this.#options.parser.parse(job));
+      const parsed = await (isScripts ? this.#runScript(job, run) : this.#options.parser.parse(job));
       leave();
       const page = parsed.pending === undefined ? parsed : await this.#awaitSteps(run, parsed);
-      const ending = redirectTo === undefined ? done(page, fetched) : redirected(request, page, redirectTo);
+      const ending = this.#endingOf(request, run, fetched, page, redirectTo);
       const warnings = session?.watch.see(request.url, page.cpu) ?? [];
       const note = ending.state === 'done' ? noteOf(request, fetched) : undefined;
       const outcome = { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings) };
@@ -268,6 +278,26 @@ export class Pages {
     } finally {
       leave();
     }
+  }
+
+  #endingOf(
+    request: ClaimedRequest,
+    run: CrawlRun,
+    fetched: FetchedResponse,
+    page: ParsedPage,
+    redirectTo: string | undefined,
+  ): ReturnType<typeof ended> {
+    if (redirectTo !== undefined) return redirected(request, page, redirectTo);
+    return page.refreshes === true ? refreshed(request, page, run.settings) : done(page, fetched);
+  }
+
+  /** Gives a script the page, but where that refreshes to another: that is the same for every spider. */
+  async #runScript(job: PageJob, { settings }: CrawlRun): Promise<ParsedPage> {
+    if (settings.maxMetaRefreshSeconds !== null && mayRefresh(job)) {
+      const page = await this.#options.parser.parse({ ...job, refreshOnly: true });
+      if (page.refreshes === true) return page;
+    }
+    return this.#options.scripts.run(job);
   }
 
   /** The page counts as in the parser until the returned function is called. */
@@ -297,28 +327,6 @@ export class Pages {
       run.waitingBytes -= bytes;
       this.#options.onParsed(run);
     }
-  }
-
-  /**
-   * A redirect's target is a request of its own: it is judged, deduplicated, leased, asked of robots.txt and counted like
-   * every other. The redirecting request ends as skipped.
-   */
-  #redirect(
-    request: ClaimedRequest,
-    run: CrawlRun,
-    fetched: FetchedResponse,
-    now: number,
-    location: string,
-  ): Promise<Outcome> | Outcome {
-    if (request.redirects >= run.settings.maxRedirects) {
-      const ending = ended(
-        'failed',
-        'too_many_redirects',
-        `after ${request.redirects} redirects, to ${location.slice(0, 500)}`,
-      );
-      return outcomeOf(request, fetched, now, ending);
-    }
-    return this.#parse(request, run, fetched, now, location);
   }
 
   #disallowed(request: ClaimedRequest): boolean {
@@ -363,6 +371,7 @@ function jobOf(
     body: fetched.body,
     bodyBytes: fetched.bodyBytes,
     fetchedAt: now,
+    ...pageSignals(fetched.headers),
     ...(redirectTo === undefined ? {} : { redirectTo }),
   };
 }
@@ -386,12 +395,6 @@ function logsOf({ logs }: ParseFailure, { state, reason, detail }: ReturnType<ty
     ...logs,
     { level: 'warn', message: `this attempt failed, and the page is tried again: ${reason} (${detail})` },
   ];
-}
-
-/** The target is as urgent as what led to it. */
-function redirected(request: ClaimedRequest, page: ParsedPage, location: string): ReturnType<typeof ended> {
-  const links = page.links.map((link) => ({ ...link, priority: request.priority }));
-  return ended('skipped', 'redirected', links[0]?.url ?? location, { ...page, links });
 }
 
 /** With what the browser cut or left of the page. */

@@ -206,6 +206,9 @@ export class Previews {
       const whole = await this.#options.engine.steps.preview(plan, page, AbortSignal.any([signal, patience]));
       if (page.pending !== undefined) explanation.ms.calls = Math.round(performance.now() - stepsFrom);
       const preview = fullPreview(url, status, whole, explanation);
+      const [to] = page.links;
+      if (page.refreshes === true && to !== undefined)
+        return { ...preview, outcome: { state: 'skipped', reason: 'redirected', detail: to.url } };
       if (explanation.unread !== true) return preview;
       return { ...preview, outcome: { state: 'skipped', reason: 'content_type', detail: contentTypeOf(response) } };
     } catch (error) {

@@ -5,12 +5,12 @@ import type { ParsePlanInput } from '../model/spider.ts';
 import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 import type { PageJob, ParserPool } from '../parser/pool.ts';
 import { CallFailed } from '../parser/script/calls.ts';
+import { pageSignals } from './headers.ts';
 import type { InlineFetcher } from './inline_fetch.ts';
 import { statusFailure } from './outcomes.ts';
+import { mayRefresh, redirectOf, redirectTo } from './redirects.ts';
 import type { Rendering, Shown } from './rendering.ts';
 import type { Session } from './sessions.ts';
-
-const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /** Where a preview's page is, or why there is none. */
 export type Arrival =
@@ -50,29 +50,34 @@ export async function fetchPage(
     const hop = await orFailure(CallFailed, () => parts.fetcher.fetch(session, callOf(url, extra), signal));
     if (hop instanceof CallFailed)
       return arrived({ kind: 'refused', url, status: null, reason: hop.code, detail: hop.message });
-    const shown = await show(parts.rendering, { plan, session }, { url, extra, hop }, signal);
-    if (shown.kind === 'as_is') return arrived({ kind: 'page', url, extra, fetched: hop });
-    if (shown.kind === 'page') {
-      [renderMs, flags] = [shown.ms, shown.flags];
-      return arrived({ kind: 'page', url, extra, fetched: shown.fetched });
-    }
     const refused = (reason: string, detail: string | null, at = url) =>
       arrived({ kind: 'refused', url: at, status: hop.status, reason, detail });
+    const shown = await show(parts.rendering, { plan, session }, { url, extra, hop }, signal, redirects.length);
     if (shown.kind === 'failure') return refused(shown.reason, shown.detail);
-    const { location } = shown;
-    if (redirects.length >= plan.settings.maxRedirects)
-      return refused('too_many_redirects', `after ${redirects.length} redirects, to ${location.slice(0, 500)}`);
-    const judged = await orFailure(ParseFailure, () =>
-      parts.parser.preview(plan, { ...jobOf(plan, url, extra, hop), redirectTo: location }),
-    );
+    const fetched = shown.kind === 'page' ? shown.fetched : hop;
+    if (shown.kind === 'page') [renderMs, flags] = [shown.ms, shown.flags];
+    const location = shown.kind === 'redirect' ? shown.location : null;
+    const job = redirectJob(plan, jobOf(plan, url, extra, fetched), location);
+    const judged = job === null ? null : await orFailure(ParseFailure, () => parts.parser.preview(plan, job));
     if (judged instanceof ParseFailure) return refused(judged.reason, judged.message);
+    if (judged === null || (location === null && judged.page.refreshes !== true))
+      return arrived({ kind: 'page', url, extra, fetched });
     const [link] = judged.page.links;
-    if (link === undefined) return refused('bad_url', `it redirects to ${location.slice(0, 500)}, which is not a URL`);
+    if (link === undefined) return refused('bad_url', `it redirects to ${location?.slice(0, 500)}, which is not a URL`);
+    const next = redirectTo({ redirects: redirects.length }, plan.settings, link.url);
+    if ('ending' in next) return refused(next.ending.reason ?? '', next.ending.detail);
     redirects.push({ url, status: hop.status, to: link.url });
     if (link.reason !== null) return refused(link.reason, link.detail, link.url);
     url = link.url;
     extra = link.extra ?? null;
   }
+}
+
+/** What tells where a response leads: its Location, or a page that may refresh to another; null: it leads nowhere. */
+function redirectJob({ settings }: ParsePlanInput, job: PageJob, location: string | null): PageJob | null {
+  if (location !== null) return { ...job, redirectTo: location };
+  const isPage = job.extra?.kind === undefined && statusFailure(job.status) === null;
+  return isPage && settings.maxMetaRefreshSeconds !== null && mayRefresh(job) ? { ...job, refreshOnly: true } : null;
 }
 
 /** A redirect by its status, or what the browser makes of the page. Where the signal gives up, it fails as `aborted`. */
@@ -81,9 +86,12 @@ async function show(
   { plan, session }: { plan: ParsePlanInput; session: Session },
   { url, extra, hop }: { url: string; extra: RequestExtra | null; hop: FetchedResponse },
   signal: AbortSignal,
-): Promise<Shown | { kind: 'failure'; reason: 'aborted'; detail: string }> {
-  const { location } = hop.headers;
-  if (REDIRECTS.has(hop.status) && typeof location === 'string') return { kind: 'redirect', location };
+  redirects: number,
+): Promise<Shown | { kind: 'failure'; reason: string; detail: string | null }> {
+  const redirect = redirectOf(hop, { redirects }, plan.settings);
+  if (redirect !== null && 'ending' in redirect)
+    return { kind: 'failure', reason: redirect.ending.reason ?? '', detail: redirect.ending.detail };
+  if (redirect !== null) return { kind: 'redirect', location: redirect.location };
   if (statusFailure(hop.status) !== null || !rendering.concerns(plan, extra)) return { kind: 'as_is' };
   const { crawlId } = plan;
   const giveUp = () => rendering.closeCrawl(crawlId);
@@ -128,5 +136,17 @@ export function jobOf(
   const type = headers['content-type'];
   const contentType = (Array.isArray(type) ? type[0] : type) ?? null;
   const fetchedAt = Date.now();
-  return { crawlId: plan.crawlId, url, depth: 0, status, contentType, headers, extra, body, bodyBytes, fetchedAt };
+  return {
+    crawlId: plan.crawlId,
+    url,
+    depth: 0,
+    status,
+    contentType,
+    headers,
+    extra,
+    body,
+    bodyBytes,
+    fetchedAt,
+    ...pageSignals(headers),
+  };
 }

@@ -77,6 +77,8 @@ export interface Link {
   detail: string | null;
   /** Absent: a plain GET. */
   extra?: RequestExtra;
+  /** A redirect's target that is to be fetched once more, should it lie behind: there are cookies for it now. */
+  again?: true;
 }
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -110,6 +112,8 @@ export interface ParsedPage {
   cpu?: Record<string, number>;
   /** What the script logged. */
   logs?: LogLine[];
+  /** It refreshes to another page, which is the one link: a redirect. */
+  refreshes?: true;
   /** What the script stored: key and JSON text; null deletes. Committed with the items. */
   state?: Record<string, string | null>;
   /**

@@ -22,6 +22,9 @@ export interface PageInput {
   headers: Readonly<Record<string, string | string[] | undefined>> | null;
   /** Of its request; null: a plain GET. */
   extra: RequestExtra | null;
+  /** Its Refresh and X-Robots-Tag headers. */
+  refresh?: string | undefined;
+  robotsTag?: string | string[] | undefined;
 }
 
 /** Builds the tree of an HTML page. */
@@ -83,11 +86,23 @@ function hasControls(text: string): boolean {
 
 /** A job's page with its body decoded; null where it is nothing that is read. */
 export function inputOf(job: PageJob): PageInput | null {
-  const { body, bodyBytes, contentType, url, depth, status, fetchedAt, headers = null, extra } = job;
+  const {
+    body,
+    bodyBytes,
+    contentType,
+    url,
+    depth,
+    status,
+    fetchedAt,
+    headers = null,
+    extra,
+    refresh,
+    robotsTag,
+  } = job;
   const kind = kindOf(body, bodyBytes, contentType);
   if (kind === null) return null;
   const text = decodeBody(body, bodyBytes, contentType, kind);
-  return { kind, text, url, depth, status, fetchedAt, contentType, headers, extra };
+  return { kind, text, url, depth, status, fetchedAt, contentType, headers, extra, refresh, robotsTag };
 }
 
 /** The tree of a page; of JSON an empty one. @param parseHtml for HTML */

@@ -40,6 +40,7 @@ export function explainPage(
   trace.time('compile', start);
   if (input === null || !plan.reads(input.kind)) return unread(trace, input?.kind ?? 'unread', contentType);
   const page = plan.run(input);
+  if (page.refreshes === true) return { page, explanation: explanationOf(new Trace(), input.kind) };
   // What a spider without pages does stands in no definition.
   if (definition.definition.pages === undefined) trace.fields.length = 0;
   const explanation = explanationOf(trace, input.kind);
@@ -53,6 +54,17 @@ export function explainRedirect(definition: ParsePlanInput, location: string, jo
   const trace = new Trace();
   const plan = new Plan(definition, new KnownFingerprints(1), new TargetCache(), null, trace);
   return { page: plan.redirect(location, job), explanation: explanationOf(new Trace(), 'redirect') };
+}
+
+/** Where a page refreshes to, as a redirect; an empty page where it does not. */
+export function explainRefresh(
+  definition: ParsePlanInput,
+  input: PageInput | null,
+  html5: ParseTree | null,
+): Explained {
+  const plan = new Plan(definition, new KnownFingerprints(1), new TargetCache(), html5, new Trace());
+  const page = input === null ? null : plan.refreshed(input);
+  return { page: page ?? emptyPage(), explanation: explanationOf(new Trace(), 'redirect') };
 }
 
 /** A sitemap's page, explained. */

@@ -210,8 +210,8 @@ export interface LinkContext {
   depth: number;
   /** The crawl's limit; null: none. */
   maxDepth: number | null;
-  /** The page's meta robots says nofollow. */
-  nofollow: boolean;
+  /** Which links are not to be followed: those that their `rel` marks so; all, as the page says; none, by the crawl's settings. */
+  nofollow: 'marked' | 'all' | 'none';
   /** Distinct links that it may have. */
   max: number;
   /** An element without href leads where its text says, as a feed's `link` does. */
@@ -352,7 +352,7 @@ export class PageLinks {
     });
     const denied = verdictOf(target, rule);
     if (denied !== null) return skip('denied', denied);
-    if (this.#context.nofollow || (element !== null && isNofollow(element))) return skip('denied', 'nofollow');
+    if (isNofollow(element, this.#context.nofollow)) return skip('denied', 'nofollow');
     if (maxDepth !== null && depth > maxDepth) return skip('depth', `maxDepth ${maxDepth}`);
     if (depth > rule.maxDepth) return skip('depth', `${rule.name}.maxDepth ${rule.maxDepth}`);
     return { url, fp, origin, priority: rule.priority, reason: null, detail: null };
@@ -374,7 +374,8 @@ function verdictOf(target: Target, rule: CompiledRule): string | null {
   return verdict;
 }
 
-function isNofollow(element: Element): boolean {
-  const rel = element.attribute('rel');
+function isNofollow(element: Element | null, which: LinkContext['nofollow']): boolean {
+  if (which !== 'marked') return which === 'all';
+  const rel = element?.attribute('rel');
   return rel !== undefined && /(?:^|\s)nofollow(?:\s|$)/i.test(rel);
 }

@@ -2,21 +2,31 @@ import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts'
 import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import { type RenderPlan, renderPlan } from '../model/render.ts';
 import type { PageRule, ParsePlanInput } from '../model/spider.ts';
-import { parseHttpUrl } from '../model/url.ts';
 import { documentOf, type PageInput, type PageKind, type ParseTree } from './content.ts';
+import { baseOf, metaNofollow, refreshOf, tagNofollow } from './directives.ts';
 import type { Document } from './dom.ts';
 import { ItemReader } from './extract.ts';
 import { compileFollow, type FollowReader } from './follow.ts';
 import { ItemStates } from './item_states.ts';
 import { ItemSink } from './items.ts';
 import { parseJson } from './json_path.ts';
-import { type CompiledRule, compileRule, LinkJudge, MAX_LINKS, PageLinks, type TargetCache } from './links.ts';
+import {
+  type CompiledRule,
+  compileRule,
+  type LinkContext,
+  LinkJudge,
+  MAX_LINKS,
+  PageLinks,
+  type Target,
+  type TargetCache,
+} from './links.ts';
 import type { PageFacts } from './page_facts.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
 import { PLAIN_PAGES, PLAIN_TYPE, plainItem } from './plain.ts';
 import { readableKinds } from './readable.ts';
-import { type Redirected, redirectLink } from './redirect.ts';
+import { locationOf, type Redirected, redirectLink } from './redirect.ts';
 import { type KeptLink, recallLinks, rememberLinks, rulesByNumber } from './remembered.ts';
+import { productToken } from './robots.ts';
 import { MAX_SITEMAP_URLS, type Sitemap } from './sitemap.ts';
 import { compileSteps, type Steps } from './steps.ts';
 import type { Trace } from './trace.ts';
@@ -53,6 +63,8 @@ export class Plan {
   readonly #cache: TargetCache;
   readonly #parseTree: ParseTree;
   readonly #trace: Trace | null;
+  /** In lower case; what pages say to crawlers by name. */
+  readonly #token: string;
   readonly #number = ++plans;
   /** By number; made when a page is first recalled. */
   #rules: ReadonlyMap<number, CompiledRule> | null = null;
@@ -81,6 +93,7 @@ export class Plan {
     this.#cache = cache;
     this.#parseTree = (input.settings.parser === 'html5' ? html5 : null) ?? parseFast;
     this.#trace = trace;
+    this.#token = productToken(input.settings.userAgent).toLowerCase();
   }
 
   /** The crawl is over: forgets its links. */
@@ -103,12 +116,14 @@ export class Plan {
   }
 
   /**
-   * Items and links of one page. `parseMs` is left 0 for the caller.
+   * Items and links of one page, or where it refreshes to. `parseMs` is left 0 for the caller.
    *
    * @throws where a JSON page is not JSON
    */
   run(input: PageInput): ParsedPage {
     const page = this.#factsOf(input);
+    const refreshed = this.#refreshed(input, page);
+    if (refreshed !== null) return refreshed;
     const links = this.#linksOf(input, page);
     const sink = new ItemSink(this.steps, 0, this.states);
     const cpu: Record<string, number> = {};
@@ -122,7 +137,27 @@ export class Plan {
 
   /** What a redirect brings: its target as the page's one link, judged by the scope and its `redirects`; none where it is not a URL. */
   redirect(location: string, from: Redirected): ParsedPage {
-    const target = this.#judge.redirect(location.trim(), from.url);
+    const target = this.#judge.redirect(locationOf(location, from.url), from.url);
+    return this.#redirectTo(target, from);
+  }
+
+  /** A page that refreshes to another within `maxMetaRefreshSeconds`: as a redirect; null where it is a page of its own. */
+  refreshed(input: PageInput): ParsedPage | null {
+    return this.#refreshed(input, this.#factsOf(input));
+  }
+
+  #refreshed({ kind, url, refresh, extra }: PageInput, { document, base }: PageFacts): ParsedPage | null {
+    const { maxMetaRefreshSeconds } = this.#input.settings;
+    if (maxMetaRefreshSeconds === null) return null;
+    const to = refreshOf(kind === 'html' ? document : null, refresh, { url, base }, maxMetaRefreshSeconds);
+    const target = to === null ? null : this.#judge.redirect(to, base);
+    // To itself it is no redirect: what a browser shows again and again is the page.
+    if (target === null || target.url === url) return null;
+    // A navigation is a GET, as after a 303.
+    return { ...this.#redirectTo(target, { url, status: 303, extra }), refreshes: true };
+  }
+
+  #redirectTo(target: Target | null, from: Redirected): ParsedPage {
     const links = target === null ? [] : [redirectLink(target, from)];
     const worthy = this.#input.settings.maxDepth === null ? [] : links.filter(({ reason }) => reason === null);
     return { ...emptyPage(), links, linkedFps: worthy.map(({ fp }) => fp) };
@@ -200,12 +235,19 @@ export class Plan {
   #contextOf(url: string, depth: number) {
     const { maxDepth } = this.#input.settings;
     const shared = { judge: this.#judge, cache: this.#cache, plan: this.#number };
-    return { ...shared, url, depth: depth + 1, maxDepth, nofollow: false, xml: false, max: MAX_LINKS };
+    return { ...shared, url, depth: depth + 1, maxDepth, nofollow: 'marked' as const, xml: false, max: MAX_LINKS };
   }
 
-  #linksOf({ kind, url, depth }: PageInput, { document, base }: PageFacts): PageLinks {
-    const nofollow = kind === 'html' && metaNofollow(document);
+  #linksOf(input: PageInput, { document, base }: PageFacts): PageLinks {
+    const { kind, url, depth } = input;
+    const nofollow = this.#nofollow(input, document);
     return new PageLinks({ ...this.#contextOf(url, depth), base, nofollow, xml: kind === 'xml' });
+  }
+
+  #nofollow({ kind, robotsTag }: PageInput, document: Document): LinkContext['nofollow'] {
+    if (!this.#input.settings.nofollow) return 'none';
+    const isAll = tagNofollow(robotsTag, this.#token) || (kind === 'html' && metaNofollow(document, this.#token));
+    return isAll ? 'all' : 'marked';
   }
 
   /** The page entries that a page is given to: the one that its link named, else those whose `match` fits. */
@@ -258,21 +300,4 @@ function compilePages(pages: readonly PageRule[], trace: Trace | null): Compiled
     items: items.map((rule, i) => new ItemReader(rule, name ?? 'item', `/pages/${page}/items/${i}`, trace)),
     follow: follow.map((rule, place) => compileFollow(rule, number++, page, place, trace)),
   }));
-}
-
-/** What relative URLs are resolved against: the first `<base href>` if it is an http(s) URL, else the page's own. */
-function baseOf(document: Document, url: string): string {
-  const href = document
-    .byTag('base')
-    .find((element) => element.attribute('href') !== undefined)
-    ?.attribute('href');
-  return href === undefined ? url : (parseHttpUrl(href, url)?.href ?? url);
-}
-
-function metaNofollow(document: Document): boolean {
-  return document.byTag('meta').some((meta) => {
-    if (meta.attribute('name')?.trim().toLowerCase() !== 'robots') return false;
-    const words = (meta.attribute('content') ?? '').toLowerCase().split(/[\s,]+/);
-    return words.includes('nofollow') || words.includes('none');
-  });
 }

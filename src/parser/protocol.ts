@@ -77,6 +77,11 @@ export interface PageJob {
   redirectTo?: string;
   /** `ParsedPage.remembered` of an earlier crawl. The body is not read: the page is these links, judged anew. */
   remembered?: string;
+  /** The response's Refresh and X-Robots-Tag headers, where it has them. */
+  refresh?: string;
+  robotsTag?: string | string[];
+  /** Only where it refreshes to is asked: without that, the page is empty. */
+  refreshOnly?: true;
 }
 
 /** Items of a page that have the answers that they waited for. */

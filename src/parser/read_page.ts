@@ -1,4 +1,4 @@
-import type { ParsedPage } from '../model/outcome.ts';
+import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import { decodeBody } from './charset.ts';
 import { inputOf } from './content.ts';
 import type { Plan } from './plan.ts';
@@ -20,6 +20,7 @@ export function readPage(plan: Plan, job: PageJob): ParsedPage {
   if (job.redirectTo !== undefined) return plan.redirect(job.redirectTo, job);
   if (job.extra?.kind !== undefined) return sitemapPage(plan, job);
   const input = inputOf(job);
+  if (job.refreshOnly === true) return (input === null ? null : plan.refreshed(input)) ?? emptyPage();
   if (input === null) throw new Refusal('content_type', job.contentType ?? 'no Content-Type, and not HTML');
   if (!plan.reads(input.kind)) {
     const type = job.contentType ?? 'no Content-Type';

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { requestFp } from '../model/extra.ts';
 import type { Link } from '../model/outcome.ts';
 import type { RequestExtra } from '../model/request.ts';
@@ -9,6 +10,19 @@ export interface Redirected {
   url: string;
   status: number;
   extra: RequestExtra | null;
+}
+
+/**
+ * A Location as browsers read it. Headers come as Latin-1: what is UTF-8 is read so, other octets beyond ASCII are escaped.
+ * Without a fragment of its own it keeps the one that led here (Fetch, «location URL»).
+ */
+export function locationOf(header: string, from: string): string {
+  const octets = Buffer.from(header.trim(), 'latin1');
+  const text = isUtf8(octets)
+    ? octets.toString('utf8')
+    : header.trim().replace(/[\x80-\xff]/g, (octet) => `%${octet.charCodeAt(0).toString(16).toUpperCase()}`);
+  const fragment = from.indexOf('#');
+  return text.includes('#') || fragment < 0 ? text : text + from.slice(fragment);
 }
 
 /** A redirect's target as a link that goes on with the request. A sitemap's is held to the scope's hosts alone. */

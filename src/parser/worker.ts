@@ -8,7 +8,7 @@ import { checkSpider } from './check.ts';
 import { compareSample } from './compare.ts';
 import { inputOf, kindOf } from './content.ts';
 import type { Document } from './dom.ts';
-import { type Explained, explainPage, explainRedirect, explainSitemap } from './explain.ts';
+import { type Explained, explainPage, explainRedirect, explainRefresh, explainSitemap } from './explain.ts';
 import { boundExtras } from './extras.ts';
 import { ItemSink } from './items.ts';
 import { parseJson } from './json_path.ts';
@@ -134,6 +134,7 @@ function preview(plan: ParsePlanInput, job: PageJob): Explained {
   if (job.redirectTo !== undefined) return explainRedirect(plan, job.redirectTo, job);
   if (job.extra?.kind !== undefined) return explainSitemap(plan, (compiled) => sitemapPage(compiled, job));
   if (plan.settings.parser === 'html5') loadHtml5();
+  if (job.refreshOnly === true) return explainRefresh(plan, inputOf(job), parseHtml5);
   const start = performance.now();
   const input = inputOf(job);
   const decodeMs = performance.now() - start;

@@ -19,6 +19,7 @@ import { BatchKeys } from './dedupe.ts';
 import { type AppliedOutcome, collectDiscoveries, storeDiscoveries, storePageLinks } from './discoveries.ts';
 import { compareItems, rememberPages, touchDropped } from './incremental.ts';
 import { countWork, storeNotes } from './notes.ts';
+import { repeatedRedirects } from './returns.ts';
 
 /** In all others nothing is in flight: what still comes is refused by its request's state. */
 const ACTIVE_STATES: readonly CrawlState[] = ['running', 'pausing'];
@@ -150,7 +151,7 @@ async function storeApplied(
     touchDropped(tx, dropped, crawls),
     rememberPages(tx, applied, crawls, cut),
   ]);
-  await amendRequests(tx, [...cut, ...repeatedRedirects(applied, isNew, tally.counts)]);
+  await amendRequests(tx, [...cut, ...(await repeatedRedirects(tx, applied, isNew, tally))]);
   const [statuses] = await Promise.all([
     applyCrawlDeltas(tx, [...deltas.values()]),
     applyQueueDeltas(tx, tally.queues.sorted()),
@@ -264,16 +265,4 @@ function countOutcome(outcome: Outcome, delta: CrawlDelta, queues: QueueDeltas, 
   }
   for (const flag of page.flags) counts.add(crawlId, 'flag', flag);
   for (const [key, n] of Object.entries(page.steps ?? {})) counts.add(crawlId, 'step', key, n);
-}
-
-function repeatedRedirects(applied: readonly AppliedOutcome[], isNew: ReadonlySet<string>, counts: CountDeltas) {
-  return applied
-    .filter(
-      ({ outcome: o }) => o.reason === 'redirected' && o.page?.links.every((link) => !isNew.has(o.crawlId + link.fp)),
-    )
-    .map(({ outcome: o }) => {
-      counts.add(o.crawlId, 'reason', 'redirected', -1);
-      counts.add(o.crawlId, 'reason', 'redirect_duplicate');
-      return { crawlId: o.crawlId, fp: o.fp, reason: 'redirect_duplicate', items: 0 };
-    });
 }

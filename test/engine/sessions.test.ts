@@ -111,6 +111,25 @@ test('11: logged in by a form on one node, which is killed, a crawl goes on logg
   });
 });
 
+test('11: a crawl that begins behind the form is sent there, logs in, and reads the page that sent it', async () => {
+  const { handler, seen } = shop();
+  await withSite(handler, async (site) => {
+    const { id } = await start(site, '/account', 'bob');
+    await waitFor(service.url, id, ENDED);
+    const { items, ledger } = await checkBooks(service.url, id);
+    assert.deepEqual(seen, { logins: 1, strangers: 1, mixed: 0 });
+    assert.equal(items.length, PAGES + 1);
+    assert.deepEqual(
+      ledger.slice(0, 3).map(({ url, method, state, reason }) => [url.slice(site.url.length), method, state, reason]),
+      [
+        ['/account', undefined, 'done', null],
+        ['/login', undefined, 'done', null],
+        ['/login', 'POST', 'skipped', 'redirected'],
+      ],
+    );
+  });
+});
+
 test('11: two crawls of one site are logged in as two users, and never share a cookie', async () => {
   const { handler, seen } = shop();
   await withSite(handler, async (site) => {

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
-import { parseHttpUrl } from '../../model/url.ts';
 import { decodeBody } from '../charset.ts';
 import { documentOf, kindOf, type PageKind } from '../content.ts';
+import { baseOf } from '../directives.ts';
 import { type Document, type Element, htmlOf, textOf } from '../dom.ts';
 import { markdownOf } from '../markdown.ts';
 import { numberOf } from '../numbers.ts';
@@ -59,9 +59,7 @@ export class GuestDocument {
   get base(): string {
     if (this.#base === null) {
       const mayHave = this.kind === 'html' && /<base\s/i.test(this.text);
-      const given = mayHave ? this.tree.byTag('base').find((one) => one.attribute('href') !== undefined) : undefined;
-      const href = given?.attribute('href');
-      this.#base = href === undefined ? this.url : (parseHttpUrl(href, this.url)?.href ?? this.url);
+      this.#base = mayHave ? baseOf(this.tree, this.url) : this.url;
     }
     return this.#base;
   }

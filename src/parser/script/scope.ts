@@ -1,6 +1,6 @@
 import type { ParsePlanInput } from '../../model/spider.ts';
 import { LinkJudge, type Target } from '../links.ts';
-import { redirectLink } from '../redirect.ts';
+import { locationOf, redirectLink } from '../redirect.ts';
 import type { ChildCall, ChildLink } from './protocol.ts';
 
 type FetchQuestion = Extract<ChildCall['question'], { kind: 'fetch' }>;
@@ -64,7 +64,7 @@ export class GuestScope {
 
   /** Where a redirected fetch goes on, as the Fetch standard has it. */
   redirected(location: string, from: { url: string; status: number }, asked: FetchQuestion): FetchQuestion | Refused {
-    const next = this.call(location, from.url);
+    const next = this.call(locationOf(location, from.url), from.url);
     if ('code' in next) return next;
     const { method, headers, body } = asked;
     const extra = { ...(method === 'GET' ? {} : { method }), headers, ...(body === null ? {} : { body }) };
