@@ -2,13 +2,13 @@ import { recycle } from '../downloader/body.ts';
 import { type Downloader, transportOf } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import type { HostQueue } from '../frontier/host.ts';
-import type { CookieChange, CrawlWarning, LogLine, Outcome, ParsedPage } from '../model/outcome.ts';
+import type { Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { ParseFailure } from '../parser/failure.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { PageJob } from '../parser/protocol.ts';
-import { baseHeaders, pageSignals } from './headers.ts';
+import { baseHeaders } from './headers.ts';
 import type { Manners } from './manners.ts';
 import {
   done,
@@ -20,11 +20,12 @@ import {
   retryOrFail,
   statusFailure,
 } from './outcomes.ts';
+import { cookiesOf, flagged, jobOf, logsOf, notes, sizeOf } from './page_parts.ts';
 import { conditionsOf, isConditional, noteOf, type PageMemory } from './recall.ts';
 import { allowReturn, mayRefresh, type Redirect, redirected, redirectOf, redirectTo, refreshed } from './redirects.ts';
 import type { Rendering } from './rendering.ts';
 import type { Scripts } from './scripts.ts';
-import { type Session, type Sessions, takeCalls } from './sessions.ts';
+import type { Session, Sessions } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
 import type { StepCalls } from './step_calls.ts';
 
@@ -353,79 +354,10 @@ export class Pages {
   }
 }
 
-function jobOf(
-  request: ClaimedRequest,
-  session: Session | undefined,
-  fetched: FetchedResponse,
-  now: number,
-  redirectTo: string | undefined,
-): PageJob {
-  return {
-    crawlId: request.crawlId,
-    url: request.url,
-    depth: request.depth,
-    status: fetched.status,
-    extra: request.extra,
-    contentType: first(fetched.headers['content-type']),
-    ...(session?.wantsHeaders ? { headers: fetched.headers } : {}),
-    body: fetched.body,
-    bodyBytes: fetched.bodyBytes,
-    fetchedAt: now,
-    ...pageSignals(fetched.headers),
-    ...(redirectTo === undefined ? {} : { redirectTo }),
-  };
-}
-
-/** What a response changes in the jar: with its own outcome it is stored, and with no other, which may be refused. */
-function cookiesOf(
-  session: Session | undefined,
-  url: string,
-  { headers }: FetchedResponse,
-): CookieChange[] | undefined {
-  const lines = headers['set-cookie'];
-  if (lines === undefined || session?.jar == null) return undefined;
-  session.jar.store(url, lines);
-  return session.jar.takeChanges();
-}
-
-/** Once the page is done, its row no longer says that it failed before: the log does. */
-function logsOf({ logs }: ParseFailure, { state, reason, detail }: ReturnType<typeof ended>): readonly LogLine[] {
-  if (state !== 'delayed') return logs;
-  return [
-    ...logs,
-    { level: 'warn', message: `this attempt failed, and the page is tried again: ${reason} (${detail})` },
-  ];
-}
-
-/** With what the browser cut or left of the page. */
-function flagged(outcome: Outcome, flags: readonly string[]): Outcome {
-  if (outcome.page === null || flags.length === 0) return outcome;
-  return { ...outcome, page: { ...outcome.page, flags: [...outcome.page.flags, ...flags] } };
-}
-
-/** About the bytes that a page holds while its items wait. */
-function sizeOf({ items, links, pending }: ParsedPage): number {
-  let bytes = 1000;
-  for (const { size } of items) bytes += size + 100;
-  for (const { size } of pending?.waiting ?? []) bytes += 2 * size + 500;
-  for (const { url } of links) bytes += url.length + 200;
-  return bytes;
-}
-
-/** What an outcome tells besides its page. */
-function notes(session: Session | undefined, warnings: CrawlWarning[]): Pick<Outcome, 'calls' | 'warnings'> {
-  const calls = session === undefined ? undefined : takeCalls(session);
-  return { ...(calls === undefined ? {} : { calls }), ...(warnings.length === 0 ? {} : { warnings }) };
-}
-
 function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, 500);
 }
 
 function partition<T>(list: readonly T[], test: (entry: T) => boolean): [T[], T[]] {
   return [list.filter(test), list.filter((entry) => !test(entry))];
-}
-
-function first(header: string | string[] | undefined): string | null {
-  return (Array.isArray(header) ? header[0] : header) ?? null;
 }
