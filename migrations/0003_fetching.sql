@@ -80,14 +80,18 @@ alter table items add column change json;
 alter table crawls add column gone_pending boolean;
 create index crawls_gone_pending on crawls (id) where gone_pending;
 
--- Responses that crawls with `cache` keep.
+-- Responses that crawls with `cache` keep, for all crawls that send the same.
 create table cached_responses (
   key       uuid primary key,                        -- hash of the request and the headers that name its sender
-  stored_at timestamptz not null default now(),
+  stored_at timestamptz not null,                    -- when it was fetched, or found unchanged by the site
   status    integer not null,
-  size      integer not null,                        -- bytes of body as stored
+  size      integer not null,                        -- bytes of headers and body as stored
+  host      text not null,                           -- with its port where that is not the default
   headers   json not null,
-  body      bytea not null
+  body      bytea not null                           -- zstd; read in slices, so neither packed nor inline when large
 );
 alter table cached_responses alter column body set storage external;
-create index cached_responses_age on cached_responses (stored_at);
+-- The sum of the sizes is asked of the index alone.
+create index cached_responses_age on cached_responses (stored_at) include (size);
+-- A host name has any length, which a B-tree's key has not.
+create index cached_responses_host on cached_responses using hash (host);

@@ -6,6 +6,7 @@ import type { Config } from './config.ts';
 import { ApiError } from './errors.ts';
 import { VERSION } from './model/settings.ts';
 import { authenticator } from './routes/auth.ts';
+import { cacheRoutes } from './routes/cache.ts';
 import { COMPONENTS } from './routes/components.ts';
 import { crawlRoutes } from './routes/crawls.ts';
 import type { App, RouteDeps, SchemaTypes } from './routes/deps.ts';
@@ -81,6 +82,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       logRoutes,
       spiderRoutes,
       previewRoutes,
+      cacheRoutes,
       contractRoutes,
     ])
       routes(app, routeDeps);

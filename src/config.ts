@@ -93,6 +93,7 @@ export const SETTINGS_TABLE = {
     'memory of the browser with all its pages; beyond it the browser is replaced',
   ),
   maxFetches: setting('MAX_FETCHES', 512, integer(1, 10_000), 'fetches at once on this node, over all crawls'),
+  cacheMb: setting('CACHE_MB', 1024, integer(0, 1_000_000), 'MiB of responses that crawls with `cache` keep, in all'),
   logLevel: setting(
     'LOG_LEVEL',
     'info',

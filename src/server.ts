@@ -206,6 +206,7 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
     callDownloader,
     renderer,
     known,
+    cacheBytes: config.cacheMb * 1024 * 1024,
     onCommitted: (ids) => wakeups.publish(ids),
     log,
   });

@@ -29,7 +29,7 @@ export interface FetchOptions extends Transport {
   /** Upper case; absent: GET. */
   method?: string | undefined;
   /** Sent as they are; without Accept-Encoding a server sends plain bodies (see `ACCEPT_ENCODING`). */
-  headers: Record<string, string>;
+  headers: Readonly<Record<string, string>>;
   /** Sent as UTF-8 with its length; its Content-Type is one of `headers`. Absent: none. GET and HEAD have none. */
   body?: string | undefined;
   /** A longer body is cut at `maxBodyBytes` instead of failing as `too_large`. For robots.txt. */

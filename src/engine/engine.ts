@@ -26,11 +26,11 @@ import type { HostQueue } from '../frontier/host.ts';
 import { Leases } from '../frontier/leases.ts';
 import type { KnownFingerprints } from '../model/known.ts';
 import type { Outcome } from '../model/outcome.ts';
-import type { ClaimedRequest } from '../model/request.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { ScriptCalls } from '../parser/script/calls.ts';
 import type { CommitResult } from '../pipeline/commit.ts';
 import { Committer } from '../pipeline/committer.ts';
+import { Admission } from './admission.ts';
 import { Endings } from './endings.ts';
 import { InlineFetcher } from './inline_fetch.ts';
 import { Loop, reporter } from './loop.ts';
@@ -39,16 +39,16 @@ import { Pages } from './pages.ts';
 import { PageMemory } from './recall.ts';
 import { rememberDiscoveries } from './remember.ts';
 import { type PageRenderer, Rendering } from './rendering.ts';
+import { ResponseCache } from './response_cache.ts';
 import { type ScriptRunner, Scripts } from './scripts.ts';
 import { type Session, Sessions } from './sessions.ts';
 import { SiteRobots } from './site_robots.ts';
+import { Starter } from './starter.ts';
 import { StepCalls } from './step_calls.ts';
 
 const SURVEY_MS = 500;
 const BEAT_MS = 2500;
 const JANITOR_MS = 1000;
-/** Bodies under way, above which nothing more is fetched. */
-const MAX_BODY_BYTES = 256 * 1024 * 1024;
 
 export interface EngineOptions {
   sql: Sql;
@@ -65,6 +65,8 @@ export interface EngineOptions {
   /** Null: this node renders no pages. */
   renderer: PageRenderer | null;
   known: KnownFingerprints;
+  /** Bytes of responses that crawls with `cache` keep, in all. */
+  cacheBytes: number;
   /** After each commit: these crawls have something new. */
   onCommitted: (crawlIds: Iterable<string>) => void;
   log: {
@@ -82,6 +84,9 @@ export class Engine {
   readonly #robots: SiteRobots;
   readonly #sessions: Sessions;
   readonly #scripts: Scripts;
+  readonly #admission: Admission;
+  readonly #starter: Starter;
+  readonly cache: ResponseCache;
   /** For the items of previews as well. */
   readonly steps: StepCalls;
   /** For previews as well. */
@@ -95,10 +100,6 @@ export class Engine {
   readonly #janitor: Loop;
   readonly #endings: Endings;
   #surveyAt = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #stopping = false;
-  /** Requests between their claim and their outcome. */
-  #underWay = 0;
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -115,19 +116,27 @@ export class Engine {
       leases: this.#leases,
       runs: this.#runs,
       syncCookies: (versions) => this.#sessions.syncCookies(versions),
-      onClaimed: (queue, requests) => void this.#admit(queue, requests),
+      onClaimed: (queue, requests) => void this.#admission.admit(queue, requests),
       onWanted: () => this.#work.wake(),
       onCall: () => this.#pump(),
     });
     const { frontier } = this;
     const manners = new Manners(frontier);
     const onEnded = () => this.#pump();
+    this.cache = new ResponseCache({ sql, maxBytes: options.cacheBytes, log });
+    const { cache } = this;
     this.#robots = new SiteRobots({ downloader, parser, frontier, manners, onEnded });
-    this.fetcher = new InlineFetcher({ frontier, downloader, robots: this.#robots, manners, onEnded });
+    this.fetcher = new InlineFetcher({ frontier, downloader, robots: this.#robots, manners, cache, onEnded });
     this.#scripts = new Scripts({ sql, pool: options.scripts, fetcher: this.fetcher, lookups: options.lookups });
     this.steps = new StepCalls({ downloader: options.callDownloader, lookups: options.lookups, parser });
     this.rendering = new Rendering(options.renderer, parser);
-    this.#pages = this.#newPages(manners);
+    const onOutcome = (outcome: Outcome) => this.#outcome(outcome);
+    const [hasRoom, isStopping] = [() => this.committer.hasRoom, () => this.#starter.isStopped];
+    const { rendering } = this;
+    const memory = new PageMemory({ sql, parser, onOutcome, hasRoom, isStopping, rendering, log });
+    this.#pages = this.#newPages(manners, memory, onOutcome);
+    const hasCookies = ({ id }: CrawlRun) => this.#sessions.get(id)?.jar != null;
+    this.#admission = new Admission({ frontier, pages: this.#pages, memory, cache, hasCookies, onAdmitted: onEnded });
     this.committer = new Committer({
       sql,
       nodeId,
@@ -138,16 +147,29 @@ export class Engine {
     const { onCommitted } = options;
     const onOver = (id: string, how: string) => this.#ended(id, how);
     this.#endings = new Endings({ sql, notify: () => this.hasOthers, onEnded: onOver, onCommitted });
+    this.#starter = this.#newStarter();
     this.#work = new Loop(50, () => this.#step(), reporter(log, 'the work loop'));
     this.#beat = new Loop(BEAT_MS, () => this.#heartbeat(), reporter(log, 'the heartbeat'));
     this.#janitor = new Loop(JANITOR_MS, () => this.#cleanUp(), reporter(log, 'the janitor'));
   }
 
-  #newPages(manners: Manners): Pages {
-    const { sql, downloader, parser, log } = this.#options;
-    const onOutcome = (outcome: Outcome) => this.#outcome(outcome);
-    const [hasRoom, isStopping] = [() => this.committer.hasRoom, () => this.#stopping];
-    const memory = new PageMemory({ sql, parser, onOutcome, hasRoom, isStopping, rendering: this.rendering, log });
+  #newStarter(): Starter {
+    const { downloader, parser, maxFetches } = this.#options;
+    return new Starter({
+      frontier: this.frontier,
+      admission: this.#admission,
+      pages: this.#pages,
+      committer: this.committer,
+      leases: this.#leases,
+      downloader,
+      parser,
+      maxFetches,
+      onLow: () => this.#work.wake(),
+    });
+  }
+
+  #newPages(manners: Manners, memory: PageMemory, onOutcome: (outcome: Outcome) => void): Pages {
+    const { downloader, parser, log } = this.#options;
     return new Pages({
       downloader,
       parser,
@@ -158,11 +180,13 @@ export class Engine {
       manners,
       sessions: this.#sessions,
       memory,
+      cache: this.cache,
       onOutcome,
       onSent: ({ host }) => this.frontier.scheduler.sent(host, Date.now()) && this.#pump(),
       onFetched: (queue) => this.#fetched(queue),
       onParsed: (run) => this.#freed(run),
-      onLater: (queue, requests) => this.#putBack(queue, requests),
+      onLater: (queue, requests) => this.#admission.putBack(queue, requests),
+      onEvicted: (queue, request) => this.#admission.readmit(queue, request),
       log,
     });
   }
@@ -191,7 +215,7 @@ export class Engine {
 
   /** Requests between their claim and their outcome. */
   get underWay(): number {
-    return this.#underWay;
+    return this.#admission.underWay;
   }
 
   /** The outside of the scripts of a preview. */
@@ -218,19 +242,20 @@ export class Engine {
    * the leases, so that another node goes on within seconds.
    */
   async stop(graceMs: number): Promise<void> {
-    this.#stopping = true;
-    clearTimeout(this.#timer);
+    this.#starter.stop();
     // First the scripts: one that saw its calls fail might go on without them, and its items would be kept.
     const scripts = this.#scripts.stop();
     this.fetcher.stop();
     this.#robots.stop();
+    this.#admission.cachedPages.stop();
     const deadline = AbortSignal.timeout(graceMs);
     // Most calls of steps, and most pages in the browser, are over soon; pages that are not are fetched again.
     const patience = setTimeout(() => this.#giveUp(), graceMs / 4);
     await Promise.all([this.#work.stop(), this.#janitor.stop(), scripts]);
-    while (this.#underWay > 0 && !deadline.aborted) await sleep(10);
+    while (this.underWay > 0 && !deadline.aborted) await sleep(10);
     clearTimeout(patience);
     this.#giveUp();
+    this.cache.stop();
     await this.committer.stop(deadline);
     await this.#beat.stop();
     try {
@@ -289,6 +314,7 @@ export class Engine {
 
   async #cleanUp(): Promise<boolean> {
     if (Math.random() < 0.01) await forgetDeadNodes(this.#options.sql);
+    await this.cache.sweep(Date.now());
     return this.#endings.step();
   }
 
@@ -314,58 +340,12 @@ export class Engine {
     return more;
   }
 
-  /** Robots first; what may be fetched goes into the window. */
-  async #admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<void> {
-    this.#underWay += requests.length;
-    const { robots, dedup } = queue.run.settings;
-    const isAsked = robots || dedup.scope === 'spider';
-    const admitted = isAsked ? await this.#pages.admit(queue, requests) : requests;
-    this.#underWay -= admitted.length;
-    this.frontier.push(queue, admitted);
-    this.#pump();
-  }
-
-  #putBack(queue: HostQueue, requests: ClaimedRequest[]): void {
-    this.#underWay -= requests.length;
-    this.frontier.putBack(queue, requests);
-  }
-
-  /** Starts every request that may start now: backpressure is asked for here, before a request, never inside a body. */
   #pump(): void {
-    const { scheduler } = this.frontier;
-    const now = Date.now();
-    while (!this.#stopping && this.#hasRoom()) {
-      const next = scheduler.next(now);
-      if (next === null) break;
-      this.#underWay++;
-      void this.#pages.run(next.request, next.queue);
-      if (this.frontier.isLow(next.queue)) {
-        this.frontier.began(next.queue);
-        this.#work.wake();
-      }
-    }
-    this.#setTimer(scheduler.nextAt, now);
-  }
-
-  #hasRoom(): boolean {
-    const { maxFetches, downloader, parser } = this.#options;
-    return (
-      this.frontier.scheduler.inFlight < maxFetches &&
-      this.committer.hasRoom &&
-      parser.hasRoom &&
-      downloader.bufferedBytes < MAX_BODY_BYTES &&
-      this.#leases.valid
-    );
-  }
-
-  #setTimer(at: number, now: number): void {
-    clearTimeout(this.#timer);
-    if (at === Infinity || this.#stopping) return;
-    this.#timer = setTimeout(() => this.#pump(), Math.max(1, Math.min(at - now, 60_000)));
+    this.#starter.run();
   }
 
   #outcome(outcome: Outcome): void {
-    this.#underWay--;
+    this.#admission.ended();
     this.committer.add(outcome);
     this.#pump();
   }

@@ -6,6 +6,7 @@ import { headerProblems } from '../model/headers.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { CallFailed, type FetchCall } from '../parser/script/calls.ts';
 import type { Manners } from './manners.ts';
+import { cacheRequest, type ResponseCache } from './response_cache.ts';
 import { countCall, type Session } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
 
@@ -17,6 +18,7 @@ export interface InlineFetcherOptions {
   downloader: Downloader;
   robots: SiteRobots;
   manners: Manners;
+  cache: ResponseCache;
   /** A slot is free, or a host is to be left alone for a while: `scheduler.next` is due. */
   onEnded: () => void;
 }
@@ -59,6 +61,23 @@ export class InlineFetcher {
   async #fetch(session: Session, call: FetchCall, signal: AbortSignal): Promise<FetchedResponse> {
     const [wrong] = headerProblems(call.headers, '');
     if (wrong !== undefined) throw new CallFailed('bad_header', `${wrong.pointer.slice(1)}: ${wrong.message}`);
+    if (session.settings.cache === null) return this.#ask(session, call, null, signal);
+    const asked = cacheRequest(session.settings, { ...call, headers: headersFor(session, call) });
+    const fetched = await this.#options.cache.fetch(asked, (sent) => this.#ask(session, call, sent, signal));
+    signal.throwIfAborted();
+    if (fetched.kind === 'failure') throw new CallFailed(fetched.reason, fetched.detail);
+    if (fetched.cached !== undefined) session.jar?.store(call.url, fetched.headers['set-cookie']);
+    await this.#options.cache.store(asked, fetched, Date.now());
+    return fetched;
+  }
+
+  /** Asks the site. @param headers null: those that the session has when its turn comes */
+  async #ask(
+    session: Session,
+    call: FetchCall,
+    headers: Readonly<Record<string, string>> | null,
+    signal: AbortSignal,
+  ): Promise<FetchedResponse> {
     const { origin } = new URL(call.url);
     const { loans } = this.#options.frontier;
     const patience = session.settings.callbackTimeoutMs / 2;
@@ -69,7 +88,8 @@ export class InlineFetcher {
           await sleep(LATER_MS, undefined, { signal });
           continue;
         }
-        if (await loans.turn(host, session.caller, signal)) return await this.#send(host, session, call, signal);
+        if (await loans.turn(host, session.caller, signal))
+          return await this.#send(host, session, call, headers, signal);
       } finally {
         loans.release(host, Date.now());
       }
@@ -103,7 +123,13 @@ export class InlineFetcher {
     throw new CallFailed('robots', `robots.txt disallows ${url} to ${userAgent}; the setting \`robots\` is on`);
   }
 
-  async #send(host: HostSlot, session: Session, call: FetchCall, signal: AbortSignal): Promise<FetchedResponse> {
+  async #send(
+    host: HostSlot,
+    session: Session,
+    call: FetchCall,
+    headers: Readonly<Record<string, string>> | null,
+    signal: AbortSignal,
+  ): Promise<FetchedResponse> {
     const { scheduler } = this.#options.frontier;
     const startedAt = Date.now();
     let isSent = false;
@@ -116,7 +142,7 @@ export class InlineFetcher {
         {
           url: call.url,
           method: call.method,
-          headers: headersFor(session, call),
+          headers: headers ?? headersFor(session, call),
           body: call.body ?? undefined,
           ...transportOf(session.settings),
           onSent,

@@ -23,6 +23,8 @@ export class Manners {
    * @returns milliseconds for which the host is left alone from now on; 0: no longer than ever
    */
   heed(host: HostSlot, settings: HeedSettings, result: FetchResult, startedAt: number, now: number): number {
+    // A stored response says nothing of how the site is now.
+    if (result.kind === 'response' && result.cached?.revalidated === false) return 0;
     if (settings.autothrottle !== null) this.#throttle(host, settings, result);
     if (result.kind === 'failure') return 0;
     const level = host.backoffLevel;

@@ -122,7 +122,7 @@ export class Metrics {
   }
 
   #addStages({ engine, downloader, parser, scripts, streams }: Measured): void {
-    const { frontier, committer } = engine;
+    const { frontier, committer, cache } = engine;
     const { scheduler } = frontier;
     const rows: [string, string, () => number][] = [
       ['crawls_running', 'Crawls that this node works on', () => engine.crawls],
@@ -145,6 +145,10 @@ export class Metrics {
       ['committed_outcomes_total', 'Outcomes committed', () => committer.totals.outcomes],
       ['refused_outcomes_total', 'Outcomes refused by fence or state', () => committer.totals.refused],
       ['commit_seconds_total', 'Time in commit transactions', () => committer.totals.ms / 1000],
+      ['cache_hits_total', 'Responses that came from the cache', () => cache.totals.hits],
+      ['cache_misses_total', 'Requests of crawls with a cache that it did not have', () => cache.totals.misses],
+      ['cache_stored_bytes_total', 'Bytes that this node stored in the cache', () => cache.totals.bytes],
+      ['cache_bytes', 'Bytes in the cache when this node last looked', () => cache.totals.held],
       ['item_streams_open', 'Open item streams', streams],
     ];
     for (const [name, help, value] of rows)

@@ -33,6 +33,23 @@ export function outcomeOf(request: ClaimedRequest, fetched: FetchResult | null, 
   };
 }
 
+/** The outcome of a page that was not fetched, or was found unchanged: it looks like a fetched one, and tells. */
+export function fromCache(
+  outcome: Outcome,
+  { storedAt, revalidated }: NonNullable<FetchedResponse['cached']>,
+): Outcome {
+  const { page, detail, state, reason } = outcome;
+  const unchanged = revalidated ? ', found unchanged by the site' : '';
+  const note = `from the cache, stored ${new Date(storedAt).toISOString()}${unchanged}`;
+  // Of a redirect the detail is its target.
+  const told = reason === 'redirected' || state === 'delayed' ? detail : [detail ?? [], note].flat().join(', ');
+  return {
+    ...outcome,
+    detail: told,
+    page: page === null ? null : { ...page, flags: [...page.flags, 'cached'] },
+  };
+}
+
 /** A detail may quote a stranger's header: PostgreSQL takes neither NUL nor lone surrogates. */
 function storable(detail: string): string {
   return detail.slice(0, 1000).toWellFormed().replaceAll('\0', '\ufffd');

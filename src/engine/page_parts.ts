@@ -1,13 +1,81 @@
+import { recycle } from '../downloader/body.ts';
+import type { CrawlRun } from '../frontier/crawl_run.ts';
+import type { HostQueue } from '../frontier/host.ts';
 import type { CookieChange, CrawlWarning, LogLine, Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import type { ParseFailure } from '../parser/failure.ts';
 import type { PageJob } from '../parser/protocol.ts';
 import { pageSignals } from './headers.ts';
-import type { ended } from './outcomes.ts';
+import { done, type ended } from './outcomes.ts';
+import { allowReturn, redirected, refreshed } from './redirects.ts';
+import { type CacheRequest, cacheRequest } from './response_cache.ts';
 import { type Session, takeCalls } from './sessions.ts';
 
 // What a page's way (pages.ts) hands from one stage to the next.
+
+/** What a request holds of its host. Each of the two counts once. */
+export interface Slot {
+  /** The request goes out; at `free` at the latest. */
+  sent: () => void;
+  /** The download is over. */
+  free: () => void;
+}
+
+export function slotOf(
+  queue: HostQueue,
+  { onSent, onFetched }: { onSent: (queue: HostQueue) => void; onFetched: (queue: HostQueue) => void },
+): Slot {
+  let isSent = false;
+  let isHeld = true;
+  const sent = () => {
+    if (!isSent) onSent(queue);
+    isSent = true;
+  };
+  const free = () => {
+    sent();
+    if (isHeld) onFetched(queue);
+    isHeld = false;
+  };
+  return { sent, free };
+}
+
+/** Meanwhile the response counts as in the parser, whose bounds hold for all that waits with a body in its hands. */
+export async function inParser<T>(run: CrawlRun, { body }: FetchedResponse, work: () => Promise<T>): Promise<T> {
+  const bytes = body.byteLength;
+  run.parsing++;
+  run.parsingBytes += bytes;
+  try {
+    return await work();
+  } finally {
+    run.parsing--;
+    run.parsingBytes -= bytes;
+  }
+}
+
+/** The page counts as in the parser until the returned function is called. */
+export function enterParser(run: CrawlRun, { body }: FetchedResponse, onParsed: (run: CrawlRun) => void): () => void {
+  let inside = true;
+  run.parsing++;
+  run.parsingBytes += body.byteLength;
+  return () => {
+    if (!inside) return;
+    inside = false;
+    run.parsing--;
+    run.parsingBytes -= body.byteLength;
+    recycle(body);
+    onParsed(run);
+  };
+}
+
+/** For the cache. */
+export function requestOf(
+  { url, extra }: ClaimedRequest,
+  run: CrawlRun,
+  headers: Readonly<Record<string, string>>,
+): CacheRequest {
+  return cacheRequest(run.settings, { url, headers, method: extra?.method, body: extra?.body });
+}
 
 /** What the parser is given. */
 export function jobOf(
@@ -27,7 +95,8 @@ export function jobOf(
     ...(session?.wantsHeaders ? { headers: fetched.headers } : {}),
     body: fetched.body,
     bodyBytes: fetched.bodyBytes,
-    fetchedAt: now,
+    // Of a stored page it is what it was, so that the page gives the same items again.
+    fetchedAt: fetched.cached?.storedAt ?? now,
     ...pageSignals(fetched.headers),
     ...(redirectTo === undefined ? {} : { redirectTo }),
   };
@@ -43,6 +112,32 @@ export function cookiesOf(
   if (lines === undefined || session?.jar == null) return undefined;
   session.jar.store(url, lines);
   return session.jar.takeChanges();
+}
+
+/**
+ * The outcome with the cookies that its response set. Those that calls of a script brought meanwhile go with the page that
+ * ends first.
+ */
+export function withCookies(
+  session: Session | undefined,
+  cookies: CookieChange[] | undefined,
+  outcome: Outcome,
+): Outcome {
+  const later = session?.jar?.takeChanges();
+  allowReturn(outcome, session?.jar, cookies !== undefined);
+  if (cookies !== undefined || later !== undefined) outcome.cookies = [...(cookies ?? []), ...(later ?? [])];
+  return outcome;
+}
+
+export function endingOf(
+  request: ClaimedRequest,
+  run: CrawlRun,
+  fetched: FetchedResponse,
+  page: ParsedPage,
+  redirectTo: string | undefined,
+): ReturnType<typeof ended> {
+  if (redirectTo !== undefined) return redirected(request, page, redirectTo);
+  return page.refreshes === true ? refreshed(request, page, run.settings) : done(page, fetched);
 }
 
 /** Once the page is done, its row no longer says that it failed before: the log does. */
@@ -76,6 +171,14 @@ export function sizeOf({ items, links, pending }: ParsedPage): number {
 export function notes(session: Session | undefined, warnings: CrawlWarning[]): Pick<Outcome, 'calls' | 'warnings'> {
   const calls = session === undefined ? undefined : takeCalls(session);
   return { ...(calls === undefined ? {} : { calls }), ...(warnings.length === 0 ? {} : { warnings }) };
+}
+
+export function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).slice(0, 500);
+}
+
+export function partition<T>(list: readonly T[], test: (entry: T) => boolean): [T[], T[]] {
+  return [list.filter(test), list.filter((entry) => !test(entry))];
 }
 
 function first(header: string | string[] | undefined): string | null {

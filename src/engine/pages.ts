@@ -1,41 +1,49 @@
-import { recycle } from '../downloader/body.ts';
 import { type Downloader, transportOf } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import type { HostQueue } from '../frontier/host.ts';
 import type { Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
-import type { FetchedResponse } from '../model/response.ts';
-import { ParseFailure } from '../parser/failure.ts';
+import type { FetchedResponse, FetchResult } from '../model/response.ts';
+import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { PageJob } from '../parser/protocol.ts';
 import { baseHeaders } from './headers.ts';
 import type { Manners } from './manners.ts';
 import {
-  done,
   ended,
   fetchFailed,
+  fromCache,
   outcomeOf,
   parseFailed,
   renderFailed,
   retryOrFail,
   statusFailure,
 } from './outcomes.ts';
-import { cookiesOf, flagged, jobOf, logsOf, notes, sizeOf } from './page_parts.ts';
+import {
+  cookiesOf,
+  endingOf,
+  enterParser,
+  flagged,
+  inParser,
+  jobOf,
+  logsOf,
+  messageOf,
+  notes,
+  partition,
+  requestOf,
+  type Slot,
+  sizeOf,
+  slotOf,
+  withCookies,
+} from './page_parts.ts';
 import { conditionsOf, isConditional, noteOf, type PageMemory } from './recall.ts';
-import { allowReturn, mayRefresh, type Redirect, redirected, redirectOf, redirectTo, refreshed } from './redirects.ts';
+import { mayRefresh, type Redirect, redirectOf, redirectTo } from './redirects.ts';
 import type { Rendering } from './rendering.ts';
+import type { CachedPage, CacheRequest, ResponseCache } from './response_cache.ts';
 import type { Scripts } from './scripts.ts';
 import type { Session, Sessions } from './sessions.ts';
 import type { SiteRobots } from './site_robots.ts';
 import type { StepCalls } from './step_calls.ts';
-
-/** What a request holds of its host. Each of the two counts once. */
-interface Slot {
-  /** The request goes out; at `free` at the latest. */
-  sent: () => void;
-  /** The download is over. */
-  free: () => void;
-}
 
 export interface PagesOptions {
   downloader: Downloader;
@@ -47,6 +55,7 @@ export interface PagesOptions {
   manners: Manners;
   sessions: Sessions;
   memory: PageMemory;
+  cache: ResponseCache;
   /** Takes every outcome. */
   onOutcome: (outcome: Outcome) => void;
   /** A request goes out, or ends without. */
@@ -57,6 +66,8 @@ export interface PagesOptions {
   onParsed: (run: CrawlRun) => void;
   /** These are not to be fetched now: they go back to the ledger. */
   onLater: (queue: HostQueue, requests: ClaimedRequest[]) => void;
+  /** What the cache had of this request when it was admitted is there no more: it is to be admitted anew. */
+  onEvicted: (queue: HostQueue, request: ClaimedRequest) => void;
   log: { error: (detail: object, message: string) => void };
 }
 
@@ -69,15 +80,11 @@ export class Pages {
   }
 
   /**
-   * Asks for claimed requests of one host queue what earlier crawls know of them, where theirs counts, and then robots.txt, all
-   * in one job off the loop.
+   * Asks robots.txt for claimed requests of one host queue, all in one job off the loop.
    *
    * @returns those that may be fetched; the others have their outcome, or are not to be fetched now
    */
   async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
-    const { robots, dedup } = queue.run.settings;
-    if (dedup.scope === 'spider') requests = await this.#options.memory.admit(queue.run, requests);
-    if (!robots) return requests;
     // RFC 9309, 2.2.2: robots.txt itself may always be fetched.
     const [exempt, asked] = partition(requests, ({ extra }) => extra?.kind === 'robots');
     return asked.length === 0 ? exempt : [...exempt, ...(await this.#askRobots(queue, asked))];
@@ -100,13 +107,42 @@ export class Pages {
    * `parse_error`, so that no bug leaves a request in progress or a host slot taken.
    */
   async run(request: ClaimedRequest, queue: HostQueue): Promise<void> {
+    const slot = slotOf(queue, this.#options);
+    await this.#conclude(request, queue, slot.free, () => this.#fetchAndParse(request, queue, slot));
+  }
+
+  /** Reads the stored response of a request and parses it; in its crawl it counts as a fetch meanwhile. Never rejects. */
+  async runCached(page: CachedPage): Promise<void> {
+    const { request, queue, settle } = page;
+    const { run } = queue;
+    run.inFlight++;
+    let isHeld = true;
+    const free = () => {
+      if (!isHeld) return;
+      isHeld = false;
+      run.inFlight--;
+      settle();
+      this.#options.onParsed(run);
+    };
+    await this.#conclude(request, queue, free, () => this.#readAndParse(page, free));
+  }
+
+  /** @param work null: what was stored is gone */
+  async #conclude(
+    request: ClaimedRequest,
+    queue: HostQueue,
+    free: () => void,
+    work: () => Promise<Outcome | null>,
+  ): Promise<void> {
     const about = { crawl: request.crawlId, url: request.url };
-    const slot = this.#slotOf(queue);
-    const outcome = await this.#fetchAndParse(request, queue, slot).catch((error: unknown) => {
+    const outcome = await work().catch((error: unknown) => {
+      if (error instanceof ParserStopped)
+        return outcomeOf(request, null, Date.now(), parseFailed(request, queue.run.settings, Date.now(), error, false));
       this.#options.log.error({ err: error, ...about }, 'a request failed unexpectedly');
       return outcomeOf(request, null, Date.now(), ended('failed', 'parse_error', messageOf(error)));
     });
-    for (const handOn of [slot.free, () => this.#options.onOutcome(outcome)])
+    const { onOutcome, onEvicted } = this.#options;
+    for (const handOn of [free, () => (outcome === null ? onEvicted(queue, request) : onOutcome(outcome))])
       try {
         handOn();
       } catch (error) {
@@ -114,48 +150,68 @@ export class Pages {
       }
   }
 
-  #slotOf(queue: HostQueue): Slot {
-    let isSent = false;
-    let isHeld = true;
-    const sent = () => {
-      if (!isSent) this.#options.onSent(queue);
-      isSent = true;
-    };
-    const free = () => {
-      sent();
-      if (isHeld) this.#options.onFetched(queue);
-      isHeld = false;
-    };
-    return { sent, free };
-  }
-
   async #fetchAndParse(request: ClaimedRequest, queue: HostQueue, slot: Slot): Promise<Outcome> {
     const { run } = queue;
     const session = this.#options.sessions.get(run.id);
     const headers = this.#headersFor(request, session, run);
+    const asked = run.settings.cache === null ? null : requestOf(request, run, headers);
     const startedAt = Date.now();
-    const fetched = await this.#options.downloader.fetch({
-      url: request.url,
-      method: request.extra?.method,
-      headers,
-      body: request.extra?.body,
-      ...transportOf(run.settings),
-      onSent: slot.sent,
-    });
+    const fetched = await (asked === null
+      ? this.#send(request, run, headers, slot.sent)
+      : this.#options.cache.fetch(asked, (conditional) => this.#send(request, run, conditional, slot.sent)));
     const now = Date.now();
     const waitMs = this.#options.manners.heed(queue.host, run.settings, fetched, startedAt, now);
     if (fetched.kind === 'failure') {
       slot.free();
       return outcomeOf(request, fetched, now, fetchFailed(request, run.settings, now, fetched));
     }
-    slot.free();
+    // Before the slot is free: the next request, which begins in that call, goes with these cookies.
     const cookies = cookiesOf(session, request.url, fetched);
-    const outcome = await this.#outcomeOf(request, run, fetched, now, waitMs);
-    // Those that calls of a script brought meanwhile go with the page that ends first.
-    const later = session?.jar?.takeChanges();
-    allowReturn(outcome, session?.jar, cookies !== undefined);
-    if (cookies !== undefined || later !== undefined) outcome.cookies = [...(cookies ?? []), ...(later ?? [])];
-    return outcome;
+    slot.free();
+    // A database that is slow stops this crawl alone.
+    if (asked !== null) await inParser(run, fetched, () => this.#options.cache.store(asked, fetched, now));
+    return withCookies(session, cookies, await this.#outcomeOf(request, run, fetched, now, waitMs));
+  }
+
+  #send(
+    request: ClaimedRequest,
+    run: CrawlRun,
+    headers: Readonly<Record<string, string>>,
+    onSent: () => void,
+  ): Promise<FetchResult> {
+    return this.#options.downloader.fetch({
+      url: request.url,
+      method: request.extra?.method,
+      headers,
+      body: request.extra?.body,
+      ...transportOf(run.settings),
+      onSent,
+    });
+  }
+
+  /** @param free to be called when the response is here */
+  async #readAndParse({ request, queue, key, size }: CachedPage, free: () => void): Promise<Outcome | null> {
+    const fetched = await this.#options.cache.take(this.asks(request, queue), key, size);
+    if (fetched === null) return null;
+    const now = Date.now();
+    if (fetched.kind === 'failure')
+      return outcomeOf(request, fetched, now, ended('failed', fetched.reason, fetched.detail));
+    const session = this.#options.sessions.get(queue.run.id);
+    const cookies = cookiesOf(session, request.url, fetched);
+    free();
+    return withCookies(session, cookies, await this.#outcomeOf(request, queue.run, fetched, now, 0));
+  }
+
+  /** The request as it would be sent now, for the cache. @param queue of a crawl with `cache` */
+  asks(request: ClaimedRequest, { run }: HostQueue): CacheRequest {
+    const headers = this.#headersFor(request, this.#options.sessions.get(run.id), run);
+    return requestOf(request, run, headers);
+  }
+
+  /** It is not in the cache, and its crawl fetches nothing. */
+  missed(request: ClaimedRequest): void {
+    const miss = this.#options.cache.miss();
+    this.#options.onOutcome(outcomeOf(request, miss, Date.now(), ended('failed', miss.reason, miss.detail)));
   }
 
   /** The request's own headers win over the jar's cookies, and those over `auth` and the crawl's headers. */
@@ -170,6 +226,17 @@ export class Pages {
   }
 
   async #outcomeOf(
+    request: ClaimedRequest,
+    run: CrawlRun,
+    fetched: FetchedResponse,
+    now: number,
+    waitMs: number,
+  ): Promise<Outcome> {
+    const outcome = await this.#judge(request, run, fetched, now, waitMs);
+    return fetched.cached === undefined ? outcome : fromCache(outcome, fetched.cached);
+  }
+
+  async #judge(
     request: ClaimedRequest,
     run: CrawlRun,
     fetched: FetchedResponse,
@@ -235,17 +302,10 @@ export class Pages {
   /** Meanwhile the page counts as in the parser, whose bounds hold for what waits for the browser. */
   async #askBrowser(request: ClaimedRequest, run: CrawlRun, session: Session, fetched: FetchedResponse) {
     const { crawlId, url, extra } = request;
-    const bytes = fetched.body.byteLength;
-    run.parsing++;
-    run.parsingBytes += bytes;
-    try {
-      const headers = this.#headersFor(request, session, run);
-      return await this.#options.rendering.show({ crawlId, url, extra, fetched, session, headers, plan: null });
-    } finally {
-      run.parsing--;
-      run.parsingBytes -= bytes;
-      this.#options.onParsed(run);
-    }
+    const headers = this.#headersFor(request, session, run);
+    const showing = { crawlId, url, extra, fetched, session, headers, plan: null };
+    const asking = inParser(run, fetched, () => this.#options.rendering.show(showing));
+    return asking.finally(() => this.#options.onParsed(run));
   }
 
   async #parse(
@@ -255,7 +315,7 @@ export class Pages {
     now: number,
     redirectTo?: string,
   ): Promise<Outcome> {
-    const leave = this.#enterParser(run, fetched);
+    const leave = enterParser(run, fetched, this.#options.onParsed);
     const session = this.#options.sessions.get(run.id);
     // A script is given pages; where a redirect or a sitemap leads is the same for every spider.
     const isPage = redirectTo === undefined && request.extra?.kind === undefined;
@@ -265,7 +325,7 @@ export class Pages {
       const parsed = await (isScripts ? this.#runScript(job, run) : this.#options.parser.parse(job));
       leave();
       const page = parsed.pending === undefined ? parsed : await this.#awaitSteps(run, parsed);
-      const ending = this.#endingOf(request, run, fetched, page, redirectTo);
+      const ending = endingOf(request, run, fetched, page, redirectTo);
       const warnings = session?.watch.see(request.url, page.cpu) ?? [];
       const note = ending.state === 'done' ? noteOf(request, fetched) : undefined;
       const outcome = { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings) };
@@ -281,17 +341,6 @@ export class Pages {
     }
   }
 
-  #endingOf(
-    request: ClaimedRequest,
-    run: CrawlRun,
-    fetched: FetchedResponse,
-    page: ParsedPage,
-    redirectTo: string | undefined,
-  ): ReturnType<typeof ended> {
-    if (redirectTo !== undefined) return redirected(request, page, redirectTo);
-    return page.refreshes === true ? refreshed(request, page, run.settings) : done(page, fetched);
-  }
-
   /** Gives a script the page, but where that refreshes to another: that is the same for every spider. */
   async #runScript(job: PageJob, { settings }: CrawlRun): Promise<ParsedPage> {
     if (settings.maxMetaRefreshSeconds !== null && mayRefresh(job)) {
@@ -299,21 +348,6 @@ export class Pages {
       if (page.refreshes === true) return page;
     }
     return this.#options.scripts.run(job);
-  }
-
-  /** The page counts as in the parser until the returned function is called. */
-  #enterParser(run: CrawlRun, { body }: FetchedResponse): () => void {
-    let inside = true;
-    run.parsing++;
-    run.parsingBytes += body.byteLength;
-    return () => {
-      if (!inside) return;
-      inside = false;
-      run.parsing--;
-      run.parsingBytes -= body.byteLength;
-      recycle(body);
-      this.#options.onParsed(run);
-    };
   }
 
   /** The page with the items that waited. What it holds meanwhile is its place among the pages that may wait. */
@@ -352,12 +386,4 @@ export class Pages {
     }
     return [];
   }
-}
-
-function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).slice(0, 500);
-}
-
-function partition<T>(list: readonly T[], test: (entry: T) => boolean): [T[], T[]] {
-  return [list.filter(test), list.filter((entry) => !test(entry))];
 }

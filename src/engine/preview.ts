@@ -63,7 +63,7 @@ interface Planned {
 interface Read {
   url: string;
   extra: RequestExtra | null;
-  response: Pick<FetchedResponse, 'status' | 'headers' | 'body' | 'bodyBytes'>;
+  response: Pick<FetchedResponse, 'status' | 'headers' | 'body' | 'bodyBytes' | 'cached'>;
 }
 
 /**
@@ -277,10 +277,11 @@ function contentTypeOf({ headers }: Pick<FetchedResponse, 'headers'>): string | 
   return [headers['content-type']].flat()[0] ?? null;
 }
 
-function receiptOf({ ms, bodyBytes, headers }: FetchedResponse): Preview['fetched'] {
+function receiptOf({ ms, bodyBytes, headers, cached }: FetchedResponse): Preview['fetched'] {
   const contentType = contentTypeOf({ headers });
   const cookies = [headers['set-cookie']].flat().flatMap((line) => line?.split('=')[0]?.trim() || []);
-  return { ms, bytes: bodyBytes, contentType, cookies };
+  const stored = cached === undefined ? null : new Date(cached.storedAt).toISOString();
+  return { ms, bytes: bodyBytes, contentType, cookies, cached: stored };
 }
 
 function fullPreview(url: string, status: number, page: ParsedPage, explanation: Explanation): Preview {

@@ -131,11 +131,17 @@ export function jobOf(
   plan: ParsePlanInput,
   url: string,
   extra: RequestExtra | null,
-  { status, headers, body, bodyBytes }: Pick<FetchedResponse, 'status' | 'headers' | 'body' | 'bodyBytes'>,
+  {
+    status,
+    headers,
+    body,
+    bodyBytes,
+    cached,
+  }: Pick<FetchedResponse, 'status' | 'headers' | 'body' | 'bodyBytes' | 'cached'>,
 ): PageJob {
   const type = headers['content-type'];
   const contentType = (Array.isArray(type) ? type[0] : type) ?? null;
-  const fetchedAt = Date.now();
+  const fetchedAt = cached?.storedAt ?? Date.now();
   return {
     crawlId: plan.crawlId,
     url,

@@ -197,7 +197,7 @@ export class Frontier {
 
   /** Takes a host queue's window; true where it should be asked for more now. */
   isLow(queue: HostQueue): boolean {
-    return queue.more && queue.rows.length <= windowOf(queue) / 2;
+    return queue.more && queue.rows.length + queue.held <= windowOf(queue) / 2;
   }
 
   /** A request left the window: the host queue may have room again. */

@@ -54,6 +54,8 @@ export interface HostQueue {
   readonly host: HostSlot;
   readonly rows: ClaimedRequest[];
   outstanding: number;
+  /** Claimed, not begun and not in `rows`: their stored responses are to be read, for which no turn at the host is needed. */
+  held: number;
   /** The ledger may have more to claim. */
   more: boolean;
   claiming: boolean;

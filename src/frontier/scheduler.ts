@@ -100,7 +100,17 @@ export class Scheduler {
   queueOf(run: CrawlRun, host: HostSlot): HostQueue {
     let queue = host.queues.get(run.id);
     if (queue === undefined) {
-      queue = { run, host, rows: [], outstanding: 0, more: true, claiming: false, retryAt: Infinity, place: 'nowhere' };
+      queue = {
+        run,
+        host,
+        rows: [],
+        outstanding: 0,
+        held: 0,
+        more: true,
+        claiming: false,
+        retryAt: Infinity,
+        place: 'nowhere',
+      };
       host.queues.set(run.id, queue);
       this.#respect(host);
     }
@@ -136,6 +146,17 @@ export class Scheduler {
     queue.rows.push(...rows);
     this.#count(rows, 1);
     if (queue.place === 'nowhere' && queue.rows.length > 0) this.#makeReady(queue);
+  }
+
+  /** Claimed requests that need no turn at their host: `release` is due for each when it is begun or pushed. */
+  hold(queue: HostQueue, n: number): void {
+    queue.held += n;
+    this.windowed += n;
+  }
+
+  release(queue: HostQueue): void {
+    queue.held--;
+    this.windowed--;
   }
 
   /**

@@ -6,12 +6,13 @@ const MAX_WINDOW = 256;
 /** How many requests of a host queue this node keeps claimed: about two seconds' worth where a delay decides. */
 export function windowOf(queue: HostQueue): number {
   const delay = delayOf(queue.host);
-  const { concurrencyPerHost } = queue.run.settings;
-  const wanted = delay > 0 ? Math.ceil(2000 / delay) : concurrencyPerHost * 4;
+  const { concurrencyPerHost, cache } = queue.run.settings;
+  // What comes from the cache does not wait for the delay.
+  const wanted = delay > 0 && cache === null ? Math.ceil(2000 / delay) : concurrencyPerHost * 4;
   return Math.max(2, Math.min(MAX_WINDOW, concurrencyPerHost * 4, wanted));
 }
 
 export function wantOf(queue: HostQueue): ClaimWant {
-  const n = Math.ceil(windowOf(queue) - queue.rows.length);
+  const n = Math.ceil(windowOf(queue) - queue.rows.length - queue.held);
   return { crawlId: queue.run.id, hostId: queue.host.id, fence: queue.host.fence, n: Math.max(1, n) };
 }

@@ -55,7 +55,14 @@ export interface Preview {
   status: number | null;
   redirects: { url: string; status: number; to: string }[];
   /** Null: the page was given, or nothing came back. */
-  fetched: { ms: number; bytes: number; contentType: string | null; cookies: string[] } | null;
+  fetched: {
+    ms: number;
+    bytes: number;
+    contentType: string | null;
+    cookies: string[];
+    /** When it was stored, where it came from the cache. */
+    cached: string | null;
+  } | null;
   /** How the ledger of a crawl would show the request; `host_busy`: another node has the host. */
   outcome: { state: 'done' | 'failed' | 'skipped'; reason: string | null; detail: string | null };
   /** `html`, `xml`, `json`, `text`, `sitemap`; null: no page was read. */

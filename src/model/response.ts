@@ -18,6 +18,13 @@ export interface FetchedResponse {
   headersMs?: number;
   /** The body broke off, or was not encoded to its end: this is what came of it. Absent: it is whole. */
   truncated?: true;
+  /** Absent: it came from the site. */
+  cached?: {
+    /** Milliseconds since the epoch. */
+    storedAt: number;
+    /** The site was asked, and said that it is unchanged (304). */
+    revalidated: boolean;
+  };
 }
 
 /** A fetch that brought no usable response. */

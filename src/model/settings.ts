@@ -71,10 +71,17 @@ const CacheSchema = Type.Object(
       description:
         'use: what is stored and younger than ttl is not fetched. only: nothing is fetched. refresh: everything is, and stored. standard: RFC 9111',
     }),
-    ttl: Type.Optional(Type.Integer({ minimum: 1, maximum: 315_360_000, description: 'Seconds; default a day' })),
+    ttl: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 2_592_000,
+        description: 'Seconds, for use (default a day) and only (default: of any age); nothing is kept over 30 days',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
+export type CacheSetting = Static<typeof CacheSchema>;
 
 /** Failures of a fetch; those of `retryReasons` are tried again. */
 const FETCH_FAILURES = [

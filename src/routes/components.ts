@@ -143,7 +143,8 @@ const StatsSchema = Type.Object({
   byStatus: counts,
   dropped: counts,
   flags: recordOf(integer, {
-    description: 'Pages that were cut to stay inside a limit: `depth`, `nodes`, `attributes`, `links`, `items`',
+    description:
+      'Pages that were cut to stay inside a limit: `depth`, `nodes`, `attributes`, `links`, `items`; `cached`: they came from the cache',
   }),
   steps: recordOf(integer, {
     description: 'Of pipeline steps by number: `enrich[2]: timeout`, `enrich[2] calls`, `enrich[2] cached`',
@@ -258,6 +259,7 @@ const PreviewAnswerSchema = Type.Object(
         bytes: integer,
         contentType: orNull(text),
         cookies: Type.Array(text, { description: 'Names of the cookies that were set' }),
+        cached: orNull(time, 'When it was stored, where it came from the cache'),
       }),
       'null: the page was given, or nothing came back',
     ),
@@ -296,7 +298,7 @@ const PreviewAnswerSchema = Type.Object(
         url: 'https://books.example/',
         status: 200,
         redirects: [],
-        fetched: { ms: 83, bytes: 16204, contentType: 'text/html; charset=utf-8', cookies: [] },
+        fetched: { ms: 83, bytes: 16204, contentType: 'text/html; charset=utf-8', cookies: [], cached: null },
         outcome: { state: 'done', reason: null, detail: null },
         content: 'html',
         pages: ['0'],

@@ -6,6 +6,7 @@ import type { Manners } from '../../dist/engine/manners.js';
 import { Pages } from '../../dist/engine/pages.js';
 import type { PageMemory } from '../../dist/engine/recall.js';
 import type { Rendering } from '../../dist/engine/rendering.js';
+import type { ResponseCache } from '../../dist/engine/response_cache.js';
 import type { Scripts } from '../../dist/engine/scripts.js';
 import { Sessions } from '../../dist/engine/sessions.js';
 import type { SiteRobots } from '../../dist/engine/site_robots.js';
@@ -36,11 +37,13 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
     manners: { heed: () => 0 } as unknown as Manners,
     sessions: new Sessions({} as Sql, 'node'),
     memory: {} as PageMemory,
+    cache: {} as ResponseCache,
     onOutcome,
     onSent: () => {},
     onFetched: () => freed++,
     onParsed: () => {},
     onLater: () => {},
+    onEvicted: () => {},
     log: { error: (detail, message) => logged.push({ detail, message }) },
   });
   await pages.run(request, queue);

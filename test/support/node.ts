@@ -42,6 +42,7 @@ export async function startNode(sql: Sql, overrides: Partial<EngineOptions> = {}
     lookups,
     callDownloader: downloader,
     known,
+    cacheBytes: 64 * 1024 * 1024,
     onCommitted: () => {},
     log: { info: () => {}, warn: complain, error: complain },
     ...overrides,

@@ -1,0 +1,79 @@
+import type { CrawlRun } from '../frontier/crawl_run.ts';
+import type { Frontier } from '../frontier/frontier.ts';
+import type { HostQueue } from '../frontier/host.ts';
+import type { ClaimedRequest } from '../model/request.ts';
+import { CachedPages } from './cached_pages.ts';
+import type { Pages } from './pages.ts';
+import type { PageMemory } from './recall.ts';
+import type { ResponseCache } from './response_cache.ts';
+
+export interface AdmissionOptions {
+  frontier: Frontier;
+  pages: Pages;
+  memory: PageMemory;
+  cache: ResponseCache;
+  /** Whether what responses of the crawl set changes what it sends. */
+  hasCookies: (run: CrawlRun) => boolean;
+  /** Something may be begun. */
+  onAdmitted: () => void;
+}
+
+/** What is asked between a request's claim and its beginning, and how many requests are under way. */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  /** Those whose response the cache has. */
+  readonly cachedPages: CachedPages;
+  #underWay = 0;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    const { cache, frontier, pages, hasCookies, onAdmitted } = options;
+    const onWaiting = (n: number) => {
+      this.#underWay -= n;
+      onAdmitted();
+    };
+    this.cachedPages = new CachedPages({ cache, frontier, pages, hasCookies, onWaiting });
+  }
+
+  /** Requests between their claim and their outcome, but for those that wait to be begun. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  /**
+   * What an earlier crawl scraped, or the cache has, needs no fetch. For the rest robots.txt is asked; what may be fetched goes
+   * into the window.
+   */
+  async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<void> {
+    this.#underWay += requests.length;
+    const { memory, pages, frontier, onAdmitted } = this.#options;
+    const { dedup, cache, robots } = queue.run.settings;
+    const wanted = dedup.scope === 'spider' ? await memory.admit(queue.run, requests) : requests;
+    const toFetch = cache === null ? wanted : await this.cachedPages.admit(queue, wanted);
+    const admitted = robots ? await pages.admit(queue, toFetch) : toFetch;
+    this.#underWay -= admitted.length;
+    frontier.push(queue, admitted);
+    onAdmitted();
+  }
+
+  /** What was begun has to be admitted anew. */
+  readmit(queue: HostQueue, request: ClaimedRequest): void {
+    this.#underWay--;
+    void this.admit(queue, [request]);
+  }
+
+  /** They are not to be fetched now: they go back to the ledger. */
+  putBack(queue: HostQueue, requests: ClaimedRequest[]): void {
+    this.#underWay -= requests.length;
+    this.#options.frontier.putBack(queue, requests);
+  }
+
+  begun(): void {
+    this.#underWay++;
+  }
+
+  /** A request has its outcome. */
+  ended(): void {
+    this.#underWay--;
+  }
+}

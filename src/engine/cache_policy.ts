@@ -1,0 +1,92 @@
+import CachePolicy from 'http-cache-semantics';
+import type { StoredHeaders } from '../db/cached_responses.ts';
+
+/** A request as it is sent. */
+export interface SentRequest {
+  method: string;
+  url: string;
+  headers: Readonly<Record<string, string>>;
+}
+
+/** What RFC 9111 looks at. */
+interface Answer {
+  status: number;
+  headers: StoredHeaders;
+}
+
+const CACHEABLE_METHODS = ['GET', 'HEAD'];
+
+// A cache of one user (RFC 9111, 1): `private` may be kept. That a response is given to no other user is the key's doing,
+// in which all that was sent stands; so Vary is honoured as well, but for `*`, which the policy knows.
+
+/** Whether a response may be kept, and could ever be used (RFC 9111, 3). */
+export function isStorable(request: SentRequest, answer: Answer): boolean {
+  if (!CACHEABLE_METHODS.includes(request.method)) return false;
+  const policy = policyOf(request, answer, Date.now());
+  return policy.storable() && (policy.maxAge() > 0 || hasValidator(answer));
+}
+
+/** Whether a stored response may be used without asking the site (RFC 9111, 4.2). @param storedMs since the epoch */
+export function isFresh(request: SentRequest, stored: Answer, storedMs: number): boolean {
+  return policyOf(request, stored, storedMs).satisfiesWithoutRevalidation(request);
+}
+
+/**
+ * The headers that ask whether a stored response still holds (RFC 9111, 4.3.1). Null: it has no validator, or the request
+ * has a condition of its own, whose answer is not ours.
+ */
+export function conditionsOf(
+  request: SentRequest,
+  stored: Answer,
+  storedMs: number,
+): Readonly<Record<string, string>> | null {
+  const hasOwn = Object.keys(request.headers).some((name) => name.startsWith('if-'));
+  if (hasOwn || !hasValidator(stored)) return null;
+  const headers = policyOf(request, stored, storedMs).revalidationHeaders(request);
+  const conditions = ['if-none-match', 'if-modified-since'].flatMap((name) => {
+    const value = headers[name];
+    return typeof value === 'string' ? [[name, value] as const] : [];
+  });
+  return conditions.length === 0 ? null : Object.fromEntries(conditions);
+}
+
+/** The stored headers as a 304 updates them (RFC 9111, 3.2). */
+export function updatedHeaders(stored: StoredHeaders, answer: StoredHeaders): StoredHeaders {
+  const kept = Object.entries(stored).filter(([name]) => name !== 'age');
+  const news = Object.entries(answer).filter(([name]) => !ABOUT_THE_BODY.has(name));
+  return Object.fromEntries([...kept, ...news]);
+}
+
+/** In a 304 they speak of that message, not of the stored one. */
+const ABOUT_THE_BODY: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+  'content-encoding',
+  'content-length',
+  'content-range',
+  'content-type',
+]);
+
+function hasValidator({ headers }: Answer): boolean {
+  return headers.etag !== undefined || headers['last-modified'] !== undefined;
+}
+
+function policyOf(request: SentRequest, { status, headers }: Answer, storedMs: number): CachePolicy {
+  const plain = { ...joined(headers) };
+  // The library would ask the site each time; the RFC (5.2.2.2) only once it is stale, and stale it is never used.
+  if (request.headers['cache-control'] === undefined && plain['cache-control'] !== undefined)
+    plain['cache-control'] = plain['cache-control'].replace(/(^|,)\s*must-revalidate\s*(?=,|$)/gi, '$1');
+  const { method, url, headers: sent } = request;
+  const policy = new CachePolicy({ method, url, headers: sent }, { status, headers: plain }, { shared: false });
+  return CachePolicy.fromObject({ ...policy.toObject(), t: storedMs });
+}
+
+/** One value for each name, as RFC 9110, 5.2 puts them together. */
+function joined(headers: StoredHeaders): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value]],
+    ),
+  );
+}
