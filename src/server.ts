@@ -159,7 +159,7 @@ async function startScripts(config: Config, known: SharedArrayBuffer, closers: C
 }
 
 /** No browser is started before the first page, but that there is one is known. @throws StartupError */
-async function makeRenderer(config: Config, egress: EgressGuard, closers: Closers, log: Logger) {
+async function makeRenderer(config: Config, downloader: Downloader, closers: Closers, log: Logger) {
   const { chromiumPath: executable, renderPages: pages, renderMemoryMb: memoryMb } = config;
   if (executable === null) return null;
   await access(executable, constants.X_OK).catch(() => {
@@ -169,7 +169,7 @@ async function makeRenderer(config: Config, egress: EgressGuard, closers: Closer
     executable,
     pages,
     memoryMb,
-    open: (url, _crawl, signal) => egress.dial(url, signal),
+    open: (url, proxy, signal) => downloader.dial(url, proxy, signal),
     log: (message, detail) => log.warn(detail, message),
   });
   closers.add('the renderer', () => renderer.stop());
@@ -188,9 +188,9 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
   await parser.start();
   const scripts = await startScripts(config, known.buffer, closers, log);
   const egress = new EgressGuard({ allow: [...config.egressAllow] });
-  const renderer = await makeRenderer(config, egress, closers, log);
   const downloader = new Downloader({ egress, proxies: config.proxies });
   closers.add('the downloader', () => downloader.close());
+  const renderer = await makeRenderer(config, downloader, closers, log);
   const callDownloader = new Downloader({ egress: new EgressGuard({ allow: [...config.enrichEgressAllow] }) });
   closers.add('the downloader of calls', () => callDownloader.close());
   const wakeups = new Wakeups();

@@ -56,6 +56,11 @@ export class Connections {
       connect: this.#egress.connector(way, this.#closing.signal),
       connections: this.#maxSockets,
       pipelining: 1,
+      // HTTP/2 stays off: undici 8.12.4 over Node 24 takes a body that the server cuts by RST_STREAM with NO_ERROR or CANCEL
+      // for a whole one where it has no Content-Length (tried with raw frames: 4 bytes, `onResponseEnd`), and no event tells
+      // the difference: nodejs/node #35209 and #56627, nghttp2 #1508, open in November 2026. Half a page would be `done`.
+      // What else was tried held: GOAWAY, REFUSED_STREAM, lengths that differ, a server that ends the session after a hundred
+      // streams, floods of CONTINUATION, HPACK and empty DATA frames, aborts at any stage.
       allowH2: false,
       useMilo: false,
       keepAliveTimeout: KEEP_ALIVE_MS,

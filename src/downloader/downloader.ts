@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type { FetchResult } from '../model/response.ts';
 import type { Settings } from '../model/settings.ts';
@@ -42,6 +43,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 
 /** Fetches single hops over kept-alive HTTP/1.1 connections. How often and how many at once is decided above. */
 export class Downloader {
+  readonly #egress: EgressGuard;
   readonly #meter: Meter = { inFlight: 0, bytes: 0 };
   readonly #connections: Connections;
   readonly #proxies: Proxies;
@@ -51,6 +53,7 @@ export class Downloader {
    * @param options.proxies the operator's, URLs by name
    */
   constructor(options: { egress: EgressGuard; maxSockets?: number; proxies?: ReadonlyMap<string, string> }) {
+    this.#egress = options.egress;
     this.#connections = new Connections(options.egress, options.maxSockets ?? null);
     this.#proxies = new Proxies(options.proxies ?? new Map());
   }
@@ -80,6 +83,23 @@ export class Downloader {
     if (signal?.aborted) return refused(new FetchError('reset', 'the fetch was given up'));
     if (options.proxy == null) return this.#exchange(url, options, null, signal);
     return this.#fetchByProxy(url, options, options.proxy, signal);
+  }
+
+  /**
+   * A plain connection to where a URL leads, judged and by the proxy as fetches are; what is spoken over it, TLS included, is
+   * the caller's.
+   *
+   * @throws FetchError
+   */
+  async dial(url: URL, setting: Settings['proxy'], signal: AbortSignal): Promise<Socket> {
+    if (setting === null) return this.#egress.dial(url, signal);
+    const proxy = this.#proxies.next(setting, Date.now());
+    try {
+      return await this.#egress.dial(url, signal, proxy);
+    } catch (error) {
+      if ((error as FetchError).reason === 'proxy') this.#proxies.failed(setting, proxy, Date.now());
+      throw error;
+    }
   }
 
   async #fetchByProxy(

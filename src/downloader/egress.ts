@@ -110,8 +110,8 @@ export class EgressGuard {
    *
    * @throws FetchError
    */
-  dial(url: URL, signal: AbortSignal): Promise<Socket> {
-    return this.#dialTarget(targetOf(url.protocol, url.hostname, url.port), STRAIGHT, signal);
+  dial(url: URL, signal: AbortSignal, proxy: TunnelProxy | null = null): Promise<Socket> {
+    return this.#dialTarget(targetOf(url.protocol, url.hostname, url.port), { ...STRAIGHT, proxy }, signal);
   }
 
   async #open(

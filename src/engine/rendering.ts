@@ -89,7 +89,7 @@ export class Rendering {
     const { settings, jar } = session;
     if (this.#renderer === null) return null;
     try {
-      return await this.#renderer.render({
+      const job = {
         crawlId,
         url,
         status: fetched.status,
@@ -103,7 +103,8 @@ export class Rendering {
         cookies: jar?.forBrowser(url) ?? [],
         verifyTls: settings.verifyTls,
         maxBytes: settings.maxBodyBytes,
-      });
+      };
+      return await this.#renderer.render(job, settings.proxy);
     } catch (error) {
       throw error instanceof RenderStopped ? new ParserStopped(error.message) : error;
     }

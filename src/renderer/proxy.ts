@@ -2,18 +2,21 @@ import { timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Settings } from '../model/settings.ts';
 import { KNOCK_HOST, MAX_BYTES, MAX_REQUESTS } from './protocol.ts';
 
 /**
- * Opens a connection to where a URL leads, judged by the egress guard; TLS is the browser's.
+ * Opens a connection to where a URL leads, judged by the egress guard, and by the crawl's proxy where it has one; TLS is the
+ * browser's.
  *
  * @throws an error whose `reason` is `egress` where it may not be
  */
-export type OpenSocket = (url: URL, crawlId: string, signal: AbortSignal) => Promise<Socket>;
+export type OpenSocket = (url: URL, proxy: Settings['proxy'], signal: AbortSignal) => Promise<Socket>;
 
 /** What one context may do while a page of it is under way, and what it did. */
 interface Pass {
-  readonly crawlId: string;
+  /** Of the crawl's settings. */
+  readonly proxy: Settings['proxy'];
   requests: number;
   refused: number;
   bytes: number;
@@ -66,10 +69,10 @@ export class RenderProxy {
   }
 
   /** Lets a context through until `close`; what it did before is not counted. */
-  admit(context: string, crawlId: string): void {
+  admit(context: string, proxy: Settings['proxy']): void {
     this.close(context);
     const ending = new AbortController();
-    this.#passes.set(context, { crawlId, requests: 0, refused: 0, bytes: 0, sockets: new Set(), ending });
+    this.#passes.set(context, { proxy, requests: 0, refused: 0, bytes: 0, sockets: new Set(), ending });
   }
 
   /** Cuts its connections and lets it through no more. @returns what it did */
@@ -147,7 +150,7 @@ export class RenderProxy {
   /** Null: it was refused or failed, and `fail` has said so. */
   async #dial(url: URL, pass: Pass, fail: () => void): Promise<Socket | null> {
     try {
-      const socket = await this.#open(url, pass.crawlId, pass.ending.signal);
+      const socket = await this.#open(url, pass.proxy, pass.ending.signal);
       hold(pass, socket);
       return socket.destroyed ? null : socket;
     } catch (error) {

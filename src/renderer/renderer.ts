@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Settings } from '../model/settings.ts';
 import type { FromThread, RenderEnd, Rendered, RenderJob } from './protocol.ts';
 import { type OpenSocket, RenderProxy } from './proxy.ts';
 import { BrowserThread } from './thread.ts';
@@ -30,6 +31,7 @@ export class RenderStopped extends Error {}
 interface Task {
   readonly id: number;
   readonly job: RenderJob;
+  readonly proxy: Settings['proxy'];
   readonly resolve: (rendered: Rendered) => void;
   readonly reject: (error: Error) => void;
   /** It was under way when a browser died: it is tried once more, alone, so that a second death is its own. */
@@ -100,11 +102,11 @@ export class Renderer {
     return !this.#isRoot;
   }
 
-  /** Never fails for what a page does. @throws RenderStopped */
-  render(job: RenderJob): Promise<Rendered> {
+  /** Never fails for what a page does. @param proxy of the crawl's settings: what the page loads goes by it @throws RenderStopped */
+  render(job: RenderJob, proxy: Settings['proxy'] = null): Promise<Rendered> {
     if (this.#isStopped) return Promise.reject(new RenderStopped('the renderer was stopped'));
     return new Promise((resolve, reject) => {
-      const task = { id: ++this.#ids, job, resolve, reject, isSuspect: false };
+      const task = { id: ++this.#ids, job, proxy, resolve, reject, isSuspect: false };
       this.#wait(task);
       this.#dispatch();
     });
@@ -174,7 +176,7 @@ export class Renderer {
       this.#port ??= this.#proxy.start();
       const proxyPort = await this.#port;
       if (slot.task !== task) return; // it was given up meanwhile
-      this.#proxy.admit(slot.context, slot.crawlId);
+      this.#proxy.admit(slot.context, task.proxy);
       this.#thread ??= this.#launch(proxyPort);
       this.#thread.send({ kind: 'render', id: task.id, context: slot.context, job: task.job });
     } catch (error) {

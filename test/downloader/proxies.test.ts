@@ -188,6 +188,21 @@ describe('Downloader by a proxy', () => {
     await own.close();
   });
 
+  it('a connection for another’s use goes the same way', async () => {
+    const [proxy, site] = [await proxyOf(), await siteOf()];
+    const socket = await downloader.dial(new URL(site.url), urlOf(proxy), new AbortController().signal);
+    socket.write('GET /dialled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    const answer = Buffer.concat(await socket.toArray()).toString();
+    assert.match(answer, /^HTTP\/1\.1 200 OK\r\n[\s\S]*page of a$/);
+    assert.deepEqual(
+      proxy.asked.map(({ authority }) => authority),
+      [`127.0.0.1:${site.port}`],
+    );
+    const signal = new AbortController().signal;
+    await assert.rejects(downloader.dial(new URL('http://10.0.0.1/'), urlOf(proxy), signal), { reason: 'egress' });
+    assert.equal(proxy.asked.length, 1);
+  });
+
   it('what breaks behind the proxy is not the proxy’s fault', async () => {
     const proxy = await proxyOf();
     const site = closing(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { after, before, test } from 'node:test';
+import { CHROMIUM, needsChromium } from '../support/chromium.ts';
 import { checkBooks, ENDED, getJson, postCrawl, waitFor } from '../support/client.ts';
 import { type ConnectProxy, startConnectProxy } from '../support/connect_proxy.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
@@ -14,7 +15,8 @@ let service: Service;
 before(async () => {
   [database, office] = await Promise.all([testDatabase(), startConnectProxy()]);
   const PROXIES = `office=http://node:secret@${office.address}, other=http://127.0.0.1:9`;
-  service = await startService({ DATABASE_URL: database.url, PROXIES, SCRIPTS: 'on' });
+  const browser = CHROMIUM === null ? {} : { CHROMIUM_PATH: CHROMIUM };
+  service = await startService({ DATABASE_URL: database.url, PROXIES, SCRIPTS: 'on', ...browser });
 });
 after(async () => {
   await service.stop();
@@ -180,6 +182,27 @@ test('a crawl by a proxy: pages, robots.txt, calls and previews go through it, a
   assert.equal(site.connections, tunnels[0]! + tunnels[1]! + office.asked.length);
   for (const { authority } of [...office.asked, ...proxies[0]!.asked])
     assert.equal(authority, `127.0.0.1:${site.port}`);
+});
+
+test('a page in a browser: what it loads goes by the crawl’s proxy, too', needsChromium, async (t) => {
+  const site = await startSite((req, res) => {
+    res.setHeader('content-type', 'text/html');
+    if (req.url === '/data') res.end('loaded');
+    else
+      res.end(
+        `<title>raw</title><script>fetch('/data').then((r) => r.text()).then((text) => { document.title = text; });</script>`,
+      );
+  });
+  const proxy = await startConnectProxy();
+  for (const one of [site, proxy]) t.after(() => one.close());
+  const { items } = await crawl({
+    spider: { pages: [{ render: true, items: [{ fields: { title: 'title' } }] }] },
+    startUrls: [`${site.url}/`],
+    settings: { ...FAST, proxy: `http://${proxy.address}` },
+  });
+  assert.equal(items[0]?.data.title, 'loaded');
+  assert.deepEqual(site.hits.map(({ url }) => url).sort(), ['/', '/data']);
+  assert.equal(site.connections, proxy.asked.length);
 });
 
 test('a proxy that fails: reason and status in the ledger, the next try by the next proxy; a crawl without one is not touched', async (t) => {

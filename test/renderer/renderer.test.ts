@@ -29,7 +29,7 @@ describe('pages in a browser', needsChromium, () => {
 
   function newRenderer(memoryMb = 2048): Renderer {
     const guard = new EgressGuard({ allow: ['127.0.0.1/32'] });
-    const open = (url: URL, _crawl: string, signal: AbortSignal) => guard.dial(url, signal);
+    const open = (url: URL, _proxy: unknown, signal: AbortSignal) => guard.dial(url, signal);
     return new Renderer({ executable: CHROMIUM!, pages: 2, memoryMb, open, log: () => {} });
   }
 
