@@ -37,7 +37,7 @@ import { Loop, reporter } from './loop.ts';
 import { Manners } from './manners.ts';
 import { Pages } from './pages.ts';
 import { PageMemory } from './recall.ts';
-import { rememberDiscoveries } from './remember.ts';
+import { queuesOf, rememberDiscoveries } from './remember.ts';
 import { type PageRenderer, Rendering } from './rendering.ts';
 import { ResponseCache } from './response_cache.ts';
 import { type ScriptRunner, Scripts } from './scripts.ts';
@@ -368,16 +368,8 @@ export class Engine {
   /** What was discovered is in the ledger now, and on the host queues. */
   #remember({ discoveries }: CommitResult): void {
     void rememberDiscoveries(this.#options.known, discoveries);
-    let elsewhere = false;
-    let last: CommitResult['discoveries'][number] | null = null;
-    for (const row of discoveries) {
-      if (row.reason !== null || row.hostId === null) continue;
-      // They come crawl by crawl, and most of a page's links are of one host.
-      if (row.hostId === last?.hostId && row.crawlId === last.crawlId) continue;
-      last = row;
-      if (!this.frontier.queued(row.crawlId, row.hostId)) elsewhere = true;
-    }
-    if (elsewhere) this.#surveyAt = Math.min(this.#surveyAt, Date.now() + 50);
+    const elsewhere = queuesOf(discoveries).filter(({ crawlId, hostId }) => !this.frontier.queued(crawlId, hostId));
+    if (elsewhere.length > 0) this.#surveyAt = Math.min(this.#surveyAt, Date.now() + 50);
   }
 
   #dropCrawl(id: string): void {

@@ -20,3 +20,17 @@ export async function rememberDiscoveries(known: KnownFingerprints, rows: Commit
     known.add(isSettled ? key.queued : key.skipped, row.fp, row.depth);
   }
 }
+
+/**
+ * The host queues that got something. A queue may be there more than once; not as often as it got something, though: rows come
+ * crawl by crawl, and most of a page's links are of one host.
+ */
+export function queuesOf(rows: CommitResult['discoveries']): { crawlId: string; hostId: number }[] {
+  const queues: { crawlId: string; hostId: number }[] = [];
+  for (const { crawlId, hostId, reason } of rows) {
+    if (reason !== null || hostId === null) continue;
+    const last = queues.at(-1);
+    if (hostId !== last?.hostId || crawlId !== last.crawlId) queues.push({ crawlId, hostId });
+  }
+  return queues;
+}
