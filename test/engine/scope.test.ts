@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { checkBooks, ENDED, getJson, type LedgerRow, postCrawl, waitFor } from '../support/client.ts';
+import { checkBooks, ENDED, getJson, type LedgerRow, postCrawl, readMetric, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { FAST, html, TITLE_SPIDER, treeSite } from '../support/pages.ts';
 import { type Service, startService } from '../support/service.ts';
@@ -206,6 +206,8 @@ test('16: sitemaps of every kind, odd ones and hostile ones: the good are read, 
       ['/x', 'offsite'],
     ]);
     assert.equal(site.hits.filter(({ url }) => url === '/index.xml').length, 1, 'a cycle is walked once');
+    for (const node of nodes)
+      assert.equal(await readMetric(node.url, 'orbweaver_parser_kills_total'), 0, 'no thread was lost');
   });
 });
 

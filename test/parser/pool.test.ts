@@ -42,6 +42,28 @@ function parse(crawlId: string, html: string, contentType: string | null = 'text
 const failsWith = (reason: string) => (error: unknown) => error instanceof ParseFailure && error.reason === reason;
 
 describe('the parser pool', () => {
+  it('16: takes a sitemap’s links in pieces, and pages that one thread reads meanwhile in their order', async () => {
+    await startPool(1);
+    const crawl = open(TITLE, { maxDepth: 3 });
+    const urls = [...Array(9000).keys()].map((i) => `http://site.test/p${i}`);
+    const sitemap = pool.parse({
+      ...{ crawlId: crawl, url: 'http://site.test/s.txt', depth: 0, status: 200, contentType: 'text/plain' },
+      ...{ extra: { kind: 'sitemap' }, ...shared(urls.join('\n')), fetchedAt: 0 },
+    });
+    const pages = await Promise.all([
+      sitemap,
+      ...['a', 'b', 'c'].map((title) => parse(crawl, `<title>${title}</title>`)),
+    ]);
+    assert.deepEqual(
+      pages[0]!.links.map(({ url }) => url),
+      urls,
+    );
+    assert.equal(pages[0]!.linkedFps.length, 9000);
+    assert.deepEqual(
+      pages.slice(1).map(({ items, links }) => [items[0]?.data, links.length]),
+      ['a', 'b', 'c'].map((title) => [`{"title":"${title}"}`, 0]),
+    );
+  });
   it('parses pages, checks spiders, judges robots.txt', async () => {
     await startPool(2);
     const crawl = open(TITLE);
