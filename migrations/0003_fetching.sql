@@ -66,6 +66,7 @@ create table spider_items (
   size    integer not null,                          -- bytes of data
   type    text not null,
   url     text not null,
+  start   uuid not null,                             -- of the crawl that saw it last: crawls.start_hash
   fields  jsonb not null,                            -- hash of each value by its path: {"title": "…", "specs.weight": "…"}
   data    json not null,
   primary key (space, key)
@@ -78,6 +79,8 @@ alter table items add column change json;
 -- Of crawls that compare: false until nothing is queued any more, then true while the items that are gone are listed;
 -- then the crawl ends. Null: it does not compare.
 alter table crawls add column gone_pending boolean;
+-- Hash of what such a crawl sets out from, and how far it goes: what it does not come to is gone only for crawls of its kind.
+alter table crawls add column start_hash uuid;
 create index crawls_gone_pending on crawls (id) where gone_pending;
 
 -- Responses that crawls with `cache` keep, for all crawls that send the same.

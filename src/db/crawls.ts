@@ -99,6 +99,8 @@ export interface NewCrawl {
   scopeHosts: string[];
   labels: Record<string, string>;
   warnings: string[];
+  /** Of a crawl that compares with earlier ones: hash of what it sets out from and how far it goes, a UUID; else null. */
+  startHash: string | null;
   /** Start requests that wait, and those skipped at once. */
   queued: number;
   skipped: number;
@@ -154,7 +156,7 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
     insert into crawls (
       id, spider_name, spider_version, definition, settings, start_urls, params, secret_params, scope_hosts, labels, warnings,
       max_pages, max_items, max_errors, max_bytes, max_pages_per_host, max_queue_per_host, max_urls_per_pattern, remaining_ms,
-      gone_pending,
+      gone_pending, start_hash,
       discovered, queued, skipped, next_seq)
     values (
       ${crawl.id}, ${crawl.definition.name ?? null}, ${crawl.version}, ${JSON.stringify(crawl.definition)}::text::json,
@@ -165,7 +167,7 @@ export async function insertCrawl(db: Db, crawl: NewCrawl): Promise<CrawlRow | n
       ${settings.maxPages}, ${settings.maxItems}, ${settings.maxErrors}, ${settings.maxBytes},
       ${settings.maxPagesPerHost}, ${settings.maxQueuePerHost}, ${settings.maxUrlsPerPattern},
       ${settings.maxDurationSeconds === null ? null : settings.maxDurationSeconds * 1000},
-      ${settings.dedup.scope === 'spider' ? false : null},
+      ${settings.dedup.scope === 'spider' ? false : null}, ${crawl.startHash},
       ${crawl.queued + crawl.skipped}, ${crawl.queued}, ${crawl.skipped}, ${crawl.queued + crawl.skipped})
     on conflict (id) do nothing
     returning ${db(COLUMNS)}`;

@@ -17,14 +17,18 @@ export interface FetchedCrawl {
   spiderName: string | null;
   pages: Spider['pages'] | null;
   startedAt: Date;
+  start: string;
   items: number;
   done: number;
+  /** Limits may have kept it from URLs that it found. */
+  isCut: boolean;
 }
 
 /** Null where it has ended meanwhile, or was paused. */
 export async function lockFetched(tx: Tx, id: string): Promise<FetchedCrawl | null> {
   const [row] = await tx<FetchedCrawl[]>`
-    select id, spider_name as "spiderName", definition->'pages' as pages, started_at as "startedAt", items, done
+    select id, spider_name as "spiderName", definition->'pages' as pages, started_at as "startedAt",
+      start_hash as start, items, done, coalesce(max_queue_per_host, max_urls_per_pattern) is not null as "isCut"
     from crawls where id = ${id} and gone_pending and state in ('running', 'pausing') for update`;
   return row ?? null;
 }
@@ -33,12 +37,11 @@ export async function lockFetched(tx: Tx, id: string): Promise<FetchedCrawl | nu
 export interface Sight {
   /** Pages were skipped because an earlier crawl had scraped them. */
   recalled: boolean;
-  /** Pages could not be fetched, or were not allowed to be: what only they link to may be there. */
+  /** What it did not come to may be behind a page that it did not read. */
   blind: boolean;
 }
 
-const RECALLED: readonly Reason[] = ['unchanged', 'already_scraped'];
-/** Pages of which nothing is known: whatever they hold, or lead to, is not gone. */
+/** Pages of which nothing is known: whatever was on them is not gone. */
 export const UNSEEN: readonly Reason[] = [
   'robots',
   'egress',
@@ -47,17 +50,23 @@ export const UNSEEN: readonly Reason[] = [
   'max_pages_per_host',
   'request_too_large',
 ];
-/** Of these, those that an earlier crawl with the same definition may have read. */
-const HIDING: readonly Reason[] = ['robots', 'egress', 'max_pages_per_host'];
+/** Flag of a page that could not be read, and whose links of an earlier crawl are not known. */
+export const UNFOLLOWED = 'unfollowed';
 
-export async function sightOf(tx: Tx, crawlId: string): Promise<Sight> {
-  const has = (reasons: readonly Reason[]) => tx`exists (
-    select from crawl_counts where crawl_id = ${crawlId} and kind = 'reason' and n > 0 and key = any (${[...reasons]}::text[]))`;
-  const [row] = await tx<Sight[]>`
-    select ${has(RECALLED)} as recalled, ${has(HIDING)} or exists (
-      select from requests where crawl_id = ${crawlId} and state = 4 and status is distinct from 404 and status is distinct from 410
-    ) as blind`;
-  return row!;
+export async function sightOf(tx: Tx, { id, isCut }: Pick<FetchedCrawl, 'id' | 'isCut'>): Promise<Sight> {
+  const counts = await tx<{ kind: string; key: string }[]>`
+    select kind, key from crawl_counts where crawl_id = ${id} and kind in ('reason', 'flag') and n > 0`;
+  const has = (kind: string, key: string) => counts.some((row) => row.kind === kind && row.key === key);
+  const crashed = await tx`
+    select 1 from requests where crawl_id = ${id} and state = 4 and reason = 'crashed' limit 1`;
+  return {
+    recalled: has('reason', 'unchanged') || has('reason', 'already_scraped'),
+    blind:
+      has('flag', UNFOLLOWED) ||
+      has('reason', 'max_pages_per_host') ||
+      (isCut && has('reason', 'trap')) ||
+      crashed.length > 0,
+  };
 }
 
 /** How a request ended. */

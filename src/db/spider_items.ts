@@ -11,6 +11,8 @@ export interface SeenItem {
   hash: string;
   /** Bytes of data. */
   size: number;
+  /** `crawls.start_hash` of the crawl that saw it. */
+  start: string;
   type: string;
   url: string;
   /** JSON text: hashes of values by path. */
@@ -74,14 +76,14 @@ export async function keepItems(tx: Tx, items: readonly SeenItem[]): Promise<voi
   if (items.length === 0) return;
   const column = <K extends keyof SeenItem>(key: K) => items.map((item) => item[key]);
   await tx`
-    insert into spider_items (space, key, page_fp, seen_at, hash, size, type, url, fields, data)
-    select space, key, page_fp, now(), hash, size, type, url, fields::jsonb, data::json
+    insert into spider_items (space, key, page_fp, seen_at, hash, size, start, type, url, fields, data)
+    select space, key, page_fp, now(), hash, size, start, type, url, fields::jsonb, data::json
     from unnest(${column('space')}::uuid[], ${column('key')}::uuid[], ${column('pageFp')}::uuid[],
-      ${column('hash')}::uuid[], ${column('size')}::int[], ${column('type')}::text[], ${column('url')}::text[],
-      ${column('fields')}::text[], ${column('data')}::text[])
-      as u (space, key, page_fp, hash, size, type, url, fields, data)
+      ${column('hash')}::uuid[], ${column('size')}::int[], ${column('start')}::uuid[], ${column('type')}::text[],
+      ${column('url')}::text[], ${column('fields')}::text[], ${column('data')}::text[])
+      as u (space, key, page_fp, hash, size, start, type, url, fields, data)
     on conflict (space, key) do update set page_fp = excluded.page_fp, seen_at = excluded.seen_at, hash = excluded.hash,
-      size = excluded.size, type = excluded.type, url = excluded.url, fields = excluded.fields, data = excluded.data`;
+      size = excluded.size, start = excluded.start, type = excluded.type, url = excluded.url, fields = excluded.fields, data = excluded.data`;
 }
 
 /** Items that were found and not stored (a pipeline's `dedupe`) are not gone. */
@@ -98,6 +100,14 @@ export interface UnseenItem {
   key: string;
   pageFp: string;
   size: number;
+  start: string;
+}
+
+/** Hashes of what crawls set out from, by crawl: `crawls.start_hash`. */
+export async function readStarts(tx: Tx, crawlIds: readonly string[]): Promise<Map<string, string>> {
+  const rows = await tx<{ id: string; start: string }[]>`
+    select id, start_hash as start from crawls where id = any (${[...crawlIds]}::uuid[])`;
+  return new Map(rows.map((row) => [row.id, row.start]));
 }
 
 /**
@@ -114,7 +124,7 @@ export async function lockUnseen(
   limit: number,
 ): Promise<UnseenItem[]> {
   return tx<UnseenItem[]>`
-    select replace(key::text, '-', '') as key, replace(page_fp::text, '-', '') as "pageFp", size from spider_items
+    select replace(key::text, '-', '') as key, replace(page_fp::text, '-', '') as "pageFp", size, start from spider_items
     where space = ${space} and seen_at < ${since} and type = any (${[...types]}::text[])
       ${after === null ? tx`` : tx`and key > ${after}::uuid`}
     order by key limit ${limit}

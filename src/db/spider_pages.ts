@@ -49,9 +49,11 @@ export async function renewPages(
     where p.space = u.space and p.fp = u.fp`;
 }
 
-/** What is known of a page under the definition that was asked for. */
+/** What is known of a page. */
 export interface KnownPage {
   fp: string;
+  /** Whether it was scraped under the definition that was asked for, and its links are known; else the rest does not count. */
+  usable: boolean;
   etag: string | null;
   lastModified: string | null;
   /** When and by which crawl it was scraped, where it gave items, within the time that was asked for; else null. */
@@ -60,7 +62,7 @@ export interface KnownPage {
 }
 
 /**
- * Pages of a spider that were scraped by an earlier crawl under these definitions, and whose links are known.
+ * Pages of a spider that were scraped by an earlier crawl.
  *
  * @param ttl seconds; null: no page is fresh
  */
@@ -73,11 +75,11 @@ export async function findPages(
 ): Promise<KnownPage[]> {
   if (pages.length === 0) return [];
   return db<KnownPage[]>`
-    select replace(p.fp::text, '-', '') as fp, p.etag, p.last_modified as "lastModified", p.crawl_id as "crawlId",
+    select replace(p.fp::text, '-', '') as fp, p.definition = u.definition and p.links is not null as usable, p.etag, p.last_modified as "lastModified", p.crawl_id as "crawlId",
            case when p.items > 0 and p.scraped_at > now() - ${ttl}::float8 * interval '1 s' then p.scraped_at end as "freshSince"
     from unnest(${pages.map((p) => p.fp)}::uuid[], ${pages.map((p) => p.definition)}::uuid[]) as u (fp, definition)
-    join spider_pages p on p.space = ${space} and p.fp = u.fp and p.definition = u.definition
-    where p.crawl_id <> ${crawlId} and p.links is not null`;
+    join spider_pages p on p.space = ${space} and p.fp = u.fp
+    where p.crawl_id <> ${crawlId}`;
 }
 
 /** The links of remembered pages, as JSON text by space and fingerprint. Pages that were forgotten are not there. */

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { NewCrawl } from '../db/crawls.ts';
 import { cookieProblems } from '../downloader/cookies.ts';
 import { authProblems } from '../model/auth.ts';
@@ -68,17 +69,19 @@ export async function planCrawl(input: PlainStart, { planStart, proxies }: Plann
     hosts,
   });
   const { requests, scopeHosts: inside, warnings } = start;
+  const startUrls = given ?? definition.startUrls ?? [];
   const skipped = requests.filter((request) => request.reason !== null).length;
   const crawl = {
     definition,
     version: input.version ?? null,
     settings,
-    startUrls: given ?? definition.startUrls ?? [],
+    startUrls,
     params,
     secretParams: secret,
     scopeHosts: inside,
     labels: wellFormed(input.labels ?? {}),
     warnings,
+    startHash: settings.dedup.scope === 'spider' ? startHash(definition, startUrls, params, settings) : null,
     queued: requests.length - skipped,
     skipped,
   };
@@ -97,6 +100,16 @@ export function settingsProblems(
     ...proxyProblems(proxy, `${at}/proxy`, proxies),
     ...cookieProblems(initialCookies, `${at}/initialCookies`),
   ];
+}
+
+/** Crawls of one spider that set out from the same, and go as far, come to the same pages. */
+function startHash(
+  { sitemaps = [] }: Spider,
+  startUrls: readonly unknown[],
+  params: Params,
+  { maxDepth, robots }: Settings,
+): string {
+  return hash('sha256', JSON.stringify([startUrls, sitemaps, params, maxDepth, robots]), 'hex').slice(0, 32);
 }
 
 /** What a crawl's start is worked out of: fields, steps and samples, which may be a megabyte, are not sent to a thread for it. */

@@ -36,7 +36,7 @@ import {
   slotOf,
   withCookies,
 } from './page_parts.ts';
-import { conditionsOf, isConditional, noteOf, type PageMemory } from './recall.ts';
+import { conditionsOf, isConditional, isLost, noteOf, type PageMemory } from './recall.ts';
 import { mayRefresh, type Redirect, redirectOf, redirectTo } from './redirects.ts';
 import type { Rendering } from './rendering.ts';
 import type { CachedPage, CacheRequest, ResponseCache } from './response_cache.ts';
@@ -141,8 +141,8 @@ export class Pages {
       this.#options.log.error({ err: error, ...about }, 'a request failed unexpectedly');
       return outcomeOf(request, null, Date.now(), ended('failed', 'parse_error', messageOf(error)));
     });
-    const { onOutcome, onEvicted } = this.#options;
-    for (const handOn of [free, () => (outcome === null ? onEvicted(queue, request) : onOutcome(outcome))])
+    const { onEvicted } = this.#options;
+    for (const handOn of [free, () => (outcome === null ? onEvicted(queue, request) : this.#end(request, outcome))])
       try {
         handOn();
       } catch (error) {
@@ -211,7 +211,7 @@ export class Pages {
   /** It is not in the cache, and its crawl fetches nothing. */
   missed(request: ClaimedRequest): void {
     const miss = this.#options.cache.miss();
-    this.#options.onOutcome(outcomeOf(request, miss, Date.now(), ended('failed', miss.reason, miss.detail)));
+    this.#end(request, outcomeOf(request, miss, Date.now(), ended('failed', miss.reason, miss.detail)));
   }
 
   /** The request's own headers win over the jar's cookies, and those over `auth` and the crawl's headers. */
@@ -364,10 +364,14 @@ export class Pages {
     }
   }
 
+  /** What an earlier crawl saw behind a page that did not come is followed all the same. */
+  #end(request: ClaimedRequest, outcome: Outcome): void {
+    if (isLost(request, outcome)) void this.#options.memory.follow(request, outcome);
+    else this.#options.onOutcome(outcome);
+  }
+
   #disallowed(request: ClaimedRequest): boolean {
-    this.#options.onOutcome(
-      outcomeOf(request, null, Date.now(), ended('skipped', 'robots', 'robots.txt disallows it')),
-    );
+    this.#end(request, outcomeOf(request, null, Date.now(), ended('skipped', 'robots', 'robots.txt disallows it')));
     return false;
   }
 
@@ -382,7 +386,7 @@ export class Pages {
         failure.reason === 'egress'
           ? ended('skipped', failure.reason, failure.detail)
           : retryOrFail(request, run.settings, now, failure);
-      this.#options.onOutcome(outcomeOf(request, null, now, ending));
+      this.#end(request, outcomeOf(request, null, now, ending));
     }
     return [];
   }

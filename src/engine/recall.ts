@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inKeyedTransaction, retried, type Sql } from '../db/client.ts';
+import { UNFOLLOWED } from '../db/gone.ts';
 import { findPages, type KnownPage, readLinks } from '../db/spider_pages.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
-import type { Outcome, PageNote, ParsedPage } from '../model/outcome.ts';
+import { emptyPage, type Outcome, type PageNote, type ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Recall } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { ParseFailure, ParserStopped } from '../parser/failure.ts';
@@ -63,34 +64,55 @@ export class PageMemory {
    * @returns those that are to be fetched; the others have their outcome
    */
   async admit(run: CrawlRun, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
+    const space = spaceOf(run);
     for (const request of requests) {
       const definition = pageDefinition(run, request.extra);
-      if (definition !== null) request.recall = { definition, etag: null, lastModified: null };
+      if (definition !== null) request.recall = { space, definition, etag: null, lastModified: null };
     }
     const known = await this.#find(run, requests);
     if (known.size === 0) return requests;
     const [fetched, fresh]: [ClaimedRequest[], ClaimedRequest[]] = [[], []];
     for (const request of requests) {
       const page = known.get(request.fp);
-      if (page?.freshSince) fresh.push(request);
-      else fetched.push(request);
-      if (page !== undefined && !this.#options.rendering.concerns(run, request.extra))
-        makeConditional(run, request, page);
+      if (page !== undefined) this.#note(run, request, page);
+      (page?.usable && page.freshSince !== null ? fresh : fetched).push(request);
     }
     for (let from = 0; from < fresh.length; from += MAX_AT_ONCE) {
       const some = fresh.slice(from, from + MAX_AT_ONCE);
       const isOver = await this.#waitForRoom();
-      const left = isOver ? some : await this.#skip(run, some, known);
+      const left = isOver ? some : await this.#skip(some, known);
       fetched.push(...left);
     }
     return fetched;
+  }
+
+  #note(run: CrawlRun, request: ClaimedRequest, page: KnownPage): void {
+    request.recall!.links = page.usable ? 'known' : 'unknown';
+    if (page.usable && !this.#options.rendering.concerns(run, request.extra)) makeConditional(run, request, page);
+  }
+
+  /**
+   * Hands on the outcome of a request that did not bring its page, though an earlier crawl had it: what it led to then is
+   * followed all the same, so that one bad answer hides nothing.
+   */
+  async follow(request: ClaimedRequest, outcome: Outcome): Promise<void> {
+    const { onOutcome, log } = this.#options;
+    const page = await this.#recall(request, outcome.fetchedAt).catch(() => null);
+    try {
+      onOutcome({ ...outcome, page: page ?? { ...emptyPage(), flags: [UNFOLLOWED] } });
+    } catch (error) {
+      log.error(
+        { err: error, crawl: request.crawlId, url: request.url },
+        'an outcome was handed on, and its taker failed',
+      );
+    }
   }
 
   /** The outcome of a conditional request whose page is as it was (RFC 9110, 15.4.5). */
   async unchanged(run: CrawlRun, request: ClaimedRequest, fetched: FetchedResponse, now: number): Promise<Outcome> {
     let page: ParsedPage | null;
     try {
-      page = await this.#recall(run, request, now);
+      page = await this.#recall(request, now);
     } catch (error) {
       if (error instanceof ParseFailure)
         return outcomeOf(request, fetched, now, parseFailed(request, run.settings, now, error, true));
@@ -122,17 +144,13 @@ export class PageMemory {
   }
 
   /** @returns requests that are to be fetched after all: their page was forgotten meanwhile */
-  async #skip(
-    run: CrawlRun,
-    requests: readonly ClaimedRequest[],
-    known: ReadonlyMap<string, KnownPage>,
-  ): Promise<ClaimedRequest[]> {
+  async #skip(requests: readonly ClaimedRequest[], known: ReadonlyMap<string, KnownPage>): Promise<ClaimedRequest[]> {
     const left = await Promise.all(
       requests.map(async (request) => {
         const { freshSince, crawlId } = known.get(request.fp)!;
         const now = Date.now();
         try {
-          const page = await this.#recall(run, request, now);
+          const page = await this.#recall(request, now);
           if (page === null) return request;
           const detail = `${freshSince!.toISOString()} by crawl ${crawlId}`;
           this.#options.onOutcome(outcomeOf(request, null, now, ended('skipped', 'already_scraped', detail, page)));
@@ -146,13 +164,12 @@ export class PageMemory {
     return left.flat();
   }
 
-  /** The links that a page had, judged anew; null: it was forgotten. @throws ParseFailure, ParserStopped */
-  async #recall({ id, spiderName }: CrawlRun, request: ClaimedRequest, now: number): Promise<ParsedPage | null> {
-    const { fp, url, depth, extra } = request;
-    const remembered = await this.#links.ask({ space: spaceOf({ id, spiderName }), fp });
+  /** The links that a page had, judged anew; null: they are not known. @throws ParseFailure, ParserStopped */
+  async #recall({ crawlId, fp, url, depth, extra, recall }: ClaimedRequest, now: number): Promise<ParsedPage | null> {
+    const remembered = recall?.links === 'known' ? await this.#links.ask({ space: recall.space, fp }) : null;
     if (remembered === null) return null;
     return this.#options.parser.parse({
-      ...{ crawlId: id, url, depth, status: 200, extra, contentType: null },
+      ...{ crawlId, url, depth, status: 200, extra, contentType: null },
       ...{ body: NO_BODY, bodyBytes: 0, fetchedAt: now, remembered },
     });
   }
@@ -175,12 +192,19 @@ function again(readyAt: number) {
   return { state: 'delayed' as const, reason: 'parse_error' as const, detail: null, readyAt, page: null };
 }
 
-/** Has a request ask with its page's validators, unless it has conditions of its own. */
+/** Has a request ask with its page's validators, unless it has conditions of its own, or a cache that asks with its own. */
 function makeConditional(run: CrawlRun, request: ClaimedRequest, { etag, lastModified }: KnownPage): void {
   const { method = 'GET', headers = {} } = request.extra ?? {};
   const own = [...Object.keys(headers), ...Object.keys(run.settings.headers)].map((name) => name.toLowerCase());
-  const isPlain = method === 'GET' || method === 'HEAD';
+  const isPlain = (method === 'GET' || method === 'HEAD') && run.settings.cache === null;
   if (isPlain && !own.some((name) => CONDITIONS.includes(name))) Object.assign(request.recall!, { etag, lastModified });
+}
+
+/** Whether the outcome leaves unseen what an earlier crawl has seen. A page that is not there any more leads nowhere. */
+export function isLost({ recall }: ClaimedRequest, { state, reason, status }: Outcome): boolean {
+  if (recall?.links === undefined) return false;
+  if (state === 'skipped') return reason === 'robots' || reason === 'egress';
+  return state === 'failed' && status !== 404 && status !== 410;
 }
 
 /** Whether the request asks for its page only if it has changed. */

@@ -180,7 +180,7 @@ export interface Outcome {
   fetchMs: number;
   /** Milliseconds since the epoch. */
   fetchedAt: number;
-  /** Null unless `done`, or a redirect whose target is the one link. */
+  /** Null unless `done`, a redirect whose target is the one link, or not read and followed by what an earlier crawl knows of it. */
   page: ParsedPage | null;
   /** Of a request that failed: what its script had logged. */
   logs?: readonly LogLine[];

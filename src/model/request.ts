@@ -125,8 +125,12 @@ export interface ClaimedRequest {
 
 /** What earlier crawls of its spider know of a page. */
 export interface Recall {
+  /** Stands for the spider. */
+  space: string;
   /** Hash of what extracts now, as 32 hex digits. */
   definition: string;
+  /** Whether the links are known that the page had under this definition. Absent: it was never scraped. */
+  links?: 'known' | 'unknown';
   /** Validators of the page as it was scraped under this definition; null: it had none, or it was not scraped. */
   etag: string | null;
   lastModified: string | null;

@@ -45,10 +45,10 @@ export function listGone(sql: Sql, crawlId: string, after: string | null, notify
 async function listSome(tx: Tx, crawlId: string, after: string | null, notify: boolean): Promise<GoneStep> {
   const crawl = await lockFetched(tx, crawlId);
   if (crawl === null) return { after: null, ended: null };
-  const sight = await sightOf(tx, crawlId);
+  const sight = await sightOf(tx, crawl);
   const hasRead = crawl.done > 0 || sight.recalled;
   const unseen = hasRead ? await readUnseen(tx, crawl, after) : [];
-  await moveToEnd(tx, crawl, await goneOf(tx, crawlId, unseen, sight));
+  await moveToEnd(tx, crawl, await goneOf(tx, crawl, unseen, sight));
   const last = unseen.at(-1);
   const step: GoneStep =
     last === undefined
@@ -83,11 +83,16 @@ interface GoneItem extends UnseenItem {
   seq: number;
 }
 
-async function goneOf(tx: Tx, crawlId: string, unseen: readonly UnseenItem[], sight: Sight): Promise<GoneItem[]> {
+async function goneOf(
+  tx: Tx,
+  crawl: FetchedCrawl,
+  unseen: readonly UnseenItem[],
+  { blind }: Sight,
+): Promise<GoneItem[]> {
   if (unseen.length === 0) return [];
-  const pages = await pagesOf(tx, crawlId, [...new Set(unseen.map(({ pageFp }) => pageFp))]);
+  const pages = await pagesOf(tx, crawl.id, [...new Set(unseen.map(({ pageFp }) => pageFp))]);
   return unseen
-    .filter(({ pageFp }) => isGone(pages, pageFp, sight))
+    .filter(({ pageFp, start }) => isGone(pages, pageFp, start === crawl.start && !blind))
     .map((item) => ({ ...item, seq: pages.get(item.pageFp)?.seq ?? -1 }));
 }
 
@@ -109,10 +114,14 @@ function targetOf({ reason, detail }: EndedRequest): string | null {
   return fingerprint('GET', detail ?? '', '');
 }
 
-/** Whether what was on a page, and was not seen, is gone. */
-function isGone(pages: ReadonlyMap<string, EndedRequest>, fp: string, { blind }: Sight): boolean {
+/**
+ * Whether what was on a page, and was not seen, is gone.
+ *
+ * @param hasLooked whether the crawl would have come to the page if anything still led there
+ */
+function isGone(pages: ReadonlyMap<string, EndedRequest>, fp: string, hasLooked: boolean): boolean {
   let page = pages.get(fp);
-  if (page === undefined) return !blind;
+  if (page === undefined) return hasLooked;
   for (let hop = 0; hop <= MAX_HOPS && page !== undefined; hop++) {
     const target = targetOf(page);
     if (target === null) return showsNothing(page);

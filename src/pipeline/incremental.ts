@@ -5,6 +5,7 @@ import {
   compareStates,
   compareWithKnown,
   keepItems,
+  readStarts,
   type SeenItem,
   touchItems,
 } from '../db/spider_items.ts';
@@ -42,9 +43,11 @@ export async function compareItems(
     item.change = `{"kind":"${kind}","fields":${fields}}`;
     counts.add(item.crawlId, 'change', kind);
   }
+  const starts = await readStarts(tx, [...new Set(first.map(({ item }) => item.crawlId))]);
+  const sorted = [...last].sort(([a], [b]) => (a < b ? -1 : 1));
   await keepItems(
     tx,
-    [...last].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, stated]) => seenItem(stated)),
+    sorted.map(([, stated]) => seenItem(stated, starts.get(stated.item.crawlId)!)),
   );
 }
 
@@ -81,9 +84,9 @@ function told({ same, fields }: Comparison): Pick<Told, 'kind' | 'fields'> {
   return { kind: same ? 'same' : 'changed', fields };
 }
 
-function seenItem({ item, state, space }: Stated): SeenItem {
+function seenItem({ item, state, space }: Stated, start: string): SeenItem {
   const { pageFp, size, type, url, data } = item;
-  return { space, pageFp, size, type, url, data, ...state };
+  return { space, start, pageFp, size, type, url, data, ...state };
 }
 
 /** Items that were found and dropped are not gone. */

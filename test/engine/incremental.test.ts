@@ -1,123 +1,23 @@
 import assert from 'node:assert/strict';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { checkBooks, ENDED, getJson, type Item, postCrawl, readItems, waitFor } from '../support/client.ts';
+import { getJson, type Item, readItems } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
-import { FAST } from '../support/pages.ts';
 import { type Service, startService } from '../support/service.ts';
+import { changeOf, crawlShop, type Options, type Pages, SHOP, startShop } from '../support/shop.ts';
 import { type Site, startSite } from '../support/site.ts';
 
 let database: TestDatabase;
 let service: Service;
 before(async () => {
   database = await testDatabase();
-  service = await startService({ DATABASE_URL: database.url });
+  service = await startService({ DATABASE_URL: database.url, ENRICH_EGRESS_ALLOW: '127.0.0.1/32' });
 });
 after(async () => {
   await service.stop();
   await database.drop();
 });
 
-interface Page {
-  /** `id`, `name` and `weight` of the page's product; absent: it has none. */
-  product?: [string, string, string];
-  links?: string[];
-  etag?: string;
-  lastModified?: string;
-  status?: number;
-  location?: string;
-  delayMs?: number;
-}
-type Pages = Record<string, Page>;
-
-/** Pages that may be changed between two crawls; answers 304 as RFC 9110 has it. */
-async function startShop(pages: Pages): Promise<Site & { pages: Pages; asked: () => string[]; clear: () => void }> {
-  const site = await startSite((req, res) => void answer(pages, req, res));
-  // Cut to the path, with what each was asked by.
-  const asked = () =>
-    site.hits.map(({ url, headers }) => {
-      const isConditional = headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined;
-      return isConditional ? `${url}?` : url;
-    });
-  return Object.assign(site, { pages, asked, clear: () => site.hits.splice(0) });
-}
-
-async function answer(pages: Pages, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const page = pages[req.url ?? ''];
-  if (page === undefined) return void res.writeHead(404).end();
-  const { product, links = [], etag, lastModified, status = 200, location, delayMs = 0 } = page;
-  if (delayMs > 0) await sleep(delayMs);
-  const validators = {
-    ...(etag === undefined ? {} : { etag }),
-    ...(lastModified === undefined ? {} : { 'last-modified': lastModified }),
-  };
-  const asked = req.headers['if-none-match'];
-  const same = asked === undefined ? req.headers['if-modified-since'] === lastModified : asked === etag;
-  if ((asked !== undefined || req.headers['if-modified-since'] !== undefined) && same)
-    return void res.writeHead(304, validators).end();
-  const [id, name, weight] = product ?? [];
-  const item =
-    product === undefined ? '' : `<p class=id>${id}</p><p class=name>${name}</p><p class=weight>${weight}</p>`;
-  const list = links.map((href) => `<a href="${href}">${href}</a>`).join('');
-  res.writeHead(status, {
-    'content-type': 'text/html',
-    ...validators,
-    ...(location === undefined ? {} : { location }),
-  });
-  res.end(`<!doctype html><body>${item}${list}`);
-}
-
-const SHOP = {
-  pages: [
-    {
-      match: ['/p*'],
-      items: [
-        {
-          type: 'product',
-          fields: { id: '.id', name: '.name', specs: { selector: 'body', value: { weight: '.weight' } } },
-          required: ['id'],
-          key: ['id'],
-        },
-      ],
-      follow: [{ selector: 'a', priority: 3 }],
-    },
-    { match: ['/', '/list*'], follow: [{ selector: 'a' }] },
-  ],
-};
-
-interface Options {
-  ttl?: number | null;
-  spider?: object;
-  settings?: object;
-  base?: string;
-}
-
-/** Runs a crawl of the spider to its end, and checks its books. */
-async function crawl(site: Site, name: string, { ttl = null, spider = SHOP, settings = {}, base }: Options = {}) {
-  const url = base ?? service.url;
-  const { id } = await postCrawl(url, {
-    spider: { name, ...spider },
-    startUrls: [`${site.url}/`],
-    settings: { ...FAST, retries: 0, dedup: { scope: 'spider', ttl }, ...settings },
-  });
-  await waitFor(url, id, ENDED);
-  const books = await checkBooks(url, id);
-  const path = (row: { url: string }) => row.url.slice(site.url.length);
-  const states = Object.fromEntries(books.ledger.map((row) => [path(row), row.reason ?? row.state]));
-  return { id, ...books, states, changes: books.items.map(changeOf).sort() };
-}
-
-interface Change {
-  kind: string;
-  fields: string[];
-}
-
-/** `b changed name`. */
-function changeOf({ data, ...item }: Item): string {
-  const { kind, fields } = (item as Item & { change: Change }).change ?? { kind: 'none', fields: [] };
-  return [data.id, kind, ...fields].join(' ');
-}
+const crawl = (site: Site, name: string, options: Options = {}) => crawlShop(service.url, site, name, options);
 
 const shop = (): Pages => ({
   '/': { links: ['/list', '/p/a'] },
@@ -265,15 +165,37 @@ test('26: what is gone is listed once, with its last data; what could not be loo
     assert.deepEqual(last.data, { id: 'a', name: 'Product a', specs: { weight: '1' } });
     assert.ok(last.offset >= 4, 'at the end');
 
-    delete pages['/list']; // nothing leads to z any more
+    pages['/list'] = { status: 503 };
     const third = await crawl(site, 'gone');
-    assert.deepEqual(gone(third.items), [], 'a page was refused (403): z may be behind it');
+    assert.deepEqual(gone(third.items), []);
+    assert.ok(third.changes.includes('z same'), 'behind the page that failed');
+    delete pages['/list']; // nothing leads to z any more
     pages['/p/g'] = { product: ['g', 'Product g', '1'] };
     pages['/p/a'] = { product: ['a', 'Product a', '1'] };
     const fourth = await crawl(site, 'gone');
     assert.deepEqual(fourth.changes, ['a new', 'e same', 'g same', 'h same', 'z gone']);
     const fifth = await crawl(site, 'gone');
     assert.deepEqual(gone(fifth.items), []);
+  } finally {
+    await site.close();
+  }
+});
+
+test('26: what a crawl could not come to is not gone: other start URLs, another depth, a page whose links are not known', async () => {
+  const pages: Pages = { '/': { links: ['/list', '/p/a'] }, '/list': { links: ['/p/b'] } };
+  for (const id of 'ab') pages[`/p/${id}`] = { product: [id, `Product ${id}`, '1'] };
+  const site = await startShop(pages);
+  try {
+    await crawl(site, 'reach');
+    assert.deepEqual((await crawl(site, 'reach', { start: '/p/a' })).changes, ['a same']);
+    assert.deepEqual((await crawl(site, 'reach', { settings: { maxDepth: 1 } })).changes, ['a same']);
+    pages['/list'] = { status: 500 };
+    const other = structuredClone(SHOP);
+    other.pages[1]!.follow!.push({ selector: 'area', priority: 0 });
+    const third = await crawl(site, 'reach', { spider: other });
+    assert.deepEqual(third.changes, ['a same'], 'what the list led to was found by other rules');
+    delete pages['/list'];
+    assert.deepEqual((await crawl(site, 'reach')).changes, ['a same', 'b gone']);
   } finally {
     await site.close();
   }
@@ -306,7 +228,10 @@ test('26: one key on several pages of a crawl: the later is compared with the ea
   });
   try {
     const { items } = await crawl(site, 'twice', { settings: { concurrency: 1 } });
-    assert.deepEqual(items.map(changeOf), ['x new', 'x changed name', 'x same']);
+    // Whichever page ended first: each is compared with the one before it.
+    const names = items.map(({ data }) => data.name);
+    const against = (i: number) => (names[i] === names[i - 1] ? 'x same' : 'x changed name');
+    assert.deepEqual(items.map(changeOf), ['x new', against(1), against(2)]);
   } finally {
     await site.close();
   }
@@ -362,6 +287,59 @@ test('26: what a spider has scraped is forgotten when it is asked for, or when t
     assert.equal((await send('DELETE', '/spiders/forgetful')).status, 204);
     assert.deepEqual((await crawl(site, 'forgetful', { ttl: 3600 })).changes, all);
     assert.equal((await send('DELETE', '/spiders/%20/memory')).status, 404);
+  } finally {
+    await site.close();
+  }
+});
+
+test('26: an item that its pipeline drops as a duplicate is not gone; one that waits for an answer is compared as well', async () => {
+  const site = await startShop({ '/': { links: ['/p/a', '/p/b'] }, '/p/a': { product: ['a', 'Anvil', '1'] } });
+  site.pages['/p/b'] = { product: ['b', 'Bolt', '1'] };
+  const enrich = { url: `${site.url}/`, set: { status: 'ok' }, onError: 'keep' };
+  const spider = { ...SHOP, pipeline: [{ dedupe: { key: ['id'], scope: 'spider' } }, { enrich }] };
+  try {
+    assert.deepEqual((await crawl(site, 'dropping', { spider })).changes, ['a new', 'b new']);
+    const second = await crawl(site, 'dropping', { spider });
+    assert.deepEqual([second.changes, second.crawl.stats.dropped], [[], 2]);
+    delete site.pages['/p/b'];
+    assert.deepEqual((await crawl(site, 'dropping', { spider })).changes, ['b gone']);
+  } finally {
+    await site.close();
+  }
+});
+
+test('26: pages of a script are remembered too, with the callbacks of their links', async () => {
+  const site = await startShop(shop());
+  const script = `export default {
+    async *parse(response, ctx) { for (const href of response.css('a').attrs('href')) yield ctx.follow(href, { callback: 'product' }); },
+    async *product(response, ctx) {
+      if (response.css('.id').text()) yield { id: response.css('.id').text() };
+      for (const href of response.css('a').attrs('href')) yield ctx.follow(href, { callback: 'product' });
+    },
+  };`;
+  try {
+    const first = await crawl(site, 'scripted', { spider: { script } });
+    assert.equal(first.items.length, 4, JSON.stringify(first.ledger));
+    site.clear();
+    const second = await crawl(site, 'scripted', { spider: { script }, ttl: 3600 });
+    assert.deepEqual(site.asked().sort(), ['/', '/list?']);
+    assert.equal(second.crawl.stats.skipped, 5);
+  } finally {
+    await site.close();
+  }
+});
+
+test('26: two crawls of one spider at once: both end, and what they remember is the site', async () => {
+  const site = await startShop(shop());
+  for (const page of Object.values(site.pages)) page.delayMs = 20;
+  try {
+    const both = await Promise.all([crawl(site, 'both'), crawl(site, 'both')]);
+    for (const { crawl: ended, items } of both) {
+      assert.equal(ended.stopReason, 'finished');
+      assert.deepEqual(items.map(({ data }) => data.id).sort(), ['a', 'b', 'c', 'd']);
+    }
+    const third = await crawl(site, 'both');
+    assert.deepEqual(third.changes, ['c same']);
   } finally {
     await site.close();
   }
