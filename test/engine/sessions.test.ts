@@ -10,6 +10,7 @@ import type { CrawlRun } from '../../dist/frontier/crawl_run.js';
 import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
 import { checkBooks, ENDED, getCrawl, postCrawl, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { startNode } from '../support/node.ts';
 import { FAST, html } from '../support/pages.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type Site, startSite } from '../support/site.ts';
@@ -104,6 +105,7 @@ test('11: logged in by a form on one node, which is killed, a crawl goes on logg
     const { items, crawl } = await checkBooks(service.url, id);
     assert.deepEqual([seen.logins, seen.strangers], [1, 0]);
     assert.equal(items.length, PAGES + 1);
+    for (const { headers } of site.hits) assert.doesNotMatch(headers.cookie ?? '', /x=1/, 'a cookie for another site');
     assert.deepEqual(crawl.params, { user: 'ann', password: '(hidden)' });
     await fetch(`${service.url}/crawls/${id}`, { method: 'DELETE' });
     const left = await database.sql`select 1 from crawl_cookies where crawl_id = ${id}`;
@@ -128,6 +130,35 @@ test('11: a crawl that begins behind the form is sent there, logs in, and reads 
       ],
     );
   });
+});
+
+test('11: a cookie that one node gets reaches the node that fetches another origin of the host', async () => {
+  const { sql, drop } = await testDatabase();
+  const nodes = await Promise.all([startNode(sql), startNode(sql)]);
+  const login = await startSite((_req, res) => {
+    res.setHeader('set-cookie', 'sid=1; Path=/');
+    html(res, 'login', []);
+  });
+  // Goes on until the cookie comes.
+  const pages = await startSite((req, res) => {
+    const n = Number(req.url!.slice(1)) + 1;
+    const isDone = req.headers.cookie === 'sid=1' || n > 400;
+    // The node that has no host takes the origin that comes here.
+    const other = n === 3 ? [`${login.url}/`] : [];
+    setTimeout(() => html(res, `page ${n}`, isDone ? [] : [`/${n}`, ...other]), 30);
+  });
+  try {
+    const settings = { ...FAST, delayMs: 0 };
+    const spider = { pages: [{ follow: [{ selector: 'a' }] }] };
+    const id = await nodes[0]!.start({ spider, startUrls: [`${pages.url}/0`], settings });
+    while ((await sql`select 1 from crawls where id = ${id} and state <> 'finished'`).length > 0) await sleep(50);
+    assert.equal(login.hits.length, 1);
+    assert.equal(pages.hits.at(-1)!.headers.cookie, 'sid=1', `after ${pages.hits.length} pages`);
+    assert.equal(pages.hits[0]!.headers.cookie, undefined);
+  } finally {
+    await Promise.all([...nodes.map((node) => node.stop()), login.close(), pages.close()]);
+    await drop();
+  }
 });
 
 test('11: two crawls of one site are logged in as two users, and never share a cookie', async () => {
