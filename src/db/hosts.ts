@@ -1,4 +1,4 @@
-import type { Db, Tx } from './client.ts';
+import { type Db, inTransaction, type Sql, type Tx } from './client.ts';
 
 /** A host lease as it was granted. */
 export interface LeasedHost {
@@ -27,9 +27,18 @@ export async function hostIds(sql: Db, origins: readonly string[]): Promise<Map<
 
 /**
  * Takes up to `limit` leases of hosts that have work and no living holder. The fence grows with each change of holder, so
- * a commit of the former holder is refused from here on.
+ * a commit of the former holder is refused from here on. A host at an address of which another living node has a host is left
+ * to that node.
+ *
+ * @param addresses those of this node: of hosts there alone; null: of all
  */
-export async function acquireHosts(sql: Db, nodeId: string, limit: number): Promise<LeasedHost[]> {
+export async function acquireHosts(
+  sql: Db,
+  nodeId: string,
+  limit: number,
+  addresses: readonly string[] | null,
+): Promise<LeasedHost[]> {
+  const at = addresses === null ? sql`` : sql`and h.address = any (${addresses as string[]}::text[])`;
   return sql<LeasedHost[]>`
     with free as materialized (
       select h.id, h.node_id as holder from hosts h
@@ -38,12 +47,44 @@ export async function acquireHosts(sql: Db, nodeId: string, limit: number): Prom
           where (q.queued > 0 or q.in_progress > 0) and (c.state in ('queued', 'running') or q.in_progress > 0))
         and not exists (select from nodes n where n.id = h.node_id and n.alive_until > now())
         and (h.wanted_by is null or h.wanted_by = ${nodeId} or h.wanted_until < now())
+        and (h.address is null or not exists (
+          select from hosts g join nodes n on n.id = g.node_id
+          where g.address = h.address and g.node_id <> ${nodeId} and n.alive_until > now())) ${at}
       order by h.id limit ${limit} for update of h skip locked
     )
     update hosts h set node_id = ${nodeId}, fence = h.fence + 1 from free where h.id = free.id
     returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel", h.crawl_delay_ms as "crawlDelayMs",
               h.throttle_ms as "throttleMs", free.holder is not null as "isOrphaned",
               (extract(epoch from h.next_at - now()) * 1000)::float8 as "waitMs"`;
+}
+
+/** First key of the advisory locks under which addresses are claimed; the second is the address's hash. */
+const ADDRESS_LOCK = 7_201_410;
+
+/**
+ * Notes that a host of this node is at an address, where no other living node has a host there: delay and concurrency of an
+ * address are kept by one node.
+ *
+ * @returns for how many milliseconds the hosts there may have to be left alone; null: another node has one
+ */
+export async function claimAddress(
+  sql: Sql,
+  nodeId: string,
+  { id, fence }: { id: number; fence: number },
+  address: string,
+): Promise<number | null> {
+  return inTransaction(sql, async (tx) => {
+    // A statement of its own: the next one must see what whoever had the lock before has committed.
+    await tx`select pg_advisory_xact_lock(${ADDRESS_LOCK}, hashtext(${address}))`;
+    const [others] = await tx<{ isElsewhere: boolean; waitMs: number | null }[]>`
+      select coalesce(bool_or(g.node_id <> ${nodeId} and n.alive_until > now()), false) as "isElsewhere",
+             (extract(epoch from max(case when g.node_id <> ${nodeId} then now() + interval '1 hour' else g.next_at end)
+               - now()) * 1000)::float8 as "waitMs"
+      from hosts g left join nodes n on n.id = g.node_id where g.address = ${address} and g.id <> ${id}`;
+    if (others?.isElsewhere) return null;
+    await tx`update hosts set address = ${address} where id = ${id} and fence = ${fence} and node_id = ${nodeId}`;
+    return Math.max(0, others?.waitMs ?? 0);
+  });
 }
 
 /** A mark that a host is wanted counts for so long; whoever still waits renews it. */
@@ -109,6 +150,8 @@ export interface LearnedHost {
   backoffLevel: number;
   crawlDelayMs: number;
   throttleMs: number;
+  /** Where it was reached, of a crawl that groups hosts by it; null: not known. */
+  address: string | null;
 }
 
 /** Gives leases back, for the next node to take. Those that were lost meanwhile stay as they are. */
@@ -123,14 +166,16 @@ export async function storeHosts(sql: Db, nodeId: string, hosts: readonly Learne
 
 async function writeLearned(sql: Db, nodeId: string, hosts: readonly LearnedHost[], release: boolean): Promise<void> {
   const sorted = hosts.toSorted((a, b) => a.id - b.id);
-  const column = (key: keyof LearnedHost) => sorted.map((host) => Math.max(0, Math.ceil(host[key])));
+  const column = (key: Exclude<keyof LearnedHost, 'address'>) =>
+    sorted.map((host) => Math.max(0, Math.ceil(host[key])));
   await sql`
     update hosts h set node_id = case when ${release ? 1 : 0}::int = 1 then null else h.node_id end,
-      next_at = now() + u.wait * interval '1 ms', backoff_level = u.backoff, crawl_delay_ms = u.crawl_delay,
+      address = case when ${release ? 1 : 0}::int = 1 then u.address else h.address end, next_at = now() + u.wait * interval '1 ms', backoff_level = u.backoff, crawl_delay_ms = u.crawl_delay,
       throttle_ms = u.throttle
     from unnest(${column('id')}::bigint[], ${column('fence')}::bigint[], ${column('waitMs')}::bigint[],
-                ${column('backoffLevel')}::int[], ${column('crawlDelayMs')}::int[], ${column('throttleMs')}::int[])
-      as u (id, fence, wait, backoff, crawl_delay, throttle)
+                ${column('backoffLevel')}::int[], ${column('crawlDelayMs')}::int[], ${column('throttleMs')}::int[],
+                ${sorted.map((host) => host.address)}::text[])
+      as u (id, fence, wait, backoff, crawl_delay, throttle, address)
     where h.id = u.id and h.fence = u.fence and h.node_id = ${nodeId}`;
 }
 

@@ -140,6 +140,11 @@ export class Downloader {
     });
   }
 
+  /** Where an origin is reached, by DNS, in one spelling; null: nowhere that may be dialled. */
+  addressOf(origin: string): Promise<string | null> {
+    return this.#egress.addressOf(new URL(origin));
+  }
+
   /** Ends what is under way as `reset` and closes every connection. */
   close(): Promise<void> {
     return this.#connections.close();

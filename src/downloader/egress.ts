@@ -114,6 +114,17 @@ export class EgressGuard {
     return this.#dialTarget(targetOf(url.protocol, url.hostname, url.port), { ...STRAIGHT, proxy }, signal);
   }
 
+  /**
+   * One name for where a host is reached: of its addresses the first in the order of their text, so that it does not change
+   * with the order of a name server's answers. Null: nothing there may be dialled.
+   */
+  async addressOf(url: URL): Promise<string | null> {
+    const target = targetOf(url.protocol, url.hostname, url.port);
+    if (this.#refusal(target) !== null) return null;
+    const addresses = await this.#addresses(target.host).catch(() => []);
+    return addresses.toSorted()[0] ?? null;
+  }
+
   async #open(
     options: buildConnector.Options,
     way: Way,

@@ -129,7 +129,7 @@ export class RobotsCache {
 }
 
 /** With these there is no site to ask anything of. */
-const NO_SITE: ReadonlySet<Reason> = new Set(['egress', 'dns', 'connect', 'tls']);
+const NO_SITE: ReadonlySet<Reason> = new Set(['egress', 'dns', 'connect', 'proxy', 'tls']);
 
 function unreachable(reason: Reason, detail: string): RobotsVerdict {
   return { kind: 'unreachable', reason, detail: `robots.txt: ${detail}` };

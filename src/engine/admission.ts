@@ -16,6 +16,7 @@ export interface AdmissionOptions {
   hasCookies: (run: CrawlRun) => boolean;
   /** Something may be begun. */
   onAdmitted: () => void;
+  log: { warn: (detail: object, message: string) => void };
 }
 
 /** What is asked between a request's claim and its beginning, and how many requests are under way. */
@@ -47,13 +48,27 @@ export class Admission {
   async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<void> {
     this.#underWay += requests.length;
     const { memory, pages, frontier, onAdmitted } = this.#options;
-    const { dedup, cache, robots } = queue.run.settings;
+    const { dedup, cache, robots, hostGroup } = queue.run.settings;
     const wanted = dedup.scope === 'spider' ? await memory.admit(queue.run, requests) : requests;
     const toFetch = cache === null ? wanted : await this.cachedPages.admit(queue, wanted);
+    if (hostGroup === 'address' && toFetch.length > 0 && !(await this.#isGrouped(queue))) {
+      this.putBack(queue, toFetch);
+      return;
+    }
     const admitted = robots ? await pages.admit(queue, toFetch) : toFetch;
     this.#underWay -= admitted.length;
     frontier.push(queue, admitted);
     onAdmitted();
+  }
+
+  async #isGrouped({ host }: HostQueue): Promise<boolean> {
+    try {
+      return await this.#options.frontier.grouping.place(host);
+    } catch (error) {
+      const about = { err: error, origin: host.origin };
+      this.#options.log.warn(about, 'a host could not be grouped by its address; that is tried again');
+      return false;
+    }
   }
 
   /** What was begun has to be admitted anew. */
@@ -62,7 +77,7 @@ export class Admission {
     void this.admit(queue, [request]);
   }
 
-  /** They are not to be fetched now: they go back to the ledger. */
+  /** They are not to be fetched now: or not by this node: they go back to the ledger. */
   putBack(queue: HostQueue, requests: ClaimedRequest[]): void {
     this.#underWay -= requests.length;
     this.#options.frontier.putBack(queue, requests);

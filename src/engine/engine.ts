@@ -116,6 +116,7 @@ export class Engine {
       leases: this.#leases,
       runs: this.#runs,
       syncCookies: (versions) => this.#sessions.syncCookies(versions),
+      addressOf: (origin) => downloader.addressOf(origin),
       onClaimed: (queue, requests) => void this.#admission.admit(queue, requests),
       onWanted: () => this.#work.wake(),
       onCall: () => this.#pump(),
@@ -136,7 +137,15 @@ export class Engine {
     const memory = new PageMemory({ sql, parser, onOutcome, hasRoom, isStopping, rendering, log });
     this.#pages = this.#newPages(manners, memory, onOutcome);
     const hasCookies = ({ id }: CrawlRun) => this.#sessions.get(id)?.jar != null;
-    this.#admission = new Admission({ frontier, pages: this.#pages, memory, cache, hasCookies, onAdmitted: onEnded });
+    this.#admission = new Admission({
+      frontier,
+      pages: this.#pages,
+      memory,
+      cache,
+      hasCookies,
+      onAdmitted: onEnded,
+      log,
+    });
     this.committer = new Committer({
       sql,
       nodeId,

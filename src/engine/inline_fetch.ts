@@ -84,6 +84,8 @@ export class InlineFetcher {
     for (;;) {
       const host = await this.#hold(origin, patience, signal);
       try {
+        if (session.settings.hostGroup === 'address' && !(await this.#options.frontier.grouping.place(host)))
+          throw new CallFailed('host_busy', `another node fetches from the address of ${origin}`);
         if (session.settings.robots && !(await this.#askRobots(host, call.url, session))) {
           await sleep(LATER_MS, undefined, { signal });
           continue;

@@ -7,6 +7,7 @@ import type { LeasedHost } from '../db/hosts.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { CrawlRuns } from './crawl_run.ts';
 import { Exhausted } from './exhausted.ts';
+import { Grouping, type GroupingOptions } from './grouping.ts';
 import type { HostQueue, HostSlot } from './host.ts';
 import { HostMemory, learnedOf } from './host_memory.ts';
 import type { Leases } from './leases.ts';
@@ -31,6 +32,7 @@ export interface FrontierOptions {
   runs: CrawlRuns;
   /** Brings the jars of crawls with cookies up to date, by the version that is stored; before anything of theirs is claimed. */
   syncCookies: (versions: ReadonlyMap<string, number>) => Promise<void>;
+  addressOf: GroupingOptions['addressOf'];
   /** Claimed requests of one host queue; whoever gets them calls `push` with those that may be fetched. */
   onClaimed: (queue: HostQueue, requests: ClaimedRequest[]) => void;
   /** Calls want a lease that this node does not hold: `lend` is due. */
@@ -48,6 +50,7 @@ export class Frontier {
   readonly loans: Loans;
   /** What is learned of the hosts is told to it. */
   readonly memory: HostMemory;
+  readonly grouping: Grouping;
   readonly #options: FrontierOptions;
   /** Host queues that may have more to claim. */
   readonly #hungry = new Set<HostQueue>();
@@ -63,7 +66,10 @@ export class Frontier {
     this.#options = options;
     const { leases, onWanted, onCall } = options;
     this.memory = new HostMemory(leases);
-    this.loans = new Loans({ leases, scheduler: this.scheduler, wake: onWanted, onCall });
+    const { scheduler } = this;
+    const giveUp = (host: HostSlot) => this.#drain(host);
+    this.grouping = new Grouping({ leases, scheduler, addressOf: options.addressOf, giveUp });
+    this.loans = new Loans({ leases, scheduler, wake: onWanted, onCall });
   }
 
   /** Finds work: takes free leases, and sees which host queues of the held ones have something queued. */
@@ -95,6 +101,8 @@ export class Frontier {
     if (!leases.valid) return;
     const held = this.scheduler.hosts.values().filter((host) => !isLentOnly(host));
     await this.#add(() => leases.acquire(held.toArray().length));
+    const { addresses } = this.scheduler.groups;
+    if (addresses.length > 0 && leases.hasOthers) await this.#add(() => leases.acquireAt(addresses));
   }
 
   /** Takes the leases that calls wait for, as far as they are free. */
@@ -244,7 +252,7 @@ export class Frontier {
     const surplus = busy.filter((h) => !h.draining).length - this.#options.leases.fairShare;
     if (surplus > 0)
       for (const host of busy
-        .filter((h) => !h.draining)
+        .filter((h) => !h.draining && h.group === null)
         .sort((a, b) => a.inFlight - b.inFlight)
         .slice(0, surplus))
         this.#drain(host);
@@ -253,6 +261,7 @@ export class Frontier {
       if (!isIdle(host)) host.idleSince = now;
       if (host.draining && host.outstanding === 0) this.scheduler.turnAway(host);
     }
+    await this.#handBackStrays(); // the next holder would take them for those of a crash
     await this.#release(
       hosts.filter((host) => isIdle(host) && (host.draining || now - host.idleSince > IDLE_MS)),
       now,

@@ -46,6 +46,26 @@ export interface HostSlot {
   readonly parked: AnyQueue[];
   /** Is in the heap of waiting hosts. */
   waiting: boolean;
+  /** With which it shares delay and concurrency; null: with none. */
+  group: HostGroup | null;
+  /** Of a host that another node's group claims: stored when the lease is given back. */
+  address: string | null;
+}
+
+/**
+ * The hosts at one address, of crawls with `hostGroup: address`. Delay and concurrency are the strictest of those crawls, on
+ * whichever of the hosts; Retry-After and back-off stay with the host that asked for them.
+ */
+export interface HostGroup {
+  readonly address: string;
+  readonly members: Set<HostSlot>;
+  inFlight: number;
+  nextAt: number;
+  /** Of the fetch begun last. */
+  last: HostSlot | null;
+  /** As drawn last. */
+  delayMs: number;
+  concurrency: number;
 }
 
 /** The window of one host queue: claimed requests that are not begun. */
@@ -113,7 +133,20 @@ export function leaveIfEmpty(queue: CallQueue): void {
 
 /** Whether a fetch may be begun there now, of all that has to do with the host. */
 export function isOpen(host: HostSlot, now: number): boolean {
-  return host.nextAt <= now && (host.drawnDelay === 0 || host.sentAt <= now) && host.inFlight < concurrencyOf(host);
+  if (host.nextAt > now || !isSent(host, now) || host.inFlight >= concurrencyOf(host)) return false;
+  const { group } = host;
+  if (group === null) return true;
+  return group.nextAt <= now && group.inFlight < group.concurrency && (group.last === null || isSent(group.last, now));
+}
+
+/** Where there is a delay, nothing is begun before the fetch before it went out. */
+function isSent(host: HostSlot, now: number): boolean {
+  return host.drawnDelay === 0 || host.sentAt <= now;
+}
+
+/** When time alone no longer keeps it closed. */
+export function opensAt(host: HostSlot): number {
+  return host.group === null ? host.nextAt : Math.max(host.nextAt, host.group.nextAt);
 }
 
 function concurrencyOf(host: HostSlot): number {
@@ -125,13 +158,14 @@ function concurrencyOf(host: HostSlot): number {
 
 /** Until the host's next fetch: the longest delay of its crawls, 0.5 to 1.5 of it where that crawl randomises. */
 export function delayOf(host: HostSlot): number {
-  let longest = 0;
+  let longest = host.group?.delayMs ?? 0;
   for (const { run } of host.queues.values()) longest = Math.max(longest, oneDelay(host, run.settings));
   for (const { caller } of host.calls.values()) longest = Math.max(longest, oneDelay(host, caller.settings));
   return longest;
 }
 
-function oneDelay(host: HostSlot, settings: HostSettings): number {
+/** What one crawl or caller wants there. */
+export function oneDelay(host: HostSlot, settings: HostSettings): number {
   const { delayMs, autothrottle, randomizeDelay, robots } = settings;
   const least = autothrottle === null ? delayMs : Math.max(delayMs, throttledDelay(host.throttleMs, autothrottle));
   const delay = least > 0 && randomizeDelay ? least * (0.5 + Math.random()) : least;

@@ -1,5 +1,5 @@
 import type { LearnedHost } from '../db/hosts.ts';
-import { crawlDelayOf, type HostSlot } from './host.ts';
+import { crawlDelayOf, type HostSlot, opensAt } from './host.ts';
 import type { Leases } from './leases.ts';
 
 /** Between two statements that store what was learned. */
@@ -63,9 +63,10 @@ export function learnedOf(host: HostSlot, now: number): LearnedHost {
   return {
     id,
     fence,
-    waitMs: host.nextAt - now,
+    waitMs: opensAt(host) - now,
     backoffLevel,
     crawlDelayMs: host.storedCrawlDelayMs,
     throttleMs: host.throttleMs ?? 0,
+    address: host.group?.address ?? host.address,
   };
 }

@@ -4,6 +4,7 @@ import type { Sql } from '../db/client.ts';
 import {
   acquireHosts,
   acquireOrigins,
+  claimAddress,
   countActiveHosts,
   heldHosts,
   type LearnedHost,
@@ -25,6 +26,7 @@ import {
 
 /** Leases that one node may hold. */
 const MAX_HOSTS = 20_000;
+const MAX_AT_ONCE = 1000;
 
 /**
  * This node's place among the nodes: its heartbeat, which renews every host lease it holds, and the taking and giving back
@@ -87,8 +89,18 @@ export class Leases {
     const { workers } = this.#liveness;
     // Counted now, not at the heartbeat: a host that has just got work would wait until the next one.
     this.#fairShare = workers <= 1 ? MAX_HOSTS : Math.ceil((await countActiveHosts(this.#sql)) / workers);
-    const room = Math.min(1000, Math.min(MAX_HOSTS, this.#fairShare) - held);
-    return room > 0 ? acquireHosts(this.#sql, this.nodeId, room) : [];
+    const room = Math.min(MAX_AT_ONCE, Math.min(MAX_HOSTS, this.#fairShare) - held);
+    return room > 0 ? acquireHosts(this.#sql, this.nodeId, room, null) : [];
+  }
+
+  /** Takes leases of hosts at these addresses, above the fair share: nobody else may fetch there. */
+  acquireAt(addresses: readonly string[]): Promise<LeasedHost[]> {
+    return acquireHosts(this.#sql, this.nodeId, MAX_AT_ONCE, addresses);
+  }
+
+  /** @returns as `claimAddress` in db/hosts.ts */
+  claimAddress(host: { id: number; fence: number }, address: string): Promise<number | null> {
+    return claimAddress(this.#sql, this.nodeId, host, address);
   }
 
   /** Takes leases of these origins, known or not, as far as nobody holds them; those that are held are marked as wanted. */

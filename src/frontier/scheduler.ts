@@ -12,7 +12,9 @@ import {
   isOpen,
   isThere,
   leaveIfEmpty,
+  opensAt,
 } from './host.ts';
+import { HostGroups, refreshGroup } from './host_group.ts';
 import { TimeHeap } from './time_heap.ts';
 
 /** The ready queues of one crawl, or of one caller. */
@@ -45,6 +47,7 @@ export class Scheduler {
   readonly #lanes = new Map<string, Lane>();
   #ring: Lane[] = [];
   readonly #waiting = new TimeHeap<HostSlot>();
+  readonly groups = new HostGroups();
   /** Claimed and not begun, over all host queues. */
   windowed = 0;
   /** About the bytes that they hold beside their URLs: bodies, passed values. */
@@ -78,6 +81,8 @@ export class Scheduler {
       borrowed: 0,
       parked: [],
       waiting: false,
+      group: null,
+      address: null,
     };
     this.hosts.set(host.id, host);
     this.#byOrigin.set(host.origin, host);
@@ -94,6 +99,9 @@ export class Scheduler {
     this.hosts.delete(host.id);
     if (this.#byOrigin.get(host.origin) === host) this.#byOrigin.delete(host.origin);
     this.turnAway(host);
+    const { group } = host;
+    this.groups.part(host);
+    if (group !== null) this.#reopenAll(group.members, Date.now());
     return [...host.queues.values()].flatMap((queue) => this.removeQueue(queue));
   }
 
@@ -201,7 +209,7 @@ export class Scheduler {
     if (host.drawnDelay === 0 || host.sentAt !== Infinity) return false;
     host.sentAt = now;
     this.#delay(host, now);
-    this.#reopen(host, now);
+    this.#reopenAround(host, now);
     return true;
   }
 
@@ -210,7 +218,7 @@ export class Scheduler {
     const { host, run } = queue;
     run.inFlight--;
     this.#leave(host, now);
-    this.#reopen(host, now);
+    this.#reopenAround(host, now);
     this.freed(run);
   }
 
@@ -240,7 +248,7 @@ export class Scheduler {
       leaveIfEmpty(queue);
     }
     this.#leave(host, now);
-    this.#reopen(host, now);
+    this.#reopenAround(host, now);
   }
 
   /** Tells the calls that wait at a host that it is being handed on. */
@@ -270,6 +278,7 @@ export class Scheduler {
 
   /** How long to leave the host alone after its last holder is known only with what its crawls want. */
   #respect(host: HostSlot): void {
+    if (host.group !== null) refreshGroup(host.group);
     if (host.touchedAt > 0) this.block(host, host.touchedAt + delayOf(host));
   }
 
@@ -306,10 +315,21 @@ export class Scheduler {
   #occupy(host: HostSlot, now: number): void {
     host.inFlight++;
     this.inFlight++;
-    const delay = delayOf(host);
-    host.drawnDelay = delay;
+    const { group } = host;
+    if (group !== null) {
+      group.inFlight++;
+      group.last = host;
+      refreshGroup(group);
+    }
+    host.drawnDelay = delayOf(host);
     host.sentAt = Infinity;
-    if (delay > 0) this.block(host, now + delay);
+    if (host.drawnDelay > 0) this.#shut(host, now + host.drawnDelay);
+  }
+
+  /** Its group with it. */
+  #shut(host: HostSlot, until: number): void {
+    this.block(host, until);
+    if (host.group !== null && until > host.group.nextAt) host.group.nextAt = until;
   }
 
   /**
@@ -320,6 +340,7 @@ export class Scheduler {
   #leave(host: HostSlot, now: number): void {
     host.inFlight--;
     this.inFlight--;
+    if (host.group !== null) host.group.inFlight--;
     const isLast = host.inFlight === 0;
     if (host.sentAt !== Infinity) this.#delay(host, isLast ? now : Math.min(now, host.sentAt + host.drawnDelay / 20));
     else if (isLast) host.sentAt = now;
@@ -327,7 +348,7 @@ export class Scheduler {
 
   /** The clock's milliseconds are cut off, so that one more is waited for. */
   #delay(host: HostSlot, from: number): void {
-    if (host.drawnDelay > 0) this.block(host, from + host.drawnDelay + 1);
+    if (host.drawnDelay > 0) this.#shut(host, from + host.drawnDelay + 1);
   }
 
   #firstOpen(lane: Lane, now: number): AnyQueue | null {
@@ -345,14 +366,24 @@ export class Scheduler {
 
   /** A host that is closed by time alone is woken by the heap; one at its concurrency, by `ended`. */
   #wait(host: HostSlot, now: number): void {
-    if (host.waiting || host.nextAt <= now) return;
+    const at = opensAt(host);
+    if (host.waiting || at <= now) return;
     host.waiting = true;
-    this.#waiting.push(host.nextAt, host);
+    this.#waiting.push(at, host);
+  }
+
+  #reopenAround(host: HostSlot, now: number): void {
+    if (host.group === null) this.#reopen(host, now);
+    else this.#reopenAll(host.group.members, now);
+  }
+
+  #reopenAll(hosts: Iterable<HostSlot>, now: number): void {
+    for (const host of hosts) this.#reopen(host, now);
   }
 
   #reopen(host: HostSlot, now: number): void {
     if (host.waiting || host.parked.length === 0) return;
-    if (host.nextAt > now) {
+    if (opensAt(host) > now) {
       this.#wait(host, now);
       return;
     }

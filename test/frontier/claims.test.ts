@@ -100,14 +100,14 @@ test('5: of many nodes that ask at once, one gets a host; a dead holder is repla
   const nodes = [...Array(8)].map(() => randomUUID());
   await sql`
     insert into nodes (id, role, alive_until) select unnest(${nodes}::uuid[]), 'all', now() + interval '1 hour'`;
-  const grants = (await Promise.all(nodes.map((node) => acquireHosts(sql, node, 1000)))).map((hosts) =>
+  const grants = (await Promise.all(nodes.map((node) => acquireHosts(sql, node, 1000, null)))).map((hosts) =>
     hosts.filter((host) => host.id === hostId),
   );
   assert.equal(grants.flat().length, 1);
   const holder = nodes[grants.findIndex((hosts) => hosts.length === 1)]!;
   await sql`update nodes set alive_until = now() - interval '1 second' where id = ${holder}`;
   const other = nodes.find((node) => node !== holder)!;
-  const [taken] = (await acquireHosts(sql, other, 1000)).filter((host) => host.id === hostId);
+  const [taken] = (await acquireHosts(sql, other, 1000, null)).filter((host) => host.id === hostId);
   assert.equal(taken!.fence, grants.flat()[0]!.fence + 1);
 });
 

@@ -30,6 +30,7 @@ async function startFrontier(queued: number) {
       () => {},
     ),
     syncCookies: async () => {},
+    addressOf: async () => null,
     onClaimed: (_queue, requests) => claimed.push(...requests.map((request) => request.url)),
     onWanted: () => {},
     onCall: () => {},
