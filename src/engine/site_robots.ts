@@ -14,6 +14,7 @@ const TIMEOUT_MS = 15_000;
 const PATIENCE_MS = 2000;
 /** Ways of fetching that differ from the usual one, whose answers are kept: the least recently used go first. */
 const MAX_WAYS = 100;
+const MAX_PROXIES_ASKED = 3;
 
 /** Who asks what robots.txt says. */
 interface Asker {
@@ -151,8 +152,18 @@ export class SiteRobots {
     return this.#options.frontier.loans.turn(host, caller, signal).catch(() => false);
   }
 
+  /** A proxy that fails says nothing of the site: where the crawl has others, some are asked before that is concluded. */
+  async #send(url: string, asker: Asker, onSent?: () => void): Promise<FetchResult> {
+    const { proxy } = asker.settings;
+    const proxies = Array.isArray(proxy) ? Math.min(proxy.length, MAX_PROXIES_ASKED) : 1;
+    for (let asked = 1; ; asked++) {
+      const result = await this.#sendOnce(url, asker, onSent);
+      if (result.kind === 'response' || result.reason !== 'proxy' || asked >= proxies) return result;
+    }
+  }
+
   /** One fetch serves every crawl, whatever their user agents; each is judged by its own name. */
-  #send(url: string, { settings: { verifyTls, proxy } }: Asker, onSent?: () => void): Promise<FetchResult> {
+  #sendOnce(url: string, { settings: { verifyTls, proxy } }: Asker, onSent?: () => void): Promise<FetchResult> {
     return this.#options.downloader.fetch({
       url,
       headers: { 'user-agent': USER_AGENT, accept: 'text/plain,*/*;q=0.5' },

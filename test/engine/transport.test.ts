@@ -220,9 +220,11 @@ test('a proxy that fails: reason and status in the ledger, the next try by the n
   const { ledger } = await crawl({ startUrls, settings: { ...FAST, proxy: both } });
   assert.deepEqual([ledger[0]?.state, ledger[0]?.attempts], ['done', 2]);
   const unreachable = await crawl({ startUrls, settings: { retries: 0, proxy: 'other' } });
-  assert.equal(unreachable.ledger[0]?.reason, 'robots_unreachable');
+  assert.equal(unreachable.ledger[0]?.reason, 'proxy');
   assert.match(unreachable.ledger[0]?.detail ?? '', /the proxy other: no connection/);
   assert.equal((await crawl({ startUrls })).ledger[0]?.state, 'done');
+  const robots = await crawl({ startUrls, settings: { retries: 0, proxy: ['other', ...both.slice(1)] } });
+  assert.equal(robots.ledger[0]?.state, 'done', 'robots.txt is asked for by the next one at once');
 });
 
 test('a proxy that there cannot be is refused, at its place', async () => {
