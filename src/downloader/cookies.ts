@@ -199,10 +199,12 @@ export class CookieJar {
     return domains.flatMap((domain) => cookiesIn(this.#store.idx[domain]!)).flatMap(plainCookie);
   }
 
-  /** Takes what a browser has after a page: what it was given, and what the page changed. */
-  takeFromBrowser(cookies: readonly PlainCookie[]): void {
+  /** Takes what the page's site has in a browser afterwards; of other sites it is not kept. */
+  takeFromBrowser(url: string, cookies: readonly PlainCookie[]): void {
+    const site = siteOf(URL.parse(url)?.hostname ?? '');
     for (const { name, value, domain, path, expires, httpOnly, secure } of cookies) {
       const host = domain.replace(/^\./, '');
+      if (siteOf(host) !== site) continue;
       const known = this.#store.idx[host]?.[path]?.[name];
       if (known?.value === value) continue;
       const parts = [`${name}=${value}`, `Path=${path}`];

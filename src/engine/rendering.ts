@@ -69,7 +69,7 @@ export class Rendering {
       return { kind: 'failure', reason: 'render_error', detail: 'this node has no browser (CHROMIUM_PATH)' };
     count(session, rendered.usage);
     if (rendered.kind === 'failure') return rendered;
-    session.jar?.takeFromBrowser(rendered.cookies);
+    session.jar?.takeFromBrowser(showing.url, rendered.cookies);
     if (rendered.kind === 'redirect') return { kind: 'redirect', location: rendered.url };
     const { flags, usage } = rendered;
     return { kind: 'page', fetched: replaced(fetched, rendered.html, usage), flags, ms: usage.ms };
@@ -103,6 +103,7 @@ export class Rendering {
         cookies: jar?.forBrowser(url) ?? [],
         verifyTls: settings.verifyTls,
         maxBytes: settings.maxBodyBytes,
+        followsRefresh: settings.maxMetaRefreshSeconds !== null,
       };
       return await this.#renderer.render(job, settings.proxy);
     } catch (error) {

@@ -1,4 +1,4 @@
-import type { BrowserContext, CDPSession, Page } from 'playwright-core';
+import type { CDPSession, Page } from 'playwright-core';
 import type { RenderLoad } from '../model/render.ts';
 import { MAX_REQUESTS, type RenderJob } from './protocol.ts';
 
@@ -41,6 +41,8 @@ export class PageSession {
   readonly #loading = new Set<string>();
   #frame: string | null = null;
   #served = 0;
+  /** What was last asked to be navigated to was named by a meta element. */
+  #isRefresh = false;
   #quietSince = performance.now();
   #redirect: (url: string) => void;
   #load: () => void;
@@ -54,8 +56,8 @@ export class PageSession {
     [this.#redirect, this.#load] = [redirected.resolve, loaded.resolve];
   }
 
-  static async start(context: BrowserContext, page: Page, job: RenderJob): Promise<PageSession> {
-    const cdp = await context.newCDPSession(page);
+  static async start(page: Page, job: RenderJob): Promise<PageSession> {
+    const cdp = await page.context().newCDPSession(page);
     const session = new PageSession(cdp, job);
     await session.#listen();
     return session;
@@ -82,10 +84,18 @@ export class PageSession {
     return typeof result.value === 'string' ? result.value : null;
   }
 
+  /** Its requests are no longer looked at. */
+  end(): Promise<void> {
+    return this.#cdp.detach();
+  }
+
   async #listen(): Promise<void> {
     const { userAgent, acceptLanguage, ownHeaders, plan, url } = this.#job;
     const cdp = this.#cdp;
     cdp.on('Fetch.requestPaused', (event) => this.#paused(event));
+    cdp.on('Page.frameRequestedNavigation', ({ frameId, reason }) => {
+      if (frameId === this.#frame) this.#isRefresh = reason === 'metaTagRefresh';
+    });
     cdp.on('Page.loadEventFired', () => this.#served > 0 && this.#load());
     cdp.on('Network.requestWillBeSent', ({ requestId, type = 'Other', request }) =>
       this.#sent(requestId, type, request.url),
@@ -117,10 +127,11 @@ export class PageSession {
     if (this.#loading.delete(id) && this.#loading.size === 0) this.#quietSince = performance.now();
   }
 
-  /** It has had enough: it is read as it is. */
+  /** It has had enough, and is read at once: what asks without end would go on for its whole time. */
   #cutOff(): void {
     if (this.flags.has('render_limit')) return;
     this.flags.add('render_limit');
+    this.#load();
     this.#send('Network.emulateNetworkConditions', {
       offline: true,
       latency: 0,
@@ -164,7 +175,8 @@ export class PageSession {
     }
     this.hasRefused = true;
     this.#send('Fetch.failRequest', { requestId, errorReason: 'Aborted' });
-    if (method === 'GET' && !isAgain) this.#redirect(url);
+    const isWanted = !this.#isRefresh || this.#job.followsRefresh;
+    if (method === 'GET' && !isAgain && isWanted) this.#redirect(url);
     // A page that was about to go is not loaded any further.
     else this.#load();
   }

@@ -21,6 +21,8 @@ export interface RenderJob {
   verifyTls: boolean;
   /** Of the page as the browser shows it. */
   maxBytes: number;
+  /** Whether a page that refreshes to another while it is waited for is a redirect; else it stays. */
+  followsRefresh: boolean;
 }
 
 /** What the browser did for one page. */
@@ -64,7 +66,7 @@ export type ToThread =
 
 export type FromThread =
   | { kind: 'ready'; version: string; pid: number | null }
-  /** @param isKept false where its context was closed with it */
+  /** @param isKept false where its context is closed with it */
   | { kind: 'done'; id: number; end: RenderEnd; requests: number; ms: number; isKept: boolean }
   | { kind: 'gone'; message: string };
 

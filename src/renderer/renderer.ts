@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Settings } from '../model/settings.ts';
-import type { FromThread, RenderEnd, Rendered, RenderJob } from './protocol.ts';
+import { removeLeftovers } from './directory.ts';
+import { type FromThread, MAX_BYTES, type RenderEnd, type Rendered, type RenderJob } from './protocol.ts';
 import { type OpenSocket, RenderProxy } from './proxy.ts';
 import { BrowserThread } from './thread.ts';
 
@@ -173,7 +174,7 @@ export class Renderer {
       task.job.plan.timeoutMs + GRACE_MS,
     );
     try {
-      this.#port ??= this.#proxy.start();
+      this.#port ??= this.#prepare();
       const proxyPort = await this.#port;
       if (slot.task !== task) return; // it was given up meanwhile
       this.#proxy.admit(slot.context, task.proxy);
@@ -182,6 +183,12 @@ export class Renderer {
     } catch (error) {
       this.#end(slot, failureOf(`the browser could not be started: ${(error as Error).message}`), 0, 0);
     }
+  }
+
+  /** @returns the proxy's port */
+  async #prepare(): Promise<number> {
+    await removeLeftovers();
+    return this.#proxy.start();
   }
 
   #launch(proxyPort: number): BrowserThread {
@@ -219,6 +226,7 @@ export class Renderer {
     clearTimeout(slot.timer);
     slot.task = null;
     const { refused, bytes } = this.#proxy.close(slot.context);
+    if (end.kind === 'page' && bytes > MAX_BYTES) end.flags.push('render_limit');
     task?.resolve({ ...end, usage: { requests, refused, bytes, ms: Math.round(ms) } });
     if (this.busy > 0 || this.#queues.size > 0) return;
     clearTimeout(this.#idle);

@@ -1,11 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { newDirectory, removeDirectory } from './directory.ts';
 import type { FromThread, ThreadData, ToThread } from './protocol.ts';
 
-/** The removal of a profile waits for the last of the browser's processes. */
-const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 };
 const STOP_MS = 5000;
 
 /** A thread with its browser: starting, then ready, then gone, whatever ended it. */
@@ -22,7 +18,7 @@ export class BrowserThread {
   /** @param onMessage the last one is `gone` */
   constructor(data: Omit<ThreadData, 'directory'>, onMessage: (message: FromThread) => void) {
     this.#onMessage = onMessage;
-    this.#directory = mkdtempSync(join(tmpdir(), 'orbweaver-render-'));
+    this.#directory = newDirectory();
     const workerData: ThreadData = { ...data, directory: this.#directory };
     const env = { PATH: process.env.PATH ?? '', TMPDIR: this.#directory, HOME: this.#directory };
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, env });
@@ -48,7 +44,7 @@ export class BrowserThread {
     this.#end(message);
     this.#killBrowser();
     void this.#worker.terminate();
-    void this.#gone.then(() => rmSync(this.#directory, REMOVAL));
+    void this.#gone.then(() => removeDirectory(this.#directory));
   }
 
   /** Closes the browser in order; kills it where that takes too long. */
@@ -58,7 +54,7 @@ export class BrowserThread {
     await this.#gone;
     clearTimeout(timer);
     this.#killBrowser();
-    rmSync(this.#directory, REMOVAL);
+    await removeDirectory(this.#directory);
   }
 
   #receive(message: FromThread): void {

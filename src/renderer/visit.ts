@@ -20,26 +20,33 @@ export interface Visit {
 }
 
 /**
- * Makes one page in a context that has no other. Never rejects.
+ * Makes one page in a tab that stands empty, and empties it again. Never rejects.
  *
  * @param signal gives up
  */
-export async function visit(context: BrowserContext, job: RenderJob, signal: AbortSignal): Promise<Visit> {
+export async function visit(page: Page, job: RenderJob, signal: AbortSignal): Promise<Visit> {
   const from = performance.now();
-  let page: Page | null = null;
   let session: PageSession | null = null;
   let end: RenderEnd;
   try {
-    page = await prepare(context, job);
-    session = await PageSession.start(context, page, job);
+    await giveCookies(page.context(), job);
+    session = await PageSession.start(page, job);
     end = await settle(page, session, job, signal);
-    if (end.kind !== 'failure') end.cookies = (await context.cookies()) satisfies PlainCookie[];
+    if (end.kind !== 'failure') end.cookies = (await page.context().cookies()) satisfies PlainCookie[];
   } catch (error) {
     end = failure(error);
   }
   const ms = performance.now() - from;
-  const isClosed = page !== null && (await within(CLOSE_MS, page.close()));
-  return { end, requests: session?.requests ?? 0, ms, isClean: isClosed && end.kind !== 'failure' };
+  const isGood = end.kind !== 'failure' && session?.flags.has('render_limit') === false;
+  const isClean = isGood && session !== null && (await within(CLOSE_MS, empty(page, session)));
+  return { end, requests: session?.requests ?? 0, ms, isClean };
+}
+
+async function empty(page: Page, session: PageSession): Promise<void> {
+  for (const other of page.context().pages()) if (other !== page) await other.close();
+  // Before its session ends: until it is gone, it may still try to go elsewhere.
+  await page.goto('about:blank');
+  await session.end();
 }
 
 /** True where it was done in time. */
@@ -51,14 +58,13 @@ export async function within(ms: number, work: Promise<unknown>): Promise<boolea
   return Promise.race([done, sleep(ms, false, { ref: false })]);
 }
 
-async function prepare(context: BrowserContext, { cookies }: RenderJob): Promise<Page> {
+async function giveCookies(context: BrowserContext, { cookies }: RenderJob): Promise<void> {
   await context.clearCookies();
+  if (cookies.length === 0) return;
   // One that the browser refuses would have it refuse them all.
-  if (cookies.length > 0)
-    await context.addCookies(cookies).catch(async () => {
-      for (const cookie of cookies) await context.addCookies([cookie]).catch(() => {});
-    });
-  return context.newPage();
+  await context.addCookies(cookies).catch(async () => {
+    for (const cookie of cookies) await context.addCookies([cookie]).catch(() => {});
+  });
 }
 
 /** Waits for whatever comes first: the page is ready, it leads elsewhere, it dies, its time is over. */
@@ -70,9 +76,10 @@ async function settle(page: Page, session: PageSession, job: RenderJob, signal: 
   const isOver = new Promise<never>((_, reject) => {
     stopped.addEventListener('abort', () => reject(stopped.reason), { once: true });
   });
-  const crashed = new Promise<never>((_, reject) => {
-    page.once('crash', () => reject(new Error('the page crashed (it may have used too much memory)')));
-  });
+  const onCrash = Promise.withResolvers<never>();
+  const crash = () => onCrash.reject(new Error('the page crashed (it may have used too much memory)'));
+  page.once('crash', crash);
+  const crashed = onCrash.promise;
   isOver.catch(() => {});
   crashed.catch(() => {});
   const redirected = session.redirected.then((url): RenderEnd => ({ kind: 'redirect', url, cookies: [] }));
@@ -87,6 +94,7 @@ async function settle(page: Page, session: PageSession, job: RenderJob, signal: 
     return { kind: 'failure', reason: 'render_timeout', detail: `${missing} within ${timeoutMs} ms` };
   } finally {
     over.abort();
+    page.off('crash', crash);
   }
 }
 
@@ -110,7 +118,7 @@ async function shown(page: Page, session: PageSession, job: RenderJob, signal: A
 
 async function quiet(session: PageSession, signal: AbortSignal): Promise<void> {
   const until = performance.now() + MAX_BUSY_MS;
-  while (session.quietMs < QUIET_MS) {
+  while (session.quietMs < QUIET_MS && !session.flags.has('render_limit')) {
     if (performance.now() > until) {
       session.flags.add('render_busy');
       return;

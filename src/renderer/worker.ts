@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Browser, BrowserContext } from 'playwright-core';
-import { launch, newContext, processId } from './browser.ts';
+import type { Browser, Page } from 'playwright-core';
+import { launch, newTab, processId } from './browser.ts';
 import { treeMemoryMb } from './memory.ts';
 import type { FromThread, RenderJob, ThreadData, ToThread } from './protocol.ts';
 import { visit, within } from './visit.ts';
@@ -9,11 +9,12 @@ import { visit, within } from './visit.ts';
 // thousands of messages, and none of it is to be read on the event loop.
 
 const data = workerData as ThreadData;
-const CLOSE_MS = 3000;
+/** For a page that burns, on a machine that has much to do. */
+const CLOSE_MS = 15_000;
 const MEMORY_EVERY_MS = 500;
 
-/** By their secret at the proxy. */
-const contexts = new Map<string, { context: BrowserContext; verifyTls: boolean }>();
+/** By the secret of their contexts at the proxy. */
+const tabs = new Map<string, { page: Page; verifyTls: boolean }>();
 const visits = new Map<number, AbortController>();
 
 let browser: Browser;
@@ -52,11 +53,11 @@ async function render(id: number, secret: string, job: RenderJob): Promise<void>
   visits.set(id, giveUp);
   const from = performance.now();
   try {
-    const context = await contextFor(secret, job.verifyTls);
-    const { end: made, requests, ms, isClean } = await visit(context, job, giveUp.signal);
-    if (!isClean) await forget(secret);
+    const page = await tabFor(secret, job.verifyTls);
+    const { end: made, requests, ms, isClean } = await visit(page, job, giveUp.signal);
     const moved = made.kind === 'page' ? [made.html.buffer] : [];
     reply({ kind: 'done', id, end: made, requests, ms, isKept: isClean }, moved);
+    if (!isClean) await forget(secret);
   } catch (error) {
     const detail = (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
     await forget(secret);
@@ -67,21 +68,21 @@ async function render(id: number, secret: string, job: RenderJob): Promise<void>
   }
 }
 
-async function contextFor(secret: string, verifyTls: boolean): Promise<BrowserContext> {
-  const known = contexts.get(secret);
-  if (known?.verifyTls === verifyTls) return known.context;
+async function tabFor(secret: string, verifyTls: boolean): Promise<Page> {
+  const known = tabs.get(secret);
+  if (known?.verifyTls === verifyTls) return known.page;
   await forget(secret);
-  const context = await newContext(browser, secret, verifyTls);
-  contexts.set(secret, { context, verifyTls });
-  return context;
+  const page = await newTab(browser, secret, verifyTls);
+  tabs.set(secret, { page, verifyTls });
+  return page;
 }
 
 /** Closes a context with whatever page is in it. Where the browser cannot even do that, it ends. */
 async function forget(secret: string): Promise<void> {
-  const known = contexts.get(secret);
+  const known = tabs.get(secret);
   if (known === undefined) return;
-  contexts.delete(secret);
-  if (!(await within(CLOSE_MS, known.context.close()))) end('a page could not be closed');
+  tabs.delete(secret);
+  if (!(await within(CLOSE_MS, known.page.context().close()))) end('a page could not be closed');
 }
 
 function checkMemory(): void {

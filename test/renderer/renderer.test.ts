@@ -1,73 +1,82 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EgressGuard } from '../../dist/downloader/egress.js';
+import type { RenderPlan } from '../../dist/model/render.js';
 import type { Rendered, RenderJob } from '../../dist/renderer/protocol.js';
 import { Renderer } from '../../dist/renderer/renderer.js';
 import { CHROMIUM, needsChromium } from '../support/chromium.ts';
 import { descendants } from '../support/processes.ts';
 import { type Site, startSite } from '../support/site.ts';
 
-/** One page in a browser: `html` is what was fetched for it. */
-type Render = (html: string, job?: Partial<RenderJob>) => Promise<Rendered>;
+let site: Site;
+/** Plays an address that may not be reached. */
+let inside: Site;
+let renderer: Renderer;
+before(async () => {
+  site = await startSite(answer);
+  inside = await startSite((_req, res) => res.end('secret'), { host: '127.0.0.9' });
+});
+after(async () => {
+  await site.close();
+  await inside.close();
+});
 
-describe('pages in a browser', needsChromium, () => {
-  let site: Site;
-  /** Plays an address that may not be reached. */
-  let inside: Site;
-  let renderer: Renderer;
-  before(async () => {
-    site = await startSite(answer);
-    inside = await startSite((_req, res) => res.end('secret'), { host: '127.0.0.9' });
+function newRenderer(options: { memoryMb?: number; idleMs?: number } = {}): Renderer {
+  const guard = new EgressGuard({ allow: ['127.0.0.1/32'] });
+  const open = (url: URL, _proxy: unknown, signal: AbortSignal) => guard.dial(url, signal);
+  return new Renderer({ executable: CHROMIUM!, pages: 4, memoryMb: 2048, open, log: () => {}, ...options });
+}
+
+/** One page in a browser: `html` is what was fetched for it. */
+function render(html: string, job: Partial<RenderJob> = {}): Promise<Rendered> {
+  const bytes = Buffer.from(html);
+  const body = new SharedArrayBuffer(bytes.length);
+  new Uint8Array(body).set(bytes);
+  return renderer.render({
+    crawlId: 'a',
+    url: `${site.url}/page`,
+    status: 200,
+    responseHeaders: { 'content-type': 'text/html; charset=utf-8' },
+    body,
+    bodyBytes: bytes.length,
+    plan: PLAN,
+    userAgent: 'Orbweaver/0.1',
+    acceptLanguage: 'de, en;q=0.5',
+    ownHeaders: {},
+    cookies: [],
+    verifyTls: true,
+    maxBytes: 1_000_000,
+    followsRefresh: true,
+    ...job,
+  });
+}
+/** Long, for a machine that has much to do. */
+const PLAN: RenderPlan = { waitFor: null, timeoutMs: 15_000, load: ['stylesheet'] };
+
+function answer(req: IncomingMessage, res: ServerResponse): void {
+  if (req.url === '/data.json') res.setHeader('content-type', 'application/json').end('{"price":7}');
+  else if (req.url === '/app.js') res.setHeader('cache-control', 'max-age=600').end('document.body.append("app")');
+  else if (req.url === '/inside') res.writeHead(302, { location: `${inside.url}/by-redirect` }).end();
+  else if (req.url?.startsWith('/away?')) res.writeHead(302, { location: req.url.slice(6) }).end();
+  else res.end('');
+}
+
+function htmlOf(rendered: Rendered): string {
+  assert.equal(rendered.kind, 'page', JSON.stringify(rendered));
+  return rendered.kind === 'page' ? Buffer.from(rendered.html).toString() : '';
+}
+const reasonOf = (rendered: Rendered) => (rendered.kind === 'failure' ? rendered.reason : rendered.kind);
+const seen = (path: string) => site.hits.filter(({ url }) => url === path);
+
+describe('pages in a browser', { ...needsChromium, concurrency: 4 }, () => {
+  before(() => {
     renderer = newRenderer();
   });
-  after(async () => {
-    await renderer.stop();
-    await site.close();
-    await inside.close();
-  });
-
-  function newRenderer(memoryMb = 2048): Renderer {
-    const guard = new EgressGuard({ allow: ['127.0.0.1/32'] });
-    const open = (url: URL, _proxy: unknown, signal: AbortSignal) => guard.dial(url, signal);
-    return new Renderer({ executable: CHROMIUM!, pages: 2, memoryMb, open, log: () => {} });
-  }
-
-  const render: Render = (html, job = {}) => {
-    const bytes = Buffer.from(html);
-    const body = new SharedArrayBuffer(bytes.length);
-    new Uint8Array(body).set(bytes);
-    const { plan, ...rest } = job;
-    return renderer.render({
-      crawlId: 'a',
-      url: `${site.url}/page`,
-      status: 200,
-      responseHeaders: { 'content-type': 'text/html; charset=utf-8' },
-      body,
-      bodyBytes: bytes.length,
-      plan: { waitFor: null, timeoutMs: 5000, load: ['stylesheet'], ...plan },
-      userAgent: 'Orbweaver/0.1',
-      acceptLanguage: 'de, en;q=0.5',
-      ownHeaders: {},
-      cookies: [],
-      verifyTls: true,
-      maxBytes: 1_000_000,
-      ...rest,
-    });
-  };
-
-  function answer(req: IncomingMessage, res: ServerResponse): void {
-    if (req.url === '/data.json') res.setHeader('content-type', 'application/json').end('{"price":7}');
-    else if (req.url === '/app.js') res.setHeader('cache-control', 'max-age=600').end('document.body.append("app")');
-    else if (req.url === '/inside') res.writeHead(302, { location: `${inside.url}/by-redirect` }).end();
-    else res.end('');
-  }
-
-  const htmlOf = (rendered: Rendered): string => {
-    assert.equal(rendered.kind, 'page', JSON.stringify(rendered));
-    return rendered.kind === 'page' ? Buffer.from(rendered.html).toString() : '';
-  };
-  const seen = (path: string) => site.hits.filter(({ url }) => url === path);
+  after(() => renderer.stop());
 
   test('what scripts make of a page is read; the page itself is never fetched by the browser', async () => {
     const page = await render(
@@ -111,7 +120,7 @@ describe('pages in a browser', needsChromium, () => {
          navigator.serviceWorker?.register('/sw.js').catch(() => {});
          document.title = typeof RTCPeerConnection + typeof WebTransport;
        </script>`,
-      { plan: { waitFor: null, timeoutMs: 5000, load: ['image', 'stylesheet', 'font', 'media'] } },
+      { plan: { ...PLAN, load: ['image', 'stylesheet', 'font', 'media'] } },
     );
     assert.match(htmlOf(page), /<title>undefinedundefined<\/title>/);
     assert.deepEqual(inside.hits, []);
@@ -124,7 +133,7 @@ describe('pages in a browser', needsChromium, () => {
     const html = '<link rel=stylesheet href=/a.css><img src=/a.png><video src=/a.mp4></video>';
     await render(html, { crawlId: 'kinds' });
     assert.deepEqual([seen('/a.css').length, seen('/a.png').length, seen('/a.mp4').length], [1, 0, 0]);
-    await render(html, { crawlId: 'kinds', plan: { waitFor: null, timeoutMs: 5000, load: ['image'] } });
+    await render(html, { crawlId: 'kinds', plan: { ...PLAN, load: ['image'] } });
     assert.deepEqual([seen('/a.css').length, seen('/a.png').length, seen('/a.mp4').length], [1, 1, 0]);
   });
 
@@ -138,6 +147,8 @@ describe('pages in a browser', needsChromium, () => {
       assert.ok(left.kind === 'redirect', JSON.stringify(left));
       assert.equal(left.url, `${site.url}/next`);
     }
+    const refresh = '<meta http-equiv=refresh content="0;url=/next"><p>stays';
+    assert.match(htmlOf(await render(refresh, { followsRefresh: false })), /stays/);
     assert.equal(seen('/next').length, 0);
     const pushed = await render('<script>history.pushState(1, "", "/pushed")</script>here');
     assert.match(htmlOf(pushed), /here/);
@@ -158,7 +169,7 @@ describe('pages in a browser', needsChromium, () => {
 
   test('`waitFor` reads the page when the element is there, and fails with render_timeout where it never is', async () => {
     const html = '<script>setTimeout(() => { document.body.innerHTML = "<b class=ready>late</b>" }, 900)</script>';
-    const plan = { waitFor: '.ready', timeoutMs: 5000, load: [] };
+    const plan = { ...PLAN, waitFor: '.ready' };
     assert.match(htmlOf(await render(html, { plan })), /late/);
     const never = await render('<p>', { plan: { ...plan, timeoutMs: 400 } });
     assert.deepEqual(
@@ -176,30 +187,28 @@ describe('pages in a browser', needsChromium, () => {
   });
 
   test('a page that loops for ever fails alone; another crawl goes on meanwhile', async () => {
-    const looping = render('<script>while (true) {}</script>', {
-      crawlId: 'loop',
-      plan: { waitFor: null, timeoutMs: 1500, load: [] },
-    });
+    const plan = { ...PLAN, timeoutMs: 2000 };
+    const looping = render('<script>while (true) {}</script>', { crawlId: 'loop', plan });
     assert.match(htmlOf(await render('<p>fine')), /fine/);
-    const ended = await looping;
-    assert.deepEqual([ended.kind, ended.kind === 'failure' && ended.reason], ['failure', 'render_timeout']);
+    assert.equal(reasonOf(await looping), 'render_timeout');
     assert.match(htmlOf(await render('<p>next', { crawlId: 'loop' })), /next/);
     assert.equal(renderer.restarts, 0);
   });
 
   test('a page that asks without end is cut off at 500 requests, and read', async () => {
-    const page = await render(
-      '<p>flood<script>let n = 0; (async () => { for (;;) await Promise.all([...Array(100)].map(() => fetch("/f" + n++).catch(() => {}))) })()</script>',
-      { crawlId: 'flood', plan: { waitFor: null, timeoutMs: 15_000, load: [] } },
-    );
-    assert.match(htmlOf(page), /flood/);
-    assert.ok(page.kind === 'page' && page.flags.includes('render_limit'), JSON.stringify(page.usage));
-    assert.ok(site.hits.filter(({ url }) => /^\/f\d/.test(url)).length <= 510);
+    const flood = `<body><script>let n = 0; (async () => {
+      try { for (;;) await Promise.all([...Array(50)].map(() => fetch('/f' + n++))) }
+      catch { document.body.className = 'done' }
+    })()</script>`;
+    const page = await render(flood, { crawlId: 'flood', plan: { ...PLAN, waitFor: '.done', timeoutMs: 60_000 } });
+    assert.match(htmlOf(page), /done/);
+    assert.ok(page.kind === 'page' && page.flags.includes('render_limit'));
+    assert.ok(site.hits.filter(({ url }) => /^\/f\d/.test(url)).length <= 500);
   });
 
   test('a page that grows beyond `maxBodyBytes` is too_large', async () => {
     const page = await render('<body><script>document.body.append("x".repeat(2e6))</script>', { crawlId: 'large' });
-    assert.ok(page.kind === 'failure' && page.reason === 'too_large', JSON.stringify(page.kind));
+    assert.equal(reasonOf(page), 'too_large');
   });
 
   test('cookies go to the browser and come back; headers of the crawl go to its own origin alone', async () => {
@@ -207,7 +216,8 @@ describe('pages in a browser', needsChromium, () => {
     try {
       const cookie = { name: 'given', value: '1', domain: '127.0.0.1', path: '/', expires: -1 };
       const page = await render(
-        `<script>document.cookie = "made=2"; fetch("/own"); fetch("${other.url}/other").catch(() => {})</script>`,
+        `<script>document.cookie = "made=2"; fetch("/own"); fetch("${other.url}/other").catch(() => {});
+           fetch("/away?${other.url}/redirected").catch(() => {})</script>`,
         {
           crawlId: 'cookies',
           cookies: [{ ...cookie, httpOnly: true, secure: false, sameSite: 'Lax' }],
@@ -217,43 +227,60 @@ describe('pages in a browser', needsChromium, () => {
       const [own] = seen('/own');
       assert.equal(own?.headers.cookie, 'given=1; made=2');
       assert.equal(own?.headers['x-key'], 'secret');
-      assert.equal(other.hits.length, 1);
-      assert.equal(other.hits[0]?.headers['x-key'], undefined);
+      assert.equal(seen(`/away?${other.url}/redirected`)[0]?.headers['x-key'], 'secret');
+      assert.deepEqual(other.hits.map(({ url }) => url).sort(), ['/other', '/redirected']);
+      for (const { headers } of other.hits) assert.equal(headers['x-key'], undefined);
       assert.ok(page.kind === 'page');
       assert.deepEqual(page.cookies.map(({ name, value }) => `${name}=${value}`).sort(), ['given=1', 'made=2']);
     } finally {
       await other.close();
     }
   });
+});
 
-  test('a browser that dies is replaced, and its pages are tried once more', async () => {
-    const plan = { waitFor: '.never', timeoutMs: 1500, load: [] };
-    const before = site.hits.length;
-    const first = render('<script>fetch("/alive")</script>', { crawlId: 'dies', plan });
-    while (seen('/alive').length === 0) await new Promise((done) => setTimeout(done, 20));
-    for (const pid of descendants(process.pid)) process.kill(pid, 'SIGKILL');
-    const ended = await first;
-    assert.ok(ended.kind === 'failure' && ended.reason === 'render_timeout', JSON.stringify(ended));
-    assert.equal(seen('/alive').length, 2);
-    assert.equal(renderer.restarts, 1);
-    assert.ok(site.hits.length > before);
+describe('a browser that ends', needsChromium, () => {
+  after(() => renderer.stop());
+
+  test('it is closed when nothing is rendered, and leaves neither a process nor a file', async () => {
+    const directories = () => readdirSync(tmpdir()).filter((name) => name.includes(`-${process.pid}-`));
+    renderer = newRenderer({ idleMs: 1 });
+    const others = directories();
+    assert.match(htmlOf(await render('<p>one')), /one/);
+    while (renderer.isRunning || descendants(process.pid).length > 0 || directories().length > others.length)
+      await sleep(20);
+    await renderer.stop();
   });
 
-  test('a page that takes all memory ends as render_error, and the next page has a browser', async () => {
+  test('one that dies is replaced, and its pages are tried once more', async () => {
+    renderer = newRenderer();
+    const plan = { ...PLAN, waitFor: '.never', timeoutMs: 1500 };
+    const first = render('<script>fetch("/alive")</script>', { crawlId: 'dies', plan });
+    while (seen('/alive').length === 0) await sleep(20);
+    for (const pid of descendants(process.pid)) process.kill(pid, 'SIGKILL');
+    assert.equal(reasonOf(await first), 'render_timeout');
+    assert.equal(seen('/alive').length, 2);
+    assert.equal(renderer.restarts, 1);
+  });
+
+  test('a page of a crawl that is closed is given up, and its place is free', async () => {
+    const given = render('<script>for (;;);</script>', { crawlId: 'closed' });
+    renderer.closeCrawl('closed');
+    await assert.rejects(given, /the crawl was closed/);
+    assert.equal(renderer.busy, 0);
     await renderer.stop();
-    renderer = newRenderer(700);
+    await assert.rejects(render('<p>'), /the renderer was stopped/);
+    assert.deepEqual(descendants(process.pid), []);
+  });
+
+  test('a page that takes all memory ends as render_error after a second try, and the next has a browser', async () => {
+    renderer = newRenderer({ memoryMb: 700 });
     const hungry = '<script>const held = []; for (;;) held.push(new Uint8Array(1e8).fill(1))</script>';
-    const ended = await render(hungry, { crawlId: 'hungry', plan: { waitFor: null, timeoutMs: 20_000, load: [] } });
+    const ended = await render(hungry, { crawlId: 'hungry', plan: { ...PLAN, timeoutMs: 60_000 } });
     assert.deepEqual(
       [ended.kind, ended.kind === 'failure' && ended.detail],
       ['failure', 'the browser used more than 700 MB of memory'],
     );
     assert.match(htmlOf(await render('<p>next')), /next/);
-    assert.equal(renderer.restarts, 2, 'it was tried twice');
-  });
-
-  test('the end leaves no process', async () => {
-    await renderer.stop();
-    assert.deepEqual(descendants(process.pid), []);
+    assert.equal(renderer.restarts, 2);
   });
 });
