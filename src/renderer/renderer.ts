@@ -23,7 +23,7 @@ export interface RendererOptions {
 
 const IDLE_MS = 60_000;
 /** Beside a page's own time: for a browser that starts, and for the thread to say that the time is over. */
-const GRACE_MS = 45_000;
+const GRACE_MS = 90_000;
 const MAX_LAUNCH_FAILURES = 3;
 
 /** The job was given up: its crawl was closed, or the renderer was stopped. */
