@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Preview } from '../../dist/model/preview.js';
@@ -65,16 +68,20 @@ describe('without a browser', () => {
 describe('crawls with a browser', needsChromium, () => {
   let service: Service;
   let site: Site;
+  /** A node that is killed leaves its browser's profile to the next one. */
+  let directory: string;
   before(async () => {
     site = await startSite(answer);
+    directory = await mkdtemp(join(tmpdir(), 'orbweaver-test-'));
     const env = { DATABASE_URL: database.url, CHROMIUM_PATH: CHROMIUM!, RENDER_PAGES: '2', SCRIPTS: 'on' };
-    service = await startService(env);
+    service = await startService({ ...env, TMPDIR: directory });
   });
   after(async () => {
     const { pid } = service;
     await service.stop();
     assert.deepEqual(descendants(pid), []);
     await site.close();
+    await rm(directory, { recursive: true });
   });
 
   const SHOP = `<script>fetch('/price').then((r) => r.text()).then((price) => { document.body.innerHTML =
