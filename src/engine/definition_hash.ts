@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { type CrawlRun, parsePlanOf } from '../frontier/crawl_run.ts';
 import { extraSize, extraText } from '../model/extra.ts';
-import type { RequestExtra } from '../model/request.ts';
+import type { ClaimedRequest } from '../model/request.ts';
 import type { ParsePlanInput } from '../model/spider.ts';
 
 /** Characters of what a request is beside its URL; with more, its page is not remembered. */
@@ -18,14 +18,20 @@ const NOT_OF_PAGES: readonly (keyof ParsePlanInput['settings'])[] = [
   'dedup',
 ];
 
+interface Digest {
+  hash: string;
+  /** Whether the page's depth matters: a follow rule, a field or a script may look at it. */
+  ofDepth: boolean;
+}
+
 /** By definition, which is one object as long as a crawl is loaded. */
-const known = new WeakMap<object, string>();
+const known = new WeakMap<object, Digest>();
 
 /**
- * What makes items and links of a page, as 32 hex digits: page entries or script, pipeline, scope and the settings of parsing;
- * not the spider's version, name or start URLs. Params only where pages are read by them: those of a script always are.
+ * What makes items and links of a page: page entries or script, pipeline, scope and the settings of parsing; not the spider's
+ * version, name or start URLs. Params only where pages are read by them: those of a script always are.
  */
-function definitionHash(run: CrawlRun): string {
+function digestOf(run: CrawlRun): Digest {
   let digest = known.get(run.definition);
   if (digest === undefined) {
     const { definition, scopeHosts, params, settings } = parsePlanOf(run);
@@ -33,7 +39,8 @@ function definitionHash(run: CrawlRun): string {
     const used = Object.entries(settings).filter(([key]) => !NOT_OF_PAGES.includes(key as keyof typeof settings));
     const text = JSON.stringify([parts, [...scopeHosts].sort(), Object.fromEntries(used.sort(byName))]);
     const isRead = parts.script !== undefined || Object.keys(params).some((key) => isNamed(key, text));
-    digest = shortHash(isRead ? text + JSON.stringify(Object.entries(params).sort(byName)) : text);
+    const whole = isRead ? text + JSON.stringify(Object.entries(params).sort(byName)) : text;
+    digest = { hash: shortHash(whole), ofDepth: /depth/i.test(text) };
     known.set(run.definition, digest);
   }
   return digest;
@@ -53,10 +60,15 @@ function shortHash(text: string): string {
 }
 
 /**
- * What makes items and links of this request's page: the definition, and what the request carries to it. Null: it carries too
- * much to be looked at here.
+ * Hash of what makes items and links of this request's page, as 32 hex digits: the definition, and what the request carries to
+ * it. Null: it carries too much to be looked at here.
  */
-export function pageDefinition(run: CrawlRun, extra: RequestExtra | null): string | null {
-  if (extra === null) return definitionHash(run);
-  return extraSize(extra) > MAX_EXTRA ? null : shortHash(definitionHash(run) + extraText(extra));
+export function pageDefinition(
+  run: CrawlRun,
+  { extra, depth }: Pick<ClaimedRequest, 'extra' | 'depth'>,
+): string | null {
+  const { hash: digest, ofDepth } = digestOf(run);
+  if (extraSize(extra) > MAX_EXTRA) return null;
+  const carried = [ofDepth ? String(depth) : '', extraText(extra) ?? ''].join(' ');
+  return carried === ' ' ? digest : shortHash(`${digest} ${carried}`);
 }

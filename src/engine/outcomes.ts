@@ -1,4 +1,4 @@
-import type { Outcome, ParsedPage } from '../model/outcome.ts';
+import { ENDED_EARLY, type Outcome, type ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse, FetchFailure, FetchResult } from '../model/response.ts';
 import type { Settings } from '../model/settings.ts';
@@ -58,7 +58,7 @@ function storable(detail: string): string {
 /** @param fetched what the page was read from */
 export function done(page: ParsedPage, fetched: FetchedResponse): Ending {
   if (fetched.truncated !== true) return { state: 'done', reason: null, detail: null, readyAt: null, page };
-  const detail = `the body ended too early; what came of it (${fetched.bodyBytes} bytes) was read`;
+  const detail = `${ENDED_EARLY}; what came of it (${fetched.bodyBytes} bytes) was read`;
   return { state: 'done', reason: null, detail, readyAt: null, page: { ...page, flags: [...page.flags, 'truncated'] } };
 }
 

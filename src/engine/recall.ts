@@ -3,7 +3,7 @@ import { inKeyedTransaction, retried, type Sql } from '../db/client.ts';
 import { UNFOLLOWED } from '../db/gone.ts';
 import { findPages, type KnownPage, readLinks } from '../db/spider_pages.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
-import { emptyPage, type Outcome, type PageNote, type ParsedPage } from '../model/outcome.ts';
+import { ENDED_EARLY, emptyPage, type Outcome, type PageNote, type ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Recall } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
 import { ParseFailure, ParserStopped } from '../parser/failure.ts';
@@ -66,7 +66,7 @@ export class PageMemory {
   async admit(run: CrawlRun, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
     const space = spaceOf(run);
     for (const request of requests) {
-      const definition = pageDefinition(run, request.extra);
+      const definition = pageDefinition(run, request);
       if (definition !== null) request.recall = { space, definition, etag: null, lastModified: null };
     }
     const known = await this.#find(run, requests);
@@ -97,9 +97,11 @@ export class PageMemory {
    */
   async follow(request: ClaimedRequest, outcome: Outcome): Promise<void> {
     const { onOutcome, log } = this.#options;
-    const page = await this.#recall(request, outcome.fetchedAt).catch(() => null);
+    // Of one that ended early the links are known as far as it came.
+    const recalled = outcome.page === null ? await this.#recall(request, outcome.fetchedAt).catch(() => null) : null;
+    const page = outcome.page ?? emptyPage();
     try {
-      onOutcome({ ...outcome, page: page ?? { ...emptyPage(), flags: [UNFOLLOWED] } });
+      onOutcome({ ...outcome, page: recalled ?? { ...page, flags: [...page.flags, UNFOLLOWED] } });
     } catch (error) {
       log.error(
         { err: error, crawl: request.crawlId, url: request.url },
@@ -201,8 +203,9 @@ function makeConditional(run: CrawlRun, request: ClaimedRequest, { etag, lastMod
 }
 
 /** Whether the outcome leaves unseen what an earlier crawl has seen. A page that is not there any more leads nowhere. */
-export function isLost({ recall }: ClaimedRequest, { state, reason, status }: Outcome): boolean {
+export function isLost({ recall }: ClaimedRequest, { state, reason, status, detail }: Outcome): boolean {
   if (recall?.links === undefined) return false;
+  if (state === 'done') return detail?.startsWith(ENDED_EARLY) ?? false;
   if (state === 'skipped') return reason === 'robots' || reason === 'egress';
   return state === 'failed' && status !== 404 && status !== 410;
 }

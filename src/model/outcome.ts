@@ -134,6 +134,9 @@ export type PageNote =
     }
   | { kind: 'unchanged' };
 
+/** How the detail of a page begins that was read as far as it came (`settings.truncated`): what is not on it may be there. */
+export const ENDED_EARLY = 'the body ended too early';
+
 /** A page that gave nothing. */
 export function emptyPage(): ParsedPage {
   return { items: [], links: [], linkedFps: [], dropped: {}, fills: {}, flags: [], parseMs: 0 };

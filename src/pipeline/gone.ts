@@ -14,6 +14,7 @@ import { CountDeltas, notifyCrawls } from '../db/outcomes.ts';
 import { lockUnseen, moveGone, type UnseenItem } from '../db/spider_items.ts';
 import { forgetPages } from '../db/spider_pages.ts';
 import type { CrawlState } from '../model/crawl.ts';
+import { ENDED_EARLY } from '../model/outcome.ts';
 import { STATE } from '../model/request.ts';
 import type { Spider } from '../model/spider.ts';
 import { fingerprint } from '../model/url.ts';
@@ -131,8 +132,8 @@ function isGone(pages: ReadonlyMap<string, EndedRequest>, fp: string, hasLooked:
 }
 
 /** The page was read, is not there any more, or is none of the spider's any more. */
-function showsNothing({ state, reason, status }: EndedRequest): boolean {
-  if (state === STATE.done) return true;
+function showsNothing({ state, reason, status, detail }: EndedRequest): boolean {
+  if (state === STATE.done) return !detail?.startsWith(ENDED_EARLY);
   if (state === STATE.failed) return status === 404 || status === 410;
   return reason !== 'unchanged' && reason !== 'already_scraped' && reason !== null && !UNSEEN.includes(reason);
 }
