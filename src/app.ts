@@ -12,6 +12,7 @@ import { crawlRoutes } from './routes/crawls.ts';
 import type { App, RouteDeps, SchemaTypes } from './routes/deps.ts';
 import { engineRoutes } from './routes/engine.ts';
 import { eventRoutes } from './routes/events.ts';
+import { foldComponents } from './routes/fold.ts';
 import { itemRoutes } from './routes/items.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
 import { logRoutes } from './routes/logs.ts';
@@ -157,6 +158,8 @@ function openapiOptions(locked: boolean) {
       ...(locked ? { security: [{ apiKey: [] }] } : {}),
     },
     convertConstToEnum: false,
+    transformObject: (document: { openapiObject?: object; swaggerObject?: object }) =>
+      foldComponents(document.openapiObject ?? {}),
     refResolver: { buildLocalReference: (json: { $id?: unknown }) => String(json.$id) },
   };
 }

@@ -79,7 +79,7 @@ test('every file and heading that the documents link to is there', () => {
   for (const document of [
     'README.md',
     'CONTRIBUTING.md',
-    ...['architecture', 'api', 'configuration', 'operations', 'spiders', 'sandbox', 'from-scrapy'].map(
+    ...['architecture', 'api', 'configuration', 'operations', 'spiders', 'sandbox', 'from-scrapy', 'fetching'].map(
       (n) => `docs/${n}.md`,
     ),
   ])
@@ -174,7 +174,7 @@ function shown({ url, reason, extra }: Link): Record<string, unknown> {
   return { url, reason, ...(method === undefined ? {} : { method }), ...(body === undefined ? {} : { body }) };
 }
 
-for (const path of ['docs/spiders.md', 'docs/from-scrapy.md', 'README.md'])
+for (const path of ['docs/spiders.md', 'docs/fetching.md', 'docs/from-scrapy.md', 'README.md'])
   for (const [i, example] of examples(path).entries())
     test(`${path}: spider ${i + 1} is valid and does what the page says`, async () => {
       assert.deepEqual([...Compile(SpiderSchema).Errors(example.spider)], []);
