@@ -323,7 +323,7 @@ export class Engine {
 
   async #cleanUp(): Promise<boolean> {
     if (Math.random() < 0.01) await forgetDeadNodes(this.#options.sql);
-    await this.cache.sweep(Date.now());
+    this.cache.tidy(Date.now());
     return this.#endings.step();
   }
 

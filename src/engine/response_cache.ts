@@ -32,6 +32,8 @@ export interface CacheRequest extends SentRequest {
   body: string | null;
   setting: CacheSetting;
   maxBodyBytes: number;
+  /** What came unverified is for those alone that take it. */
+  verifyTls: boolean;
   /** Answers with these are tried again, so they are not kept. */
   retryStatuses: readonly number[];
 }
@@ -68,8 +70,6 @@ const KEPT_SHARE = 0.9;
 /** This node stored so large a part of the bound: it is asked whether it holds. */
 const SWEEP_SHARE = 1 / 32;
 const SWEEP_MS = 600_000;
-/** Deletions of one sweep: the janitor has other work. */
-const SWEEP_STEPS = 20;
 const KEPT_STATUSES: ReadonlySet<number> = new Set([301, 302, 303, 307, 308, 404, 410]);
 /** Whether they are sent changes nothing about whose request it is. */
 const CONDITIONS: ReadonlySet<string> = new Set(['if-none-match', 'if-modified-since']);
@@ -83,15 +83,18 @@ const inTurn = pLimit(2);
  * request: method, URL, body and every header count, Cookie and Authorization included, so that nobody gets a page that was
  * made for another.
  *
- * One statement reads and one writes at a time, a few megabytes each: a database that is slow slows the crawls that use the
- * cache, and no other.
+ * One statement reads and one writes at a time, a few megabytes each, so that half of the node's connections are left to what
+ * all crawls need: a cache that is slow slows the crawls that use it, and no other.
  */
 export class ResponseCache {
   readonly #options: ResponseCacheOptions;
   readonly #stopping = new AbortController();
   readonly #reads: Gatherer<{ key: string; size: number }, StoredResponse | null>;
   readonly #writes: Gatherer<NewResponse, undefined>;
+  readonly #reading = pLimit(1);
+  readonly #writing = pLimit(1);
   #sweepAt = 0;
+  #isSweeping = false;
   #unswept = 0;
   /** Of this node; bytes: stored by it. held: by all, as it was when this node last swept. */
   readonly totals = { hits: 0, misses: 0, bytes: 0, held: 0 };
@@ -105,7 +108,8 @@ export class ResponseCache {
       ...bounds,
       weigh: ({ body }) => body.length,
       send: async (rows) => {
-        await retried(() => storeResponses(sql, [...new Map(rows.map((row) => [row.key, row])).values()]));
+        const each = [...new Map(rows.map((row) => [row.key, row])).values()];
+        await this.#writing(() => retried(() => storeResponses(sql, each)));
         return rows.map(() => undefined);
       },
     });
@@ -162,7 +166,7 @@ export class ResponseCache {
       return this.#revalidated(request, stored, fetched);
     // What the site says now stands in the place of what it said, also where it may not be kept.
     if (stored !== null && mode === 'standard' && fetched.status < 500 && !isKept(request, fetched))
-      await this.#orComplain(() => deleteResponse(this.#options.sql, key));
+      await this.#orComplain(() => this.#writing(() => deleteResponse(this.#options.sql, key)));
     return fetched;
   }
 
@@ -178,7 +182,9 @@ export class ResponseCache {
     const { sql } = this.#options;
     const headers = storedJson(fetched.headers);
     if (fetched.cached !== undefined) {
-      if (fetched.cached.revalidated) await this.#orComplain(() => renewResponse(sql, keyOf(request), headers));
+      const key = keyOf(request);
+      if (fetched.cached.revalidated)
+        await this.#orComplain(() => this.#writing(() => renewResponse(sql, key, headers)));
       return;
     }
     if (!isKept(request, fetched)) return;
@@ -191,24 +197,35 @@ export class ResponseCache {
     });
   }
 
-  /** Deletes what is too old, and the oldest beyond the bound, where it is time to look. @param now milliseconds */
-  async sweep(now: number): Promise<void> {
-    const { sql, maxBytes } = this.#options;
-    if (now < this.#sweepAt && this.#unswept < maxBytes * SWEEP_SHARE) return;
+  /**
+   * Begins to delete what is too old, and the oldest beyond the bound, where it is time to look. Nobody waits for it: the
+   * janitor has other work.
+   *
+   * @param now milliseconds
+   */
+  tidy(now: number): void {
+    if (this.#isSweeping || (now < this.#sweepAt && this.#unswept < this.#options.maxBytes * SWEEP_SHARE)) return;
     this.#sweepAt = now + SWEEP_MS;
+    void this.#orComplain(() => this.sweep());
+  }
+
+  /** Deletes what is too old, and the oldest beyond the bound. */
+  async sweep(): Promise<void> {
+    const { sql, maxBytes } = this.#options;
+    this.#isSweeping = true;
     this.#unswept = 0;
-    let steps = SWEEP_STEPS;
-    while (steps-- > 0 && (await deleteOldest(sql, MAX_DAYS)).n > 0);
-    let held = await storedBytes(sql);
-    if (held > maxBytes)
-      while (held > maxBytes * KEPT_SHARE && steps-- > 0) {
-        const { n, bytes } = await deleteOldest(sql);
+    try {
+      while ((await this.#writing(() => deleteOldest(sql, MAX_DAYS))).n > 0);
+      let held = await this.#writing(() => storedBytes(sql));
+      for (const least = held > maxBytes ? maxBytes * KEPT_SHARE : held; held > least; ) {
+        const { n, bytes } = await this.#writing(() => deleteOldest(sql));
         if (n === 0) break;
         held -= bytes;
       }
-    this.totals.held = held;
-    // There is more to delete than one sweep does.
-    if (steps <= 0) this.#sweepAt = now;
+      this.totals.held = held;
+    } finally {
+      this.#isSweeping = false;
+    }
   }
 
   async #readAll(asked: readonly { key: string }[]): Promise<(StoredResponse | null)[]> {
@@ -218,8 +235,8 @@ export class ResponseCache {
     return asked.map(({ key }) => byKey.get(key) ?? null);
   }
 
-  #patiently<T>(work: () => Promise<T>): Promise<T> {
-    return patiently(work, this.#stopping.signal);
+  #patiently<T>(read: () => Promise<T>): Promise<T> {
+    return this.#reading(() => patiently(read, this.#stopping.signal));
   }
 
   async #orComplain(work: () => Promise<unknown>): Promise<void> {
@@ -270,13 +287,13 @@ export class ResponseCache {
 }
 
 /** 128 bits over all that tells one request, and one sender, from another, as 32 hex digits. */
-export function keyOf({ method, url, headers, body }: CacheRequest): string {
+export function keyOf({ method, url, headers, body, verifyTls }: CacheRequest): string {
   const sent = Object.entries(headers)
     .map(([name, value]) => [name.toLowerCase(), value] as const)
     .filter(([name]) => !CONDITIONS.has(name))
     .map(([name, value]) => [name, name === 'cookie' ? value.split(/;\s*/).sort().join('; ') : value])
     .sort(([a], [b]) => (a! < b! ? -1 : 1));
-  const text = JSON.stringify([method, url.replace(/#.*$/s, ''), body, sent]);
+  const text = JSON.stringify([method, url.replace(/#.*$/s, ''), body, sent, verifyTls]);
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }
 
@@ -306,12 +323,12 @@ function sinceOf({ ageMs }: Pick<StoredResponse, 'ageMs'>): number {
 
 /** A request for the cache. @param settings of a crawl with `cache` */
 export function cacheRequest(
-  settings: Pick<Settings, 'cache' | 'maxBodyBytes' | 'retryStatuses'>,
+  settings: Pick<Settings, 'cache' | 'maxBodyBytes' | 'verifyTls' | 'retryStatuses'>,
   request: Omit<SentRequest, 'method'> & { method?: string | undefined; body?: string | null | undefined },
 ): CacheRequest {
-  const { cache, maxBodyBytes, retryStatuses } = settings;
+  const { cache, maxBodyBytes, verifyTls, retryStatuses } = settings;
   const { url, headers, method = 'GET', body = null } = request;
-  return { setting: cache!, url, method, headers, body, maxBodyBytes, retryStatuses };
+  return { setting: cache!, url, method, headers, body, maxBodyBytes, verifyTls, retryStatuses };
 }
 
 /** No failure that may pass, and nothing that has only a part. */

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { storedBytes } from '../../dist/db/cached_responses.js';
+import { inTransaction, openPool, type Sql } from '../../dist/db/client.js';
+import { cacheRequest, keyOf, ResponseCache } from '../../dist/engine/response_cache.js';
+import type { FetchedResponse, FetchResult } from '../../dist/model/response.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/settings.js';
+import { type TestDatabase, testDatabase } from '../support/database.ts';
+
+let database: TestDatabase;
+before(async () => {
+  database = await testDatabase();
+});
+after(() => database.drop());
+
+const MB = 1024 * 1024;
+const complaints: object[] = [];
+
+function newCache(options: { sql?: Sql; maxBytes?: number } = {}): ResponseCache {
+  const log = { warn: (detail: object) => complaints.push(detail) };
+  return new ResponseCache({ sql: database.sql, maxBytes: 100 * MB, log, ...options });
+}
+
+function asked(path: string, settings: Partial<Settings> = {}, headers: Record<string, string> = {}) {
+  const all: Settings = { ...DEFAULT_SETTINGS, cache: { mode: 'use' }, ...settings };
+  return cacheRequest(all, { url: `https://a.example${path}`, headers });
+}
+
+function response(bytes: Buffer, headers: FetchedResponse['headers'] = {}): FetchedResponse {
+  const body = new SharedArrayBuffer(bytes.length);
+  new Uint8Array(body).set(bytes);
+  return { kind: 'response', status: 200, headers, body, bodyBytes: bytes.length, wireBytes: bytes.length, ms: 1 };
+}
+
+function bodyOf(fetched: FetchResult | null): Buffer {
+  assert.equal(fetched?.kind, 'response');
+  return Buffer.from(fetched.body, 0, fetched.bodyBytes);
+}
+
+/** What the cache has; fails where it asks the site. */
+const stored = (cache: ResponseCache, path: string) =>
+  cache.fetch(asked(path), () => assert.fail(`${path} is not in the cache`));
+
+test('bodies come back byte by byte, however large: what is over a mebibyte crosses in slices', async () => {
+  const cache = newCache();
+  const bodies = [0, 1, 100_000, MB + 1, 5 * MB].map((size) => randomBytes(size));
+  const headers = { 'set-cookie': ['a=1', 'b=2'], 'x-odd': 'caf\u00e9', etag: '"1"' };
+  await Promise.all(bodies.map((body, i) => cache.store(asked(`/${i}`), response(body, headers), 1_700_000_000_123)));
+  await database.sql`update cached_responses set stored_at = stored_at + interval '20 years'`;
+  for (const [i, body] of bodies.entries()) {
+    const fetched = await stored(cache, `/${i}`);
+    assert.ok(bodyOf(fetched).equals(body), `${body.length} bytes`);
+    assert.deepEqual((fetched as FetchedResponse).headers, headers);
+    assert.equal(fetched.wireBytes, 0);
+  }
+  await cache.store(asked('/huge'), response(Buffer.alloc(8 * MB + 1)), Date.now());
+  assert.equal((await cache.find({ mode: 'use' }, new Map([[keyOf(asked('/huge')), asked('/huge')]]))).size, 0);
+  assert.deepEqual(complaints, []);
+});
+
+test('the key: what is sent tells requests apart, what asks whether it is new does not', () => {
+  const base = keyOf(asked('/'));
+  const same = [
+    keyOf(asked('/#part')),
+    keyOf(asked('/', {}, { 'if-none-match': '"1"' })),
+    keyOf(asked('/', { timeoutMs: 1000, maxBodyBytes: 5000, cache: { mode: 'standard' } })),
+  ];
+  for (const key of same) assert.equal(key, base);
+  assert.equal(keyOf(asked('/', {}, { cookie: 'a=1; b=2' })), keyOf(asked('/', {}, { cookie: 'b=2; a=1' })));
+  const others = [
+    asked('/x'),
+    asked('/?a'),
+    asked('/', {}, { cookie: 'a=1' }),
+    asked('/', {}, { authorization: 'Bearer x' }),
+    asked('/', {}, { 'accept-language': 'de' }),
+    asked('/', { verifyTls: false }),
+    { ...asked('/'), method: 'POST' },
+    { ...asked('/'), method: 'POST', body: '' },
+  ].map(keyOf);
+  assert.equal(new Set([base, ...others]).size, others.length + 1);
+});
+
+test('beyond its bound the oldest go first; after thirty days all do', async () => {
+  const cache = newCache({ maxBytes: 2 * MB });
+  await database.sql`delete from cached_responses`;
+  const now = Date.now();
+  await Promise.all(
+    [...Array(30).keys()].map((i) =>
+      cache.store(asked(`/${i}`), response(randomBytes(100_000)), now - (30 - i) * 1000),
+    ),
+  );
+  await cache.store(asked('/old'), response(Buffer.from('x')), now - 31 * 86_400_000);
+  assert.ok(cache.totals.bytes > 3_000_000);
+  await cache.sweep();
+  const held = await storedBytes(database.sql);
+  assert.ok(held <= 2 * MB, `${held} bytes`);
+  assert.equal(cache.totals.held, held);
+  const left = await database.sql<{ key: string }[]>`
+    select replace(key::text, '-', '') as key from cached_responses order by stored_at desc`;
+  const newest = [...Array(30).keys()].map((i) => keyOf(asked(`/${29 - i}`))).slice(0, left.length);
+  assert.deepEqual(
+    left.map(({ key }) => key),
+    newest,
+  );
+  await cache.sweep();
+  assert.equal(await storedBytes(database.sql), held, 'what fits stays');
+});
+
+test('40: a cache that does not answer takes half of the connections, and no more', async () => {
+  const sql = openPool(database.url, 4, 'test cache');
+  const cache = newCache({ sql });
+  const waiting: Promise<unknown>[] = [];
+  try {
+    await inTransaction(database.sql, async (tx) => {
+      await tx`lock table cached_responses in access exclusive mode`;
+      for (let i = 0; i < 20; i++) {
+        const one = asked(`/locked/${i}`);
+        waiting.push(cache.find({ mode: 'use' }, new Map([[keyOf(one), one]])));
+        waiting.push(cache.fetch(one, async () => response(Buffer.from('x'))));
+        waiting.push(cache.store(one, response(Buffer.from('x')), Date.now()));
+      }
+      waiting.push(cache.sweep());
+      assert.equal((await sql`select 1 as one`)[0]?.one, 1);
+      const [busy] = await database.sql<{ n: number }[]>`
+        select count(*)::int as n from pg_stat_activity where application_name = 'test cache' and wait_event_type = 'Lock'`;
+      assert.ok(busy!.n <= 2, `${busy!.n} connections wait`);
+    });
+    await Promise.all(waiting);
+  } finally {
+    cache.stop();
+    await sql.end({ timeout: 1 });
+  }
+});
