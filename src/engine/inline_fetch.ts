@@ -63,11 +63,12 @@ export class InlineFetcher {
     if (wrong !== undefined) throw new CallFailed('bad_header', `${wrong.pointer.slice(1)}: ${wrong.message}`);
     if (session.settings.cache === null) return this.#ask(session, call, null, signal);
     const asked = cacheRequest(session.settings, { ...call, headers: headersFor(session, call) });
-    const fetched = await this.#options.cache.fetch(asked, (sent) => this.#ask(session, call, sent, signal));
-    signal.throwIfAborted();
+    const { cache } = this.#options;
+    const fetching = cache.fetch(asked, (sent) => this.#ask(session, call, sent, signal));
+    const fetched = await unlessAborted(fetching, signal);
     if (fetched.kind === 'failure') throw new CallFailed(fetched.reason, fetched.detail);
     if (fetched.cached !== undefined) session.jar?.store(call.url, fetched.headers['set-cookie']);
-    await this.#options.cache.store(asked, fetched, Date.now());
+    await unlessAborted(cache.store(asked, fetched, Date.now()), signal);
     return fetched;
   }
 
@@ -162,6 +163,16 @@ export class InlineFetcher {
       this.#options.onEnded();
     }
   }
+}
+
+/** The cache waits for the database longer than a call may. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => reject(signal.reason);
+    if (signal.aborted) giveUp();
+    signal.addEventListener('abort', giveUp, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp));
+  });
 }
 
 function headersFor(session: Session, call: FetchCall): Record<string, string> {

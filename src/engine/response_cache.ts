@@ -164,8 +164,10 @@ export class ResponseCache {
     if (fetched.kind === 'failure') return fetched;
     if (stored !== null && conditions !== null && fetched.status === 304)
       return this.#revalidated(request, stored, fetched);
-    // What the site says now stands in the place of what it said, also where it may not be kept.
-    if (stored !== null && mode === 'standard' && fetched.status < 500 && !isKept(request, fetched))
+    // What the site says now stands in the place of what it said, also where it may not be kept. (A 304 answers a condition
+    // of the request's own.)
+    const isNews = fetched.status < 500 && fetched.status !== 304;
+    if (stored !== null && mode === 'standard' && isNews && !isKept(request, fetched))
       await this.#orComplain(() => this.#writing(() => deleteResponse(this.#options.sql, key)));
     return fetched;
   }

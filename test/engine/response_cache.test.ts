@@ -132,3 +132,41 @@ test('40: a cache that does not answer takes half of the connections, and no mor
     await sql.end({ timeout: 1 });
   }
 });
+
+test('standard: a condition of the request’s own is its own; what may not be kept any more is forgotten', async () => {
+  const cache = newCache();
+  const standard = (headers = {}) => asked('/condition', { cache: { mode: 'standard' } }, headers);
+  const answer = (status: number, headers: FetchedResponse['headers']) => ({ ...response(Buffer.from('x'), headers), status });
+  const has = async () => {
+    const key = keyOf(standard());
+    return (await database.sql`select 1 from cached_responses where key = ${key}::uuid`).length === 1;
+  };
+  await cache.store(standard(), answer(200, { etag: '"1"', 'cache-control': 'no-cache' }), Date.now());
+  const sent: object[] = [];
+  const ask = (headers: object, fetched: FetchResult) =>
+    cache.fetch(standard(headers as Record<string, string>), async (given) => {
+      sent.push(given);
+      return fetched;
+    });
+  const own = await ask({ 'if-none-match': '"mine"' }, answer(304, {}));
+  assert.equal((own as FetchedResponse).status, 304);
+  assert.ok(await has());
+  const down = await ask({}, answer(503, {}));
+  assert.equal((down as FetchedResponse).status, 503);
+  assert.ok(await has(), 'a failure says nothing of it');
+  const same = await ask({}, answer(304, { 'cache-control': 'max-age=60', etag: '"1"' }));
+  assert.deepEqual([(same as FetchedResponse).status, bodyOf(same).toString()], [200, 'x']);
+  await cache.store(standard(), same, Date.now());
+  assert.equal((await cache.fetch(standard(), () => assert.fail('it is fresh now'))).kind, 'response');
+  await ask({ 'cache-control': 'no-cache' }, answer(200, { 'cache-control': 'no-store' }));
+  assert.deepEqual(sent, [
+    { 'if-none-match': '"mine"' },
+    { 'if-none-match': '"1"' },
+    { 'if-none-match': '"1"' },
+    { 'cache-control': 'no-cache' },
+  ]);
+  await database.sql`update cached_responses set headers = '{"etag": "\"1\"", "cache-control": "no-cache"}'`;
+  await ask({}, answer(200, { 'cache-control': 'no-store' }));
+  assert.equal(await has(), false);
+  assert.deepEqual(complaints, []);
+});
