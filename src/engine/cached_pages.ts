@@ -1,6 +1,7 @@
 import { type CrawlRun, hasRoom } from '../frontier/crawl_run.ts';
 import type { Frontier } from '../frontier/frontier.ts';
 import type { HostQueue } from '../frontier/host.ts';
+import { hold, letGo } from '../frontier/window.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { Pages } from './pages.ts';
 import { type CachedPage, keyOf, type ResponseCache } from './response_cache.ts';
@@ -93,7 +94,7 @@ export class CachedPages {
     const lane = this.#lanes.get(queue.run.id) ?? [];
     this.#lanes.set(queue.run.id, lane);
     const settled = found.map((page) => new Promise<void>((settle) => lane.push({ ...page, settle })));
-    this.#options.frontier.scheduler.hold(queue, found.length);
+    hold(this.#options.frontier.scheduler, queue, found.length);
     this.#options.onWaiting(found.length);
     await Promise.all(settled);
   }
@@ -103,12 +104,12 @@ export class CachedPages {
     const page = lane.shift()!;
     this.#lanes.delete(id);
     if (lane.length > 0) this.#lanes.set(id, lane);
-    this.#options.frontier.scheduler.release(page.queue);
+    letGo(this.#options.frontier.scheduler, page.queue);
     return page;
   }
 
   #turnAway({ queue, request, settle }: CachedPage): void {
-    this.#options.frontier.scheduler.release(queue);
+    letGo(this.#options.frontier.scheduler, queue);
     this.#options.frontier.push(queue, [request]);
     settle();
   }

@@ -156,17 +156,6 @@ export class Scheduler {
     if (queue.place === 'nowhere' && queue.rows.length > 0) this.#makeReady(queue);
   }
 
-  /** Claimed requests that need no turn at their host: `release` is due for each when it is begun or pushed. */
-  hold(queue: HostQueue, n: number): void {
-    queue.held += n;
-    this.windowed += n;
-  }
-
-  release(queue: HostQueue): void {
-    queue.held--;
-    this.windowed--;
-  }
-
   /**
    * The next request whose host may be fetched now; it counts as in flight until `ended`. Null: none. Calls whose turn comes
    * meanwhile are begun by the way.

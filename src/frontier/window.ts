@@ -16,3 +16,14 @@ export function wantOf(queue: HostQueue): ClaimWant {
   const n = Math.ceil(windowOf(queue) - queue.rows.length - queue.held);
   return { crawlId: queue.run.id, hostId: queue.host.id, fence: queue.host.fence, n: Math.max(1, n) };
 }
+
+/** Claimed requests that need no turn at their host: `letGo` is due for each when it is begun or pushed. */
+export function hold(scheduler: { windowed: number }, queue: HostQueue, n: number): void {
+  queue.held += n;
+  scheduler.windowed += n;
+}
+
+export function letGo(scheduler: { windowed: number }, queue: HostQueue): void {
+  queue.held--;
+  scheduler.windowed--;
+}
