@@ -14,6 +14,8 @@ export interface LeasedHost {
   throttleMs: number;
   /** The former holder died: when it last fetched is not known. */
   isOrphaned: boolean;
+  /** Where the former holder reached it, where that was asked; null: not known. */
+  address: string | null;
 }
 
 /** Ids of origins, made where they are not there yet. Hosts are shared by all crawls and never deleted here. */
@@ -28,7 +30,7 @@ export async function hostIds(sql: Db, origins: readonly string[]): Promise<Map<
 /**
  * Takes up to `limit` leases of hosts that have work and no living holder. The fence grows with each change of holder, so
  * a commit of the former holder is refused from here on. A host at an address of which another living node has a host is left
- * to that node.
+ * to that node; whoever gets it notes its address anew, where a crawl groups by it.
  *
  * @param addresses those of this node: of hosts there alone; null: of all
  */
@@ -41,7 +43,7 @@ export async function acquireHosts(
   const at = addresses === null ? sql`` : sql`and h.address = any (${addresses as string[]}::text[])`;
   return sql<LeasedHost[]>`
     with free as materialized (
-      select h.id, h.node_id as holder from hosts h
+      select h.id, h.node_id as holder, h.address from hosts h
       where h.id in (
           select q.host_id from host_queues q join crawls c on c.id = q.crawl_id
           where (q.queued > 0 or q.in_progress > 0) and (c.state in ('queued', 'running') or q.in_progress > 0))
@@ -52,9 +54,9 @@ export async function acquireHosts(
           where g.address = h.address and g.node_id <> ${nodeId} and n.alive_until > now())) ${at}
       order by h.id limit ${limit} for update of h skip locked
     )
-    update hosts h set node_id = ${nodeId}, fence = h.fence + 1 from free where h.id = free.id
+    update hosts h set node_id = ${nodeId}, fence = h.fence + 1, address = null from free where h.id = free.id
     returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel", h.crawl_delay_ms as "crawlDelayMs",
-              h.throttle_ms as "throttleMs", free.holder is not null as "isOrphaned",
+              h.throttle_ms as "throttleMs", free.holder is not null as "isOrphaned", free.address,
               (extract(epoch from h.next_at - now()) * 1000)::float8 as "waitMs"`;
 }
 
@@ -99,16 +101,17 @@ export async function acquireOrigins(sql: Db, nodeId: string, origins: readonly 
   await hostIds(sql, sorted);
   const leased = await sql<LeasedHost[]>`
     with free as materialized (
-      select h.id, h.node_id as holder from hosts h
+      select h.id, h.node_id as holder, h.address from hosts h
       where h.origin = any (${sorted}::text[])
         and not exists (select from nodes n where n.id = h.node_id and n.alive_until > now())
         and (h.wanted_by is null or h.wanted_by = ${nodeId} or h.wanted_until < now())
       order by h.id for update of h skip locked
     )
-    update hosts h set node_id = ${nodeId}, fence = h.fence + 1, wanted_by = null, wanted_until = null
+    update hosts h set node_id = ${nodeId}, fence = h.fence + 1, address = null, wanted_by = null,
+      wanted_until = null
     from free where h.id = free.id
     returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel", h.crawl_delay_ms as "crawlDelayMs",
-              h.throttle_ms as "throttleMs", free.holder is not null as "isOrphaned",
+              h.throttle_ms as "throttleMs", free.holder is not null as "isOrphaned", free.address,
               (extract(epoch from h.next_at - now()) * 1000)::float8 as "waitMs"`;
   if (leased.length === sorted.length) return leased;
   await sql`

@@ -340,9 +340,9 @@ export class Engine {
       this.#surveyAt = now + SURVEY_MS;
       await this.frontier.rebalance(now);
       if (works) await this.frontier.survey();
-      await this.frontier.memory.store(now, this.frontier.scheduler.hosts);
       this.#freedScripts();
     }
+    await this.frontier.memory.store(now, this.frontier.scheduler.hosts);
     await this.frontier.lend(now);
     const more = works && (await this.frontier.refill(Date.now()));
     this.#pump();

@@ -1,3 +1,4 @@
+import type { LeasedHost } from '../db/hosts.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { Settings } from '../model/settings.ts';
 import type { CrawlRun } from './crawl_run.ts';
@@ -66,6 +67,38 @@ export interface HostGroup {
   /** As drawn last. */
   delayMs: number;
   concurrency: number;
+}
+
+/** @param now milliseconds since the epoch */
+export function newHost(lease: LeasedHost, now: number): HostSlot {
+  const { id, origin, fence, backoffLevel } = lease;
+  return {
+    id,
+    origin,
+    fence,
+    backoffLevel,
+    queues: new Map(),
+    calls: new Map(),
+    inFlight: 0,
+    outstanding: 0,
+    nextAt: now + Math.max(0, lease.waitMs),
+    drawnDelay: 0,
+    sentAt: Infinity,
+    backedOffAt: 0,
+    crawlDelays: new Map(),
+    storedCrawlDelayMs: lease.crawlDelayMs,
+    throttleMs: lease.throttleMs > 0 ? lease.throttleMs : null,
+    touchedAt: lease.isOrphaned ? now : 0,
+    draining: false,
+    suspect: false,
+    idleSince: 0,
+    since: now,
+    borrowed: 0,
+    parked: [],
+    waiting: false,
+    group: null,
+    address: null,
+  };
 }
 
 /** The window of one host queue: claimed requests that are not begun. */

@@ -4,6 +4,9 @@ import { type HostGroup, type HostSettings, type HostSlot, oneDelay } from './ho
 export class HostGroups {
   readonly #groups = new Map<string, HostGroup>();
 
+  /** Addresses at which somebody who died had hosts, and when this node took them over. */
+  readonly #touched = new Map<string, number>();
+
   get addresses(): string[] {
     return [...this.#groups.keys()];
   }
@@ -24,7 +27,14 @@ export class HostGroups {
     group.inFlight += host.inFlight;
     host.group = group;
     refreshGroup(group);
-    group.nextAt = Math.max(group.nextAt, now + Math.min(waitMs, group.delayMs));
+    const touchedAt = this.#touched.get(address) ?? -Infinity;
+    this.#touched.delete(address);
+    group.nextAt = Math.max(group.nextAt, now + Math.min(waitMs, group.delayMs), touchedAt + group.delayMs);
+  }
+
+  /** When a host at this address was fetched from last is not known: whoever joins waits for one delay from now on. */
+  touch(address: string, now: number): void {
+    this.#touched.set(address, now);
   }
 
   part(host: HostSlot): void {

@@ -12,6 +12,7 @@ import {
   isOpen,
   isThere,
   leaveIfEmpty,
+  newHost,
   opensAt,
 } from './host.ts';
 import { HostGroups, refreshGroup } from './host_group.ts';
@@ -56,34 +57,8 @@ export class Scheduler {
 
   /** @param now milliseconds since the epoch */
   addHost(lease: LeasedHost, now: number): HostSlot {
-    const { id, origin, fence, backoffLevel } = lease;
-    const host: HostSlot = {
-      id,
-      origin,
-      fence,
-      backoffLevel,
-      queues: new Map(),
-      calls: new Map(),
-      inFlight: 0,
-      outstanding: 0,
-      nextAt: now + Math.max(0, lease.waitMs),
-      drawnDelay: 0,
-      sentAt: Infinity,
-      backedOffAt: 0,
-      crawlDelays: new Map(),
-      storedCrawlDelayMs: lease.crawlDelayMs,
-      throttleMs: lease.throttleMs > 0 ? lease.throttleMs : null,
-      touchedAt: lease.isOrphaned ? now : 0,
-      draining: false,
-      suspect: false,
-      idleSince: 0,
-      since: now,
-      borrowed: 0,
-      parked: [],
-      waiting: false,
-      group: null,
-      address: null,
-    };
+    const host = newHost(lease, now);
+    if (lease.isOrphaned && lease.address !== null) this.groups.touch(lease.address, now);
     this.hosts.set(host.id, host);
     this.#byOrigin.set(host.origin, host);
     return host;

@@ -17,6 +17,7 @@ const LEASE: LeasedHost = {
   crawlDelayMs: 0,
   throttleMs: 0,
   isOrphaned: false,
+  address: null,
 };
 const never = new AbortController().signal;
 const caller = { id: 'calls of a', settings: DEFAULT_SETTINGS };

@@ -45,7 +45,7 @@ function requests(crawl: CrawlRun, host: HostSlot, n: number): ClaimedRequest[] 
 }
 
 function leaseOf(id: number): LeasedHost {
-  const learned = { backoffLevel: 0, crawlDelayMs: 0, throttleMs: 0, isOrphaned: false };
+  const learned = { backoffLevel: 0, crawlDelayMs: 0, throttleMs: 0, isOrphaned: false, address: null };
   return { id, origin: `http://h${id}`, fence: 1, waitMs: 0, ...learned };
 }
 
@@ -343,4 +343,57 @@ test('18: the window of a host that waits for long can be emptied', () => {
   assert.equal(drain(scheduler, 5000).length, 0);
   scheduler.push(queue, requests(crawl, host, 2));
   assert.equal(drain(scheduler, 5000).length, 2);
+});
+
+test('17: a delay is drawn anew for each fetch, from half of it to one and a half; Crawl-delay is kept as it is', () => {
+  const scheduler = new Scheduler();
+  const host = addHost(scheduler, 1);
+  scheduler.queueOf(run('a', { delayMs: 1000, randomizeDelay: true }), host);
+  const drawn = [...Array(200)].map(() => delayOf(host));
+  assert.ok(Math.min(...drawn) >= 500 && Math.max(...drawn) <= 1500, `${Math.min(...drawn)} to ${Math.max(...drawn)}`);
+  assert.ok(Math.max(...drawn) - Math.min(...drawn) > 500);
+  host.crawlDelays.set('Orbweaver/0.1', 3000);
+  assert.equal(delayOf(host), 3000);
+});
+
+test('17: hosts of a group take turns: one delay, one concurrency; Retry-After stays with its host', () => {
+  const scheduler = new Scheduler();
+  const crawl = run('a', { hostGroup: 'address', delayMs: 100, concurrencyPerHost: 2, concurrency: 100 });
+  const hosts = [1, 2, 3].map((id) => addHost(scheduler, id));
+  const alone = addHost(scheduler, 4);
+  for (const host of [...hosts, alone]) scheduler.push(scheduler.queueOf(crawl, host), requests(crawl, host, 3));
+  for (const host of hosts) scheduler.groups.join(host, '192.0.2.1', 0, 0);
+  scheduler.groups.join(alone, '192.0.2.2', 0, 70);
+  scheduler.block(hosts[1]!, 5000);
+  const order: number[] = [];
+  for (let now = 0; now < 6000; now++)
+    for (const { queue } of drain(scheduler, now)) {
+      if (queue.host !== alone) order.push(now);
+      else if (alone.queues.get('a')!.rows.length === 2) assert.equal(now, 70, 'what others did there counts');
+      scheduler.sent(queue.host, now);
+      scheduler.ended(queue, now);
+    }
+  assert.equal(order.length, 9);
+  assert.deepEqual(order.slice(0, 6), [0, 101, 202, 303, 404, 505]);
+  assert.equal(order[6], 5000);
+});
+
+test('17: a group without a delay shares its concurrency; a host that leaves takes what it has in flight along', () => {
+  const scheduler = new Scheduler();
+  const crawl = run('a', { hostGroup: 'address', concurrencyPerHost: 3, concurrency: 100 });
+  const other = run('b', { concurrencyPerHost: 9, concurrency: 100 });
+  const hosts = [1, 2].map((id) => addHost(scheduler, id));
+  for (const host of hosts) {
+    for (const one of [crawl, other]) scheduler.push(scheduler.queueOf(one, host), requests(one, host, 5));
+    scheduler.groups.join(host, '192.0.2.1', 0, 0);
+  }
+  const first = drain(scheduler, 0);
+  assert.equal(first.length, 3, 'for all crawls on these hosts');
+  scheduler.ended(first[0]!.queue, 1);
+  assert.equal(drain(scheduler, 1).length, 1);
+  const [gone, left] = hosts as [HostSlot, HostSlot];
+  scheduler.removeHost(gone);
+  assert.equal(left.group!.inFlight, left.inFlight);
+  drain(scheduler, 2);
+  assert.equal(left.inFlight, 3);
 });
