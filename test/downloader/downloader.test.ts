@@ -139,6 +139,29 @@ describe('Downloader', () => {
     );
   });
 
+  it('4: endless bodies hold no more than their limits together', async () => {
+    const flood = (res: ServerResponse) => {
+      while (!res.destroyed && res.write('x'.repeat(16_384))) {}
+      res.once('drain', () => flood(res));
+    };
+    await withSite(
+      (_req, res) => flood(res),
+      async (site) => {
+        let most = 0;
+        const timer = setInterval(() => {
+          most = Math.max(most, downloader.bufferedBytes);
+        }, 1);
+        const results = await Promise.all(
+          Array.from({ length: 20 }, (_, i) => fetch(`${site.url}/${i}`, { maxBodyBytes: 100_000 })),
+        );
+        clearInterval(timer);
+        for (const result of results) failed(result, 'too_large');
+        assert.ok(most <= 20 * 100_000, `${most} bytes were held`);
+        assert.equal(downloader.bufferedBytes, 0);
+      },
+    );
+  });
+
   it('4: a Content-Length above the cap is refused unread', async () => {
     const result = await raw((socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nstart'));
     assert.equal(failed(result, 'too_large').wireBytes, 0);
