@@ -137,13 +137,19 @@ export class LinkJudge {
     return this.#inside(url, fp, origin);
   }
 
-  /** Where a redirect leads: `scope.redirects` may let it out of the scope's hosts, not past its patterns. @param from canonical */
-  redirect(location: string, from: string): Target | null {
-    const hash = this.#rules.keepFragment && !location.includes('#') ? from.indexOf('#') : -1;
+  /**
+   * Where a redirect leads: `scope.redirects` may let it out of the scope's hosts, not past its patterns.
+   *
+   * @param from canonical
+   * @param base of a page that refreshes, for relative URLs; null: it is a Location
+   */
+  redirect(location: string, from: string, base: string | null = null): Target | null {
     // Fetch, 4.4 HTTP-redirect fetch: a Location without a fragment goes on with that of the URL.
-    const href = hash < 0 ? location : location + from.slice(hash);
-    const target = this.target(href, from);
-    const parsed = target?.reason === 'offsite' && this.#redirects !== 'scope' ? parseHttpUrl(href, from) : null;
+    const inherits = base === null && this.#rules.keepFragment && !location.includes('#') && from.includes('#');
+    const href = inherits ? location + from.slice(from.indexOf('#')) : location;
+    const target = this.target(href, base ?? from);
+    const isOut = target?.reason === 'offsite' && this.#redirects !== 'scope';
+    const parsed = isOut ? parseHttpUrl(href, base ?? from) : null;
     if (parsed === null) return target;
     const { url, fp, origin, host } = canonicalize(parsed, this.#rules);
     const isLetOut = this.#redirects === 'any' || isSameSite(host, new URL(from).hostname);

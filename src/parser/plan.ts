@@ -150,7 +150,7 @@ export class Plan {
     const { maxMetaRefreshSeconds } = this.#input.settings;
     if (maxMetaRefreshSeconds === null) return null;
     const to = refreshOf(kind === 'html' ? document : null, refresh, { url, base }, maxMetaRefreshSeconds);
-    const target = to === null ? null : this.#judge.redirect(to, base);
+    const target = to === null ? null : this.#judge.redirect(to, url, base);
     // To itself it is no redirect: what a browser shows again and again is the page.
     if (target === null || target.url === url) return null;
     // A navigation is a GET, as after a 303.

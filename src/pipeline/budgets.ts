@@ -10,6 +10,7 @@ import type { Tx } from '../db/client.ts';
 import type { Discovery } from '../db/discoveries.ts';
 import type { QueueDeltas } from '../db/host_queues.ts';
 import type { LockedCrawl } from '../db/outcomes.ts';
+import { readExtra } from '../model/extra.ts';
 import { STATE } from '../model/request.ts';
 import { patternKey, patternOf } from '../model/url_pattern.ts';
 
@@ -45,7 +46,7 @@ export async function holdToBudgets(
   queues: QueueDeltas,
 ): Promise<void> {
   if (![...crawls.values()].some(isBounded)) return;
-  const bounded = discoveries.filter((row) => row.reason === null && isBounded(crawls.get(row.crawlId)!));
+  const bounded = discoveries.filter((row) => isBounded(crawls.get(row.crawlId)!) && isPage(row));
   if (bounded.length === 0) return;
   const candidates = candidatesOf(bounded, await knownRequests(tx, bounded), crawls);
   const [patterns, rooms] = [await readPatterns(tx, candidates), await readRooms(tx, candidates, queues)];
@@ -56,6 +57,11 @@ export async function holdToBudgets(
 
 function isBounded({ maxUrlsPerPattern, maxQueuePerHost }: LockedCrawl): boolean {
   return maxUrlsPerPattern !== null || maxQueuePerHost !== null;
+}
+
+/** Sitemaps are no pages: their number is bounded elsewhere, and `sitemap-1.xml` to `sitemap-500.xml` are of one pattern. */
+function isPage({ reason, extra }: Discovery): boolean {
+  return reason === null && readExtra(extra)?.kind === undefined;
 }
 
 function byKey(a: PatternCount, b: PatternCount): number {

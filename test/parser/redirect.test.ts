@@ -6,7 +6,7 @@ import type { Link, ParsedPage } from '../../dist/model/outcome.js';
 import type { RequestExtra } from '../../dist/model/request.js';
 import type { ParsePlanInput, Scope } from '../../dist/model/spider.js';
 import { boundExtras } from '../../dist/parser/extras.js';
-import { TargetCache } from '../../dist/parser/links.js';
+import { LinkJudge, TargetCache } from '../../dist/parser/links.js';
 import { Plan } from '../../dist/parser/plan.js';
 import { planInput } from './helpers.ts';
 
@@ -133,4 +133,11 @@ test('7: where fragments count, a redirect without one goes on with that of the 
   assert.equal(url('/to', true), 'http://site.test/to#!/a');
   assert.equal(url('/to#b', true), 'http://site.test/to#b');
   assert.equal(url('/to', false), 'http://site.test/to');
+});
+
+test('7, 8: a page that refreshes is let out by its own site, not by that of its base', () => {
+  const judge = new LinkJudge(planInput({ scope: { redirects: 'site' } }));
+  const base = 'http://other.test/';
+  assert.equal(judge.redirect('/x', FROM, base)?.reason, 'offsite');
+  assert.equal(judge.redirect('http://www.site.test/x', FROM, base)?.reason, null);
 });

@@ -99,6 +99,18 @@ test('25: maxUrlsPerPattern is exact when commits come at once', async () => {
   assert.deepEqual([rows.length, rows.filter(([, reason]) => reason === null).length], [40, 10]);
 });
 
+test('25: sitemaps do not count', async () => {
+  const s = await setUp(1, { maxUrlsPerPattern: 1, maxQueuePerHost: 1 });
+  const [request] = await s.take(1);
+  const extra = { kind: 'sitemap' as const };
+  const links = [s.link('/s-1.xml', { extra }), s.link('/s-2.xml', { extra }), s.link('/p-1')];
+  await s.commit([page(request!, links)]);
+  assert.deepEqual(
+    (await s.rows()).map(([, reason]) => reason),
+    [null, null, null],
+  );
+});
+
 test('25: what one rule denied counts when another takes it, and stays denied beyond the limit', async () => {
   const s = await setUp(2, { maxUrlsPerPattern: 2 });
   const [a, b] = (await s.take(2)) as [ClaimedRequest, ClaimedRequest];
