@@ -17,16 +17,18 @@ export async function requeueBehind(
   seq: number,
   { fp, redirects }: { fp: string; redirects: number },
 ): Promise<{ hostId: number; rank: bigint } | null> {
-  const [row] = await tx<{ hostId: number; rank: string }[]>`
+  const [behind] = await tx<{ seq: number }[]>`
     with recursive way as (
       select seq, parent, fp, 0 as hop from requests where crawl_id = ${crawlId} and seq = ${seq}
       union all
       select r.seq, r.parent, r.fp, w.hop + 1 from way w join requests r on r.crawl_id = ${crawlId} and r.seq = w.parent
       where w.hop < ${MAX_HOPS}::int
     )
-    update requests r set state = ${STATE.queued}, reason = null, detail = null, redirects = ${redirects}
-    where r.crawl_id = ${crawlId} and r.fp = ${fp}::uuid and r.state = ${STATE.skipped} and r.reason = 'redirected'
-      and exists (select 1 from way w where w.fp = r.fp)
-    returning r.host_id as "hostId", r.rank::text as rank`;
+    select seq from way where fp = ${fp}::uuid`;
+  if (behind === undefined) return null;
+  const [row] = await tx<{ hostId: number; rank: string }[]>`
+    update requests set state = ${STATE.queued}, reason = null, detail = null, redirects = ${redirects}
+    where crawl_id = ${crawlId} and fp = ${fp}::uuid and state = ${STATE.skipped} and reason = 'redirected'
+    returning host_id as "hostId", rank::text as rank`;
   return row === undefined ? null : { hostId: row.hostId, rank: BigInt(row.rank) };
 }
