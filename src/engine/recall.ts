@@ -15,7 +15,7 @@ import { ended, outcomeOf, parseFailed } from './outcomes.ts';
 import type { Rendering } from './rendering.ts';
 
 /** Pages whose links are read, or recalled, at once. */
-const MAX_AT_ONCE = 16;
+const MAX_AT_ONCE = 64;
 const WAIT_MS = 20;
 const AGAIN_MS = 500;
 const NO_BODY = new SharedArrayBuffer(0);
