@@ -80,12 +80,14 @@ describe('decode', () => {
 
   it('5: data that ends too early: gzip and deflate are kept and flagged, br and zstd only where asked', async () => {
     const random = Buffer.from(randomBytes(300_000).toString('hex'));
+    const quickBrotli = (bytes: Buffer) =>
+      brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } });
     const half = (bytes: Buffer) => bytes.subarray(0, bytes.length / 2);
     const kept: [string, Buffer, boolean][] = [
       ['gzip', gzipSync(random), false],
       ['deflate', deflateSync(random), false],
       ['deflate', deflateRawSync(random), false],
-      ['br', brotliCompressSync(random), true],
+      ['br', quickBrotli(random), true],
       ['zstd', zstdCompressSync(random), true],
     ];
     for (const [coding, whole, keep] of kept) {
@@ -95,7 +97,7 @@ describe('decode', () => {
       assert.equal((await decoded(whole, coding, { keep })).isCut, false, coding);
       if (keep) await assert.rejects(undo(half(whole), coding), { reason: 'truncated' });
     }
-    const twice = await decoded(half(brotliCompressSync(gzipSync(random))), 'gzip, br', { keep: true });
+    const twice = await decoded(half(quickBrotli(gzipSync(random))), 'gzip, br', { keep: true });
     assert.ok(twice.isCut && twice.bytes.equals(random.subarray(0, twice.bytes.length)));
   });
 
