@@ -173,6 +173,8 @@ async function makeRenderer(config: Config, downloader: Downloader, closers: Clo
     log: (message, detail) => log.warn(detail, message),
   });
   closers.add('the renderer', () => renderer.stop());
+  if (!renderer.sandbox)
+    log.warn({}, 'pages are rendered without the sandbox of Chromium, which it does not have for root');
   return renderer;
 }
 

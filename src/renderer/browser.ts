@@ -13,7 +13,7 @@ const FLAGS = [
   '--proxy-bypass-list=<-loopback>',
   '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1',
   '--disable-quic',
-  '--force-webrtc-ip-handling-policy=disable_non_proxied_udp',
+  // not `--force-webrtc-ip-handling-policy`: with that one, Chromium 156 sends STUN to addresses that were refused
   '--webrtc-ip-handling-policy=disable_non_proxied_udp',
   '--dns-prefetch-disable',
   '--disable-site-isolation-trials',

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { readdirSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -102,6 +103,11 @@ describe('pages in a browser', { ...needsChromium, concurrency: 4 }, () => {
 
   test('nothing that a page tries reaches an address that the guard refuses', async () => {
     const to = inside.url;
+    const udp = createSocket('udp4');
+    let packets = 0;
+    udp.on('message', () => packets++);
+    await new Promise<void>((done) => udp.bind(0, '127.0.0.9', done));
+    const stun = `stun:127.0.0.9:${udp.address().port}`;
     const page = await render(
       `<body><img src="${to}/img"><link rel=stylesheet href="${to}/css"><link rel=preload as=fetch href="${to}/preload">
        <link rel=dns-prefetch href="//secret.inside.example"><link rel=preconnect href="${to}"><iframe src="${to}/frame"></iframe>
@@ -119,12 +125,20 @@ describe('pages in a browser', { ...needsChromium, concurrency: 4 }, () => {
          new Worker(URL.createObjectURL(new Blob(["fetch('${to}/worker', { mode: 'no-cors' }).catch(() => {}); try { importScripts('${to}/import') } catch {}"])));
          navigator.serviceWorker?.register('/sw.js').catch(() => {});
          document.title = typeof RTCPeerConnection + typeof WebTransport;
+         // in a frame that no script was run in before
+         const frame = document.body.appendChild(document.createElement('iframe')).contentWindow;
+         const Peer = frame.RTCPeerConnection ?? frame.webkitRTCPeerConnection;
+         if (Peer) { const peer = new Peer({ iceServers: [{ urls: '${stun}' }] });
+           peer.createDataChannel('x'); peer.createOffer().then((offer) => peer.setLocalDescription(offer)); }
+         document.body.append('peer ' + Boolean(Peer));
        </script>`,
       { plan: { ...PLAN, load: ['image', 'stylesheet', 'font', 'media'] } },
     );
     assert.match(htmlOf(page), /<title>undefinedundefined<\/title>/);
     assert.deepEqual(inside.hits, []);
     assert.equal(inside.connections, 0, 'not even a connection');
+    assert.equal(packets, 0);
+    udp.close();
     assert.ok(page.usage.refused > 5, `refused: ${page.usage.refused}`);
     assert.equal(seen('/sw.js').length, 0);
   });
@@ -139,8 +153,7 @@ describe('pages in a browser', { ...needsChromium, concurrency: 4 }, () => {
 
   test('a page that its script leaves is a redirect, and the browser does not go there', async () => {
     for (const script of [
-      'location = "/next"',
-      'setTimeout(() => location.replace("/next"), 100)',
+      'setTimeout(() => location.replace("/next"), 50)',
       'document.write("<meta http-equiv=refresh content=\'0;url=/next\'>")',
     ]) {
       const left = await render(`<script>${script}</script>`, { crawlId: 'left' });
