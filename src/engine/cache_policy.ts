@@ -26,6 +26,11 @@ export function isStorable(request: SentRequest, answer: Answer): boolean {
   return policy.storable() && (policy.maxAge() > 0 || hasValidator(answer));
 }
 
+/** Whether the site wants nothing of this kept (RFC 9111, 5.2.2.5): what was kept before is then to be forgotten. */
+export function forbidsKeeping({ headers }: Answer): boolean {
+  return /(^|,)\s*no-store\s*(,|$)/i.test(joined(headers)['cache-control'] ?? '');
+}
+
 /** Whether a stored response may be used without asking the site (RFC 9111, 4.2). @param storedMs since the epoch */
 export function isFresh(request: SentRequest, stored: Answer, storedMs: number): boolean {
   return policyOf(request, stored, storedMs).satisfiesWithoutRevalidation(request);

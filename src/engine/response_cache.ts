@@ -24,7 +24,7 @@ import type { ClaimedRequest } from '../model/request.ts';
 import type { FetchedResponse, FetchFailure, FetchResult } from '../model/response.ts';
 import type { CacheSetting, Settings } from '../model/settings.ts';
 import { ParserStopped } from '../parser/failure.ts';
-import { conditionsOf, isFresh, isStorable, type SentRequest, updatedHeaders } from './cache_policy.ts';
+import { conditionsOf, forbidsKeeping, isFresh, isStorable, type SentRequest, updatedHeaders } from './cache_policy.ts';
 import { Gatherer } from './gatherer.ts';
 
 /** A request, and what its crawl wants of the cache. */
@@ -164,10 +164,7 @@ export class ResponseCache {
     if (fetched.kind === 'failure') return fetched;
     if (stored !== null && conditions !== null && fetched.status === 304)
       return this.#revalidated(request, stored, fetched);
-    // What the site says now stands in the place of what it said, also where it may not be kept. (A 304 answers a condition
-    // of the request's own.)
-    const isNews = fetched.status < 500 && fetched.status !== 304;
-    if (stored !== null && mode === 'standard' && isNews && !isKept(request, fetched))
+    if (stored !== null && mode === 'standard' && forbidsKeeping(fetched))
       await this.#orComplain(() => this.#writing(() => deleteResponse(this.#options.sql, key)));
     return fetched;
   }
