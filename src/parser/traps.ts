@@ -3,7 +3,9 @@ import type { Settings } from '../model/settings.ts';
 /** The settings that say which URLs are traps by their look. */
 export type TrapSettings = Pick<Settings, 'maxPathSegments' | 'maxRepeatedSegments'>;
 
-const [SLASH, QUERY, HASH] = [0x2f, 0x3f, 0x23];
+const SLASH = 0x2f;
+const QUERY = 0x3f;
+const HASH = 0x23;
 /** Segments that are compared with one another: a path that repeats itself does so from early on. */
 const MAX_COMPARED = 100;
 /** Segments of the longest group that is looked for. */
@@ -36,7 +38,7 @@ export function trapOf(url: string, { maxPathSegments, maxRepeatedSegments }: Tr
   if (maxPathSegments !== null && segments.length > maxPathSegments)
     return `maxPathSegments ${maxPathSegments}: the path has ${segments.length} segments`;
   if (maxRepeatedSegments === null || segments.length <= maxRepeatedSegments) return null;
-  segments.length = Math.min(segments.length, MAX_COMPARED);
+  if (segments.length > MAX_COMPARED) segments.length = MAX_COMPARED;
   const often = repeated(segments, maxRepeatedSegments) ?? repeatedGroup(segments, Math.max(2, maxRepeatedSegments));
   return often === null ? null : `maxRepeatedSegments ${maxRepeatedSegments}: ${often}`;
 }

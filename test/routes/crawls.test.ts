@@ -63,6 +63,21 @@ describe('POST /crawls', () => {
     );
   });
 
+  it('24: holds claims and commits to the limits by host and by pattern, and to a changed one', async () => {
+    const limits = { maxPagesPerHost: 5, maxQueuePerHost: 6, maxUrlsPerPattern: 7 };
+    const id = await api.start({ startUrls: ['https://books.example/'], settings: limits });
+    const columns = async () => {
+      const [row] = await api.sql`
+        select max_pages_per_host, max_queue_per_host, max_urls_per_pattern from crawls where id = ${id}`;
+      return Object.values(row!);
+    };
+    assert.deepEqual(await columns(), [5, 6, 7]);
+    for (const maxPagesPerHost of [50, null]) {
+      assert.equal((await api.call('PATCH', `/crawls/${id}`, { settings: { maxPagesPerHost } })).status, 200);
+      assert.deepEqual(await columns(), [maxPagesPerHost, 6, 7]);
+    }
+    assert.equal((await api.call('PATCH', `/crawls/${id}`, { settings: { maxQueuePerHost: 1 } })).status, 422);
+  });
   it('keeps the order of fields and settings: of the definition, and after a PATCH', async () => {
     // An order that is neither alphabetical nor by length, as jsonb would have it.
     const spider = page({ title: 'h1', a: 'a', price: '.price', bb: 'b' });
