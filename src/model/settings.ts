@@ -183,18 +183,22 @@ export const SettingsSchema = Type.Object(
     ),
     maxRepeatedSegments: Type.Optional(
       Type.Union([Type.Integer({ minimum: 1, maximum: 100 }), Type.Null()], {
-        description: 'A path that has one segment more often is a trap',
+        description: 'A path that has one segment more often is a trap; or a group of segments so often in a row',
       }),
     ),
-    maxUrlsPerPattern: limit('URLs of one path with its digits taken as one, as /calendar/#/#'),
-    maxQueuePerHost: limit('Queued requests of one origin'),
-    sortQuery: Type.Optional(Type.Boolean({ description: 'The order of query parameters does not count' })),
+    maxUrlsPerPattern: limit('URLs of one path and query with their digits taken as one, as /calendar/#/#; exact'),
+    maxQueuePerHost: limit('Queued requests of one origin; what is found beyond is skipped for good'),
+    sortQuery: Type.Optional(
+      Type.Boolean({ description: 'The order of query parameters of different names does not count' }),
+    ),
     keepFragment: Type.Optional(Type.Boolean({ description: 'The fragment counts' })),
-    dropSessionIds: Type.Optional(Type.Boolean({ description: 'Session ids in path and query do not count' })),
+    dropSessionIds: Type.Optional(
+      Type.Boolean({ description: 'Session ids in path and query (jsessionid, phpsessid, sid …) do not count' }),
+    ),
     keepParams: Type.Optional(
       Type.Array(Type.String({ minLength: 1, maxLength: 100 }), {
         maxItems: 200,
-        description: 'Query parameters that count in spite of dropParams; a trailing * is a prefix',
+        description: 'Query parameters that count in spite of dropParams and dropSessionIds; a trailing * is a prefix',
       }),
     ),
     dropParams: Type.Optional(
