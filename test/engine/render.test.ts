@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Preview } from '../../dist/model/preview.js';
+import { STATE } from '../../dist/model/request.js';
 import { CHROMIUM, needsChromium } from '../support/chromium.ts';
 import { checkBooks, ENDED, getJson, postCrawl, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
@@ -32,6 +33,14 @@ async function post(url: string, body: object): Promise<{ status: number; answer
   const headers = { 'content-type': 'application/json' };
   const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) });
   return { status: response.status, answer: (await response.json()) as Record<string, unknown> };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 describe('without a browser', () => {
@@ -200,14 +209,21 @@ describe('crawls with a browser', needsChromium, () => {
     const below = descendants(service.pid);
     assert.ok(below.length > 0);
     await service.signal('SIGKILL');
-    const isAlive = (pid: number) => {
-      try {
-        return process.kill(pid, 0);
-      } catch {
-        return false;
-      }
-    };
     for (let tries = 0; below.some(isAlive) && tries < 400; tries++) await sleep(25);
     assert.deepEqual(below.filter(isAlive), []);
+  });
+
+  test('38: a node that stops gives up what is in its browser: the page is queued again, and no browser is left', async () => {
+    const node = await startService({ DATABASE_URL: database.url, CHROMIUM_PATH: CHROMIUM!, TMPDIR: directory });
+    const spider = { pages: [page({ render: { timeoutMs: 100_000 } })] };
+    const { id } = await postCrawl(node.url, { spider, startUrls: [`${site.url}/loop`], settings: FAST });
+    const { pid } = node;
+    while (descendants(pid).length < 3) await sleep(20);
+    const below = descendants(pid);
+    await node.stop();
+    assert.deepEqual(below.filter(isAlive), []);
+    const [row] = await database.sql`select state, reason from requests where crawl_id = ${id}`;
+    assert.ok(row?.state === STATE.queued || row?.state === STATE.delayed, JSON.stringify(row));
+    assert.deepEqual(await readdir(directory), [], 'it took the profile of the killed node away as well');
   });
 });
