@@ -1,6 +1,6 @@
 import { type Dispatcher, Pool } from 'undici';
 
-/** Of the least recently used beyond these, idle ones are closed. A connection that is kept costs about 60 KiB. */
+/** Of the least recently used beyond these, idle ones are closed: each is a file descriptor and tens of KiB. */
 const MAX_ORIGINS = 3000;
 /** So many of the least recently used are looked at for an idle one. */
 const MAX_LOOKED_AT = 8;

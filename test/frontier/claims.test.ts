@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { claim, handBack, MAX_CRASHES, recoverHosts } from '../../dist/db/claims.js';
-import { openPool } from '../../dist/db/client.js';
+import { openPool, type Sql } from '../../dist/db/client.js';
 import { acquireHosts } from '../../dist/db/hosts.js';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { booksOf, holdHost, seedCrawl } from '../support/rows.ts';
@@ -154,3 +154,47 @@ test('36: a node that is frozen inside a transaction holds its row locks for fiv
   assert.equal(requests.length, 3);
   await frozen.end({ timeout: 1 });
 });
+
+test('42: a claim reads what it claims, in tables that were empty when its plan was made', async () => {
+  const { sql, url } = database;
+  const hosts = 200;
+  const node = randomUUID();
+  const { id } = await seedCrawl(sql, { queued: 5 * hosts });
+  const ids = await sql<{ id: number }[]>`
+    insert into hosts (origin, node_id, fence) select 'http://h' || i || '.test', ${node}, 1
+    from generate_series(1, ${hosts}::int) i returning id`;
+  const first = ids[0]!.id;
+  await sql`update requests set host_id = ${first}::bigint + seq % ${hosts}::int where crawl_id = ${id}`;
+  await sql`update host_queues set queued = 0 where crawl_id = ${id}`;
+  await sql`
+    insert into host_queues (crawl_id, host_id, queued) select ${id}, id, 5 from hosts where node_id = ${node}`;
+  const one = openPool(url, 1, 'claims one after another');
+  try {
+    const before = await rowsRead(one);
+    const rounds = 40;
+    for (let round = 0; round < rounds; round++) {
+      const wants = ids.slice((round % 8) * 25, (round % 8) * 25 + 25);
+      const { requests } = await claim(
+        one,
+        node,
+        wants.map((host) => ({ crawlId: id, hostId: host.id, fence: 1, n: 1 })),
+      );
+      assert.equal(requests.length, 25);
+    }
+    const read = (await rowsRead(one)) - before;
+    assert.ok(read < rounds * 25 * 12, `${read} rows for ${rounds * 25} requests`);
+  } finally {
+    await one.end();
+  }
+  await assertBooks(id);
+});
+
+/** Rows that the connections of a pool have read so far of what a claim looks at. */
+async function rowsRead(sql: Sql): Promise<number> {
+  await sql`select pg_stat_force_next_flush()`;
+  await sql`select 1`;
+  const [row] = await sql<{ n: number }[]>`
+    select sum(coalesce(idx_tup_fetch, 0) + coalesce(seq_tup_read, 0))::bigint as n from pg_stat_user_tables
+    where relname in ('requests', 'hosts', 'host_queues')`;
+  return row!.n;
+}
