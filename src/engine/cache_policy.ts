@@ -55,11 +55,19 @@ export function conditionsOf(
   return conditions.length === 0 ? null : Object.fromEntries(conditions);
 }
 
-/** The stored headers as a 304 updates them (RFC 9111, 3.2). */
+/** Characters of the stored headers, as JSON: two responses' worth. */
+const MAX_HEADERS = 64 * 1024;
+
+/**
+ * The stored headers as a 304 updates them (RFC 9111, 3.2). Those that only the older answers had are left out where they
+ * would be too many: a site that names others each time must not make them grow without end.
+ */
 export function updatedHeaders(stored: StoredHeaders, answer: StoredHeaders): StoredHeaders {
   const kept = Object.entries(stored).filter(([name]) => name !== 'age');
   const news = Object.entries(answer).filter(([name]) => !ABOUT_THE_BODY.has(name));
-  return Object.fromEntries([...kept, ...news]);
+  const updated = Object.fromEntries([...kept, ...news]);
+  if (JSON.stringify(updated).length <= MAX_HEADERS) return updated;
+  return Object.fromEntries([...kept.filter(([name]) => ABOUT_THE_BODY.has(name)), ...news]);
 }
 
 /** In a 304 they speak of that message, not of the stored one. */

@@ -34,6 +34,8 @@ export interface CacheRequest extends SentRequest {
   maxBodyBytes: number;
   /** What came unverified is for those alone that take it. */
   verifyTls: boolean;
+  /** What a proxy brought, which may say what it likes where there is no TLS, is for those alone that use it. */
+  proxy: Settings['proxy'];
   /** Answers with these are tried again, so they are not kept. */
   retryStatuses: readonly number[];
 }
@@ -286,14 +288,24 @@ export class ResponseCache {
 }
 
 /** 128 bits over all that tells one request, and one sender, from another, as 32 hex digits. */
-export function keyOf({ method, url, headers, body, verifyTls }: CacheRequest): string {
+export function keyOf({ method, url, headers, body, verifyTls, proxy }: CacheRequest): string {
   const sent = Object.entries(headers)
     .map(([name, value]) => [name.toLowerCase(), value] as const)
     .filter(([name]) => !CONDITIONS.has(name))
-    .map(([name, value]) => [name, name === 'cookie' ? value.split(/;\s*/).sort().join('; ') : value])
+    .map(([name, value]) => [name, name === 'cookie' ? sortedCookies(value) : value])
     .sort(([a], [b]) => (a! < b! ? -1 : 1));
-  const text = JSON.stringify([method, url.replace(/#.*$/s, ''), body, sent, verifyTls]);
+  const way = proxy === null ? [verifyTls] : [verifyTls, proxy];
+  const text = JSON.stringify([method, url.replace(/#.*$/s, ''), body, sent, ...way]);
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}
+
+/** By name: which of two of one name comes first is said by their paths, and a site may go by it. */
+function sortedCookies(header: string): string {
+  const names = header.split(/;\s*/).map((pair) => ({ pair, name: pair.split('=', 1)[0]! }));
+  return names
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+    .map(({ pair }) => pair)
+    .join('; ');
 }
 
 function isUsable(
@@ -322,12 +334,12 @@ function sinceOf({ ageMs }: Pick<StoredResponse, 'ageMs'>): number {
 
 /** A request for the cache. @param settings of a crawl with `cache` */
 export function cacheRequest(
-  settings: Pick<Settings, 'cache' | 'maxBodyBytes' | 'verifyTls' | 'retryStatuses'>,
+  settings: Pick<Settings, 'cache' | 'maxBodyBytes' | 'verifyTls' | 'proxy' | 'retryStatuses'>,
   request: Omit<SentRequest, 'method'> & { method?: string | undefined; body?: string | null | undefined },
 ): CacheRequest {
-  const { cache, maxBodyBytes, verifyTls, retryStatuses } = settings;
+  const { cache, maxBodyBytes, verifyTls, proxy, retryStatuses } = settings;
   const { url, headers, method = 'GET', body = null } = request;
-  return { setting: cache!, url, method, headers, body, maxBodyBytes, verifyTls, retryStatuses };
+  return { setting: cache!, url, method, headers, body, maxBodyBytes, verifyTls, proxy, retryStatuses };
 }
 
 /** No failure that may pass, and nothing that has only a part. */

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { storedBytes } from '../../dist/db/cached_responses.js';
 import { inTransaction, openPool, type Sql } from '../../dist/db/client.js';
+import { updatedHeaders } from '../../dist/engine/cache_policy.js';
 import { cacheRequest, keyOf, ResponseCache } from '../../dist/engine/response_cache.js';
 import type { FetchedResponse, FetchResult } from '../../dist/model/response.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/settings.js';
@@ -75,6 +76,11 @@ test('the key: what is sent tells requests apart, what asks whether it is new do
     asked('/', {}, { authorization: 'Bearer x' }),
     asked('/', {}, { 'accept-language': 'de' }),
     asked('/', { verifyTls: false }),
+    asked('/', { proxy: 'http://proxy.example:8080' }),
+    asked('/', { proxy: 'http://other:secret@proxy.example:8080' }),
+    asked('/', { proxy: ['http://proxy.example:8080'] }),
+    asked('/', {}, { cookie: 'a=1; a=2' }),
+    asked('/', {}, { cookie: 'a=2; a=1' }),
     { ...asked('/'), method: 'POST' },
     { ...asked('/'), method: 'POST', body: '' },
   ].map(keyOf);
@@ -172,4 +178,11 @@ test('standard: a condition of the request’s own is its own; what may not be k
   await ask({}, answer(200, { 'cache-control': 'no-store' }));
   assert.equal(await has(), false);
   assert.deepEqual(complaints, []);
+});
+
+test('standard: headers that a site adds with each 304 do not grow without end', () => {
+  let headers: FetchedResponse['headers'] = { 'content-type': 'text/html', etag: '"1"' };
+  for (let i = 0; i < 20; i++) headers = updatedHeaders(headers, { etag: '"1"', [`x-${i}`]: 'x'.repeat(20_000) });
+  assert.ok(JSON.stringify(headers).length < 100_000);
+  assert.deepEqual([headers['content-type'], headers.etag], ['text/html', '"1"']);
 });
