@@ -9,13 +9,14 @@ const MAX_HOPS = 20;
  * way that led to that one. The crawl's row is locked.
  *
  * @param redirects hops of the chain that leads back to it
+ * @param extra JSON text of its new `RequestExtra`; null: as it is
  * @returns its host and rank; null: it is none of these
  */
 export async function requeueBehind(
   tx: Tx,
   crawlId: string,
   seq: number,
-  { fp, redirects }: { fp: string; redirects: number },
+  { fp, redirects, extra }: { fp: string; redirects: number; extra: string | null },
 ): Promise<{ hostId: number; rank: bigint } | null> {
   const [behind] = await tx<{ seq: number }[]>`
     with recursive way as (
@@ -27,7 +28,8 @@ export async function requeueBehind(
     select seq from way where fp = ${fp}::uuid`;
   if (behind === undefined) return null;
   const [row] = await tx<{ hostId: number; rank: string }[]>`
-    update requests set state = ${STATE.queued}, reason = null, detail = null, redirects = ${redirects}
+    update requests set state = ${STATE.queued}, reason = null, detail = null, redirects = ${redirects},
+      extra = coalesce(${extra}::text::json, extra)
     where crawl_id = ${crawlId} and fp = ${fp}::uuid and state = ${STATE.skipped} and reason = 'redirected'
     returning host_id as "hostId", rank::text as rank`;
   return row === undefined ? null : { hostId: row.hostId, rank: BigInt(row.rank) };

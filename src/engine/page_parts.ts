@@ -1,6 +1,7 @@
 import { recycle } from '../downloader/body.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import type { HostQueue } from '../frontier/host.ts';
+import { sentUrl } from '../model/extra.ts';
 import type { CookieChange, CrawlWarning, LogLine, Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
@@ -70,11 +71,12 @@ export function enterParser(run: CrawlRun, { body }: FetchedResponse, onParsed: 
 
 /** For the cache. */
 export function requestOf(
-  { url, extra }: ClaimedRequest,
+  request: ClaimedRequest,
   run: CrawlRun,
   headers: Readonly<Record<string, string>>,
 ): CacheRequest {
-  return cacheRequest(run.settings, { url, headers, method: extra?.method, body: extra?.body });
+  const { extra } = request;
+  return cacheRequest(run.settings, { url: sentUrl(request), headers, method: extra?.method, body: extra?.body });
 }
 
 /** What the parser is given. */

@@ -1,6 +1,7 @@
 import { type Downloader, transportOf } from '../downloader/downloader.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import type { HostQueue } from '../frontier/host.ts';
+import { sentUrl } from '../model/extra.ts';
 import type { Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Reason } from '../model/request.ts';
 import type { FetchedResponse, FetchResult } from '../model/response.ts';
@@ -92,7 +93,7 @@ export class Pages {
 
   async #askRobots(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
     const { run, host } = queue;
-    const urls = requests.map((request) => request.url);
+    const urls = requests.map(sentUrl);
     const verdict = await this.#options.robots.judge(host, urls, { crawlId: run.id, settings: run.settings });
     if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict);
     if (verdict.kind === 'later') {
@@ -180,7 +181,7 @@ export class Pages {
     onSent: () => void,
   ): Promise<FetchResult> {
     return this.#options.downloader.fetch({
-      url: request.url,
+      url: sentUrl(request),
       method: request.extra?.method,
       headers,
       body: request.extra?.body,

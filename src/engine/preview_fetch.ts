@@ -1,3 +1,4 @@
+import { sentUrl } from '../model/extra.ts';
 import type { Preview } from '../model/preview.ts';
 import type { RequestExtra } from '../model/request.ts';
 import type { FetchedResponse } from '../model/response.ts';
@@ -123,7 +124,12 @@ async function orFailure<T, E extends Error>(
 }
 
 function callOf(url: string, extra: RequestExtra | null) {
-  return { url, method: extra?.method ?? 'GET', headers: extra?.headers ?? {}, body: extra?.body ?? null };
+  return {
+    url: sentUrl({ url, extra }),
+    method: extra?.method ?? 'GET',
+    headers: extra?.headers ?? {},
+    body: extra?.body ?? null,
+  };
 }
 
 /** The parser's job for what came back. */

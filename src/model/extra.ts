@@ -34,6 +34,11 @@ export function extraSize(extra: RequestExtra | null | undefined): number {
   return sizes.get(extra) ?? extraText(extra)?.length ?? 0;
 }
 
+/** The URL that a request asks for. */
+export function sentUrl({ url, extra }: { url: string; extra: RequestExtra | null }): string {
+  return extra?.sent ?? url;
+}
+
 /** The fingerprint of a request: method and body count, headers and what is passed on do not. @param url canonical */
 export function requestFp(url: string, extra: RequestExtra | null | undefined): string {
   return fingerprint(extra?.method ?? 'GET', url, extra?.body ?? '');

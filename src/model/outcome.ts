@@ -77,7 +77,7 @@ export interface Link {
   detail: string | null;
   /** Absent: a plain GET. */
   extra?: RequestExtra;
-  /** A redirect's target that is to be fetched once more, should it lie behind: there are cookies for it now. */
+  /** A redirect's target that is to be fetched once more, should it lie behind: there are cookies for it now, or it is to be asked for in another way (`extra.sent`). */
   again?: true;
 }
 

@@ -72,6 +72,8 @@ export interface RequestExtra {
   headers?: Record<string, string>;
   /** Counts in the fingerprint. */
   body?: string;
+  /** The URL to ask for, where the site redirected the canonical one to another way of writing it. */
+  sent?: string;
   /** Absent: a page for the spider. `robots`: its `Sitemap:` lines are wanted. */
   kind?: 'sitemap' | 'robots';
   /** Sitemap indexes on the way here. */

@@ -24,7 +24,7 @@ import type { PageFacts } from './page_facts.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
 import { PLAIN_PAGES, PLAIN_TYPE, plainItem } from './plain.ts';
 import { readableKinds } from './readable.ts';
-import { locationOf, type Redirected, redirectLink } from './redirect.ts';
+import { asWritten, locationOf, type Redirected, redirectLink } from './redirect.ts';
 import { type KeptLink, recallLinks, rememberLinks, rulesByNumber } from './remembered.ts';
 import { productToken } from './robots.ts';
 import { MAX_SITEMAP_URLS, type Sitemap } from './sitemap.ts';
@@ -137,8 +137,10 @@ export class Plan {
 
   /** What a redirect brings: its target as the page's one link, judged by the scope and its `redirects`; none where it is not a URL. */
   redirect(location: string, from: Redirected): ParsedPage {
-    const target = this.#judge.redirect(locationOf(location, from.url), from.url);
-    return this.#redirectTo(target, from);
+    const href = locationOf(location, from.url);
+    const page = this.#redirectTo(this.#judge.redirect(href, from.url), from);
+    const { maxUrlLength } = this.#input.settings;
+    return { ...page, links: page.links.map((link) => asWritten(link, href, from, maxUrlLength)) };
   }
 
   /** A page that refreshes to another within `maxMetaRefreshSeconds`: as a redirect; null where it is a page of its own. */

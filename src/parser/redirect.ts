@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { requestFp } from '../model/extra.ts';
 import type { Link } from '../model/outcome.ts';
 import type { RequestExtra } from '../model/request.ts';
+import { parseHttpUrl } from '../model/url.ts';
 import { linkOf, type Target } from './links.ts';
 
 /** What a redirect came from. */
@@ -32,6 +33,22 @@ export function redirectLink(target: Target, from: Redirected): Link {
   return extra === null ? link : { ...link, fp: requestFp(target.url, extra), extra };
 }
 
+/**
+ * A site that redirects a URL to itself, written in another way (its parameters in another order, one more that does not
+ * count, `%7E` for `~`), wants to be asked so: the same request again, with the URL as the Location has it. The link as it is
+ * where it leads elsewhere, or was asked for so already.
+ *
+ * @param location as `locationOf` has it
+ */
+export function asWritten(link: Link, location: string, from: Redirected, maxUrlLength: number): Link {
+  const written = parseHttpUrl(location, from.url);
+  if (written === null || link.reason !== null || link.fp !== requestFp(from.url, from.extra)) return link;
+  written.username = written.password = written.hash = '';
+  const { href } = written;
+  if (href.length > maxUrlLength || href === (from.extra?.sent ?? from.url)) return link;
+  return { ...link, extra: { ...link.extra, sent: href }, again: true };
+}
+
 function allowed(target: Target): Target {
   return { ...target, reason: null, detail: null };
 }
@@ -43,7 +60,7 @@ function allowed(target: Target): Target {
  */
 function redirectedExtra({ url, status, extra }: Redirected, target: string): RequestExtra | null {
   if (extra === null) return null;
-  const { method = 'GET', headers = {}, body, ...rest } = extra;
+  const { method = 'GET', headers = {}, body, sent: _, ...rest } = extra;
   const turns = status === 303 ? method !== 'GET' && method !== 'HEAD' : status <= 302 && method === 'POST';
   const isSameOrigin = URL.parse(url)?.origin === URL.parse(target)?.origin;
   const kept = Object.entries(headers).filter(([name]) =>

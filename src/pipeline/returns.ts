@@ -1,5 +1,6 @@
 import type { Tx } from '../db/client.ts';
 import { requeueBehind } from '../db/returns.ts';
+import { extraText } from '../model/extra.ts';
 import type { Link, Outcome } from '../model/outcome.ts';
 import type { AppliedOutcome, Tally } from './discoveries.ts';
 
@@ -43,9 +44,10 @@ export async function repeatedRedirects(
   return repeated;
 }
 
-async function goBack(tx: Tx, outcome: Outcome, { fp }: Link, tally: Tally): Promise<boolean> {
+async function goBack(tx: Tx, outcome: Outcome, { fp, extra }: Link, tally: Tally): Promise<boolean> {
   const { crawlId, seq, redirects } = outcome;
-  const requeued = await requeueBehind(tx, crawlId, seq, { fp, redirects: redirects + 1 });
+  const written = extra?.sent === undefined ? null : extraText(extra);
+  const requeued = await requeueBehind(tx, crawlId, seq, { fp, redirects: redirects + 1, extra: written });
   if (requeued === null) return false;
   const delta = tally.crawls.get(crawlId)!;
   delta.skipped--;

@@ -267,6 +267,34 @@ test('7: a site that sets a cookie and redirects back is read with it, and only 
   );
 });
 
+test('7, 21: a site that insists on a way of writing a URL is asked so, once; where it cannot be pleased it ends', async () => {
+  let n = 0;
+  const wanted: Record<string, string> = {
+    '/order?a=1&b=2': '/order?b=2&a=1',
+    '/tracked': '/tracked?utm_source=redirect',
+    '/tilde/~me': '/tilde/%7Eme',
+    '/flip?a=1&b=2': '/flip?b=2&a=1',
+    '/flip?b=2&a=1': '/flip?a=1&b=2',
+  };
+  const paths = ['/order?a=1&b=2', '/tracked', '/tilde/~me', '/flip?a=1&b=2', '/ever'];
+  const { row, items, hits } = await crawl(
+    (req, res) => {
+      const to = req.url!.startsWith('/ever') ? `/ever?utm_source=${++n}` : wanted[req.url!];
+      if (to === undefined) html(res, req.url!, []);
+      else res.writeHead(301, { location: to }).end();
+    },
+    ({ url }) => paths.map((path) => url + path),
+    { settings: { maxRedirects: 5 } },
+  );
+  assert.deepEqual(paths.map(row), ['done', 'done', 'done', 'failed too_many_redirects', 'failed too_many_redirects']);
+  assert.deepEqual(items.map(({ data }) => data.title).sort(), [
+    '/order?b=2&a=1',
+    '/tilde/%7Eme',
+    '/tracked?utm_source=redirect',
+  ]);
+  assert.equal(hits('/order?a=1&b=2').length, 1);
+});
+
 const REFRESHING: Record<string, string> = {
   '/': ['/meta', '/late', '/itself', '/noscript', '/template', '/header', '/based', '/empty', '/mail', '/loop']
     .map((href) => `<a href="${href}">x</a>`)
