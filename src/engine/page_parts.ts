@@ -42,7 +42,12 @@ export function slotOf(
 }
 
 /** Meanwhile the response counts as in the parser, whose bounds hold for all that waits with a body in its hands. */
-export async function inParser<T>(run: CrawlRun, { body }: FetchedResponse, work: () => Promise<T>): Promise<T> {
+export async function inParser<T>(
+  run: CrawlRun,
+  { body }: FetchedResponse,
+  onParsed: (run: CrawlRun) => void,
+  work: () => Promise<T>,
+): Promise<T> {
   const bytes = body.byteLength;
   run.parsing++;
   run.parsingBytes += bytes;
@@ -51,6 +56,7 @@ export async function inParser<T>(run: CrawlRun, { body }: FetchedResponse, work
   } finally {
     run.parsing--;
     run.parsingBytes -= bytes;
+    onParsed(run);
   }
 }
 

@@ -153,13 +153,14 @@ export class Pages {
 
   async #fetchAndParse(request: ClaimedRequest, queue: HostQueue, slot: Slot): Promise<Outcome> {
     const { run } = queue;
-    const session = this.#options.sessions.get(run.id);
+    const { sessions, cache, onParsed } = this.#options;
+    const session = sessions.get(run.id);
     const headers = this.#headersFor(request, session, run);
     const asked = run.settings.cache === null ? null : requestOf(request, run, headers);
     const startedAt = Date.now();
     const fetched = await (asked === null
       ? this.#send(request, run, headers, slot.sent)
-      : this.#options.cache.fetch(asked, (conditional) => this.#send(request, run, conditional, slot.sent)));
+      : cache.fetch(asked, (conditional) => this.#send(request, run, conditional, slot.sent)));
     const now = Date.now();
     const waitMs = this.#options.manners.heed(queue.host, run.settings, fetched, startedAt, now);
     if (fetched.kind === 'failure') {
@@ -170,7 +171,7 @@ export class Pages {
     const cookies = cookiesOf(session, request.url, fetched);
     slot.free();
     // A database that is slow stops this crawl alone.
-    if (asked !== null) await inParser(run, fetched, () => this.#options.cache.store(asked, fetched, now));
+    if (asked !== null) await inParser(run, fetched, onParsed, () => cache.store(asked, fetched, now));
     return withCookies(session, cookies, await this.#outcomeOf(request, run, fetched, now, waitMs));
   }
 
@@ -305,8 +306,8 @@ export class Pages {
     const { crawlId, url, extra } = request;
     const headers = this.#headersFor(request, session, run);
     const showing = { crawlId, url, extra, fetched, session, headers, plan: null };
-    const asking = inParser(run, fetched, () => this.#options.rendering.show(showing));
-    return asking.finally(() => this.#options.onParsed(run));
+    const { rendering, onParsed } = this.#options;
+    return inParser(run, fetched, onParsed, () => rendering.show(showing));
   }
 
   async #parse(

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inTransaction } from '../../dist/db/client.js';
 import { checkBooks, ENDED, getCrawl, getJson, postCrawl, readMetric, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { FAST, html, TITLE_SPIDER, treeSite } from '../support/pages.ts';
@@ -105,6 +106,24 @@ test('use: the second crawl does not touch the site, waits for no delay, and giv
     const third = await crawl(site, { mode: 'use', spider: changed });
     assert.equal(third.hits.length, 0, 'other selectors on the same pages');
     assert.deepEqual([third.items.length, third.items[0]?.type], [60, 'n']);
+  });
+});
+
+test('40: a cache that stalls stops its crawl, which goes on when the cache does', async () => {
+  const links = [...Array(200).keys()].map((i) => `/gone/${i}`);
+  const handler: Handler = (req, res) => (req.url === '/' ? html(res, 'start', links) : html(res, 'gone', [], 404));
+  await withSite(handler, async (site) => {
+    let ended: Promise<Books> | null = null;
+    await inTransaction(database.sql, async (tx) => {
+      ended = crawl(site, { mode: 'refresh' });
+      while (site.hits.length < 2) await sleep(5);
+      await tx`lock table cached_responses in access exclusive mode`;
+      // As many as the crawl may have in the parser, and some that were under way: then nothing more.
+      for (let last = -1; site.hits.length < 32 || last < site.hits.length; await sleep(60)) last = site.hits.length;
+      assert.ok(site.hits.length < 150, `${site.hits.length} pages were fetched`);
+    });
+    const { ledger } = await ended!;
+    assert.equal(ledger.filter(({ state }) => state === 'failed').length, 200);
   });
 });
 
