@@ -63,6 +63,9 @@ async function answersAll(id: string): Promise<boolean> {
 async function checkWhole(id: string, site: Site, n: number): Promise<void> {
   const ended = await waitFor(service.url, id, ENDED);
   assert.equal(ended.stopReason, 'finished');
+  // Until each connection of its pool has been made again, the API goes on to answer 503 now and then.
+  for (const deadline = Date.now() + 30_000; !(await answersAll(id)); await sleep(100))
+    assert.ok(Date.now() < deadline, 'the API still answers 503');
   const { items, ledger } = await checkBooks(service.url, id);
   assert.equal(new Set(items.map((item) => item.url)).size, n);
   assert.equal(items.length, n, 'the items of each page once');
@@ -104,9 +107,6 @@ test('35: the database is gone for longer than the lease: the crawl waits, /read
     await sleep(1000);
     assert.equal(site.hits.length, hits, 'without a lease nothing is fetched');
     await proxy.restore();
-    // Until each connection of its pool has been made again, the API goes on to answer 503 now and then.
-    for (const deadline = Date.now() + 30_000; !(await answersAll(id)); await sleep(100))
-      assert.ok(Date.now() < deadline, 'the API still answers 503');
     await checkWhole(id, site, 800);
     const listeners = await database.sql`
       select 1 from pg_stat_activity where datname = current_database() and query ilike 'listen%'`;
