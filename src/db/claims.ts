@@ -97,13 +97,16 @@ interface RunningCrawl {
   settings_version: number;
 }
 
-/** Locks the crawls that run; one that was queued starts here, and its clock with it. */
+/**
+ * Locks the crawls that run; one that was queued starts here, and its clock with it. `is true` keeps crawls_active out of it,
+ * which has them in another order than `lockForCommit` takes them.
+ */
 async function startCrawls(tx: Tx, ids: readonly string[]): Promise<RunningCrawl[]> {
   return tx<RunningCrawl[]>`
     update crawls set state = 'running', started_at = coalesce(started_at, now()),
       deadline_at = case when state = 'queued' then now() + remaining_ms * interval '1 ms' else deadline_at end,
       remaining_ms = case when state = 'queued' then null else remaining_ms end
-    where id = any (${ids as string[]}::uuid[]) and state in ('queued', 'running')
+    where id = any (${ids as string[]}::uuid[]) and (state in ('queued', 'running')) is true
     returning id, max_pages, max_pages_per_host, done, in_progress, settings_version`;
 }
 

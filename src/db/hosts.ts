@@ -167,19 +167,23 @@ export async function storeHosts(sql: Db, nodeId: string, hosts: readonly Learne
   await writeLearned(sql, nodeId, hosts, false);
 }
 
+/** Locked in the order of their ids, as `fencedHosts` takes them: a commit of this node has them meanwhile. */
 async function writeLearned(sql: Db, nodeId: string, hosts: readonly LearnedHost[], release: boolean): Promise<void> {
   const sorted = hosts.toSorted((a, b) => a.id - b.id);
   const column = (key: Exclude<keyof LearnedHost, 'address'>) =>
     sorted.map((host) => Math.max(0, Math.ceil(host[key])));
   await sql`
+    with mine as materialized (
+      select id from hosts where id = any (${column('id')}::bigint[]) and node_id = ${nodeId} order by id for update
+    )
     update hosts h set node_id = case when ${release ? 1 : 0}::int = 1 then null else h.node_id end,
       address = case when ${release ? 1 : 0}::int = 1 then u.address else h.address end, next_at = now() + u.wait * interval '1 ms', backoff_level = u.backoff, crawl_delay_ms = u.crawl_delay,
       throttle_ms = u.throttle
-    from unnest(${column('id')}::bigint[], ${column('fence')}::bigint[], ${column('waitMs')}::bigint[],
+    from mine, unnest(${column('id')}::bigint[], ${column('fence')}::bigint[], ${column('waitMs')}::bigint[],
                 ${column('backoffLevel')}::int[], ${column('crawlDelayMs')}::int[], ${column('throttleMs')}::int[],
                 ${sorted.map((host) => host.address)}::text[])
       as u (id, fence, wait, backoff, crawl_delay, throttle, address)
-    where h.id = u.id and h.fence = u.fence and h.node_id = ${nodeId}`;
+    where h.id = mine.id and h.id = u.id and h.fence = u.fence and h.node_id = ${nodeId}`;
 }
 
 /** Gives back every lease of this node that is not on the list, so that it can be taken again, by whomever. */

@@ -103,14 +103,17 @@ const MEMORY = { spider_pages: 'fp', spider_items: 'key', item_keys: 'key' } as 
 
 /**
  * Forgets all that the crawls of a spider remember: pages, items, and keys of `dedupe` steps. In parts, so that no crawl that
- * runs waits long for it; what that crawl remembers meanwhile may stay.
+ * runs waits long for it, and in the order in which it takes them; what that crawl remembers meanwhile may stay.
  */
 export async function forgetAll(sql: Sql, space: string): Promise<void> {
   for (const [table, column] of Object.entries(MEMORY))
     for (let left = true; left; ) {
       const rows = await sql`
-        delete from ${sql(table)} where space = ${space} and ${sql(column)} in (
-          select ${sql(column)} from ${sql(table)} where space = ${space} order by ${sql(column)} limit ${FORGOTTEN_AT_ONCE})
+        with next as materialized (
+          select ${sql(column)} as id from ${sql(table)} where space = ${space}
+          order by ${sql(column)} limit ${FORGOTTEN_AT_ONCE} for update
+        )
+        delete from ${sql(table)} where space = ${space} and ${sql(column)} in (select id from next)
         returning 1`;
       left = rows.length === FORGOTTEN_AT_ONCE;
     }

@@ -2,7 +2,7 @@ import type { LearnedHost } from '../db/hosts.ts';
 import { crawlDelayOf, type HostSlot, opensAt } from './host.ts';
 import type { Leases } from './leases.ts';
 
-/** Between two statements that store what was learned. */
+/** Between two statements that store what was learned, but for what must not be lost: that a host is to be left alone. */
 const STORE_MS = 500;
 /** A throttle that differs by less from what is stored is not worth a write. */
 const THROTTLE_CHANGE = 0.2;
@@ -22,6 +22,7 @@ export class HostMemory {
   /** The host was told to be left alone for a while, or is no longer: the next holder must know. */
   note(host: HostSlot): void {
     this.#unstored.add(host);
+    this.#storedAt = 0;
   }
 
   /** Its throttle may have changed. */

@@ -17,7 +17,7 @@ import type { CrawlState } from '../model/crawl.ts';
 import type { ItemRow, ItemState, Outcome } from '../model/outcome.ts';
 import { BatchKeys } from './dedupe.ts';
 import { type AppliedOutcome, collectDiscoveries, storeDiscoveries, storePageLinks } from './discoveries.ts';
-import { compareItems, rememberPages, touchDropped } from './incremental.ts';
+import { compareItems, rememberPages } from './incremental.ts';
 import { countWork, storeNotes } from './notes.ts';
 import { repeatedRedirects } from './returns.ts';
 
@@ -141,14 +141,13 @@ async function storeApplied(
   for (const { outcome } of applied) countOutcome(outcome, deltas.get(outcome.crawlId)!, tally.queues, tally.counts);
   for (const one of applied) countWork(one, tally.counts);
   const discoveries = await collectDiscoveries(applied, crawls, hostIds, tally);
-  await compareItems(tx, items, crawls, tally.counts);
+  await compareItems(tx, items, dropped, crawls, tally.counts);
   const [isNew, cookieVersions] = await Promise.all([
     storeDiscoveries(tx, discoveries, crawls, tally),
     storeNotes(tx, nodeId, applied, crawls),
     insertItems(tx, items),
     keys.release(tx),
     storePageLinks(tx, applied),
-    touchDropped(tx, dropped, crawls),
     rememberPages(tx, applied, crawls, cut),
   ]);
   await amendRequests(tx, [...cut, ...(await repeatedRedirects(tx, applied, isNew, tally))]);

@@ -17,14 +17,21 @@ import type { AppliedOutcome } from './discoveries.ts';
 // What a crawl with `dedup.scope: spider` leaves for the next crawl of its spider, and what it finds of the one before. All of
 // it is in the commit's transaction, so that what is remembered is what is stored.
 
-/** Says of each stored item with a key what it is against its last state, and remembers it. Others are left as they are. */
+/**
+ * Says of each stored item with a key what it is against its last state, and remembers it. Others are left as they are.
+ *
+ * @param dropped items that were found and are not stored: they are not gone
+ */
 export async function compareItems(
   tx: Tx,
   items: readonly NewItem[],
+  dropped: readonly { crawlId: string; state: ItemState }[],
   crawls: ReadonlyMap<string, LockedCrawl>,
   counts: CountDeltas,
 ): Promise<void> {
   const spaces = new Spaces(crawls);
+  // With those that are kept, so that all are locked in one order: another crawl of the spider may commit at once.
+  if (dropped.length > 0) await touchItems(tx, keysOf([...dropped, ...items], spaces));
   const last = new Map<string, Stated>();
   const first: Stated[] = [];
   const again: { earlier: Stated; later: Stated }[] = [];
@@ -43,8 +50,8 @@ export async function compareItems(
     item.change = `{"kind":"${kind}","fields":${fields}}`;
     counts.add(item.crawlId, 'change', kind);
   }
-  const starts = await readStarts(tx, [...new Set(first.map(({ item }) => item.crawlId))]);
   const sorted = [...last].sort(([a], [b]) => (a < b ? -1 : 1));
+  const starts = await readStarts(tx, [...new Set(sorted.map(([, { item }]) => item.crawlId))]);
   await keepItems(
     tx,
     sorted.map(([, stated]) => seenItem(stated, starts.get(stated.item.crawlId)!)),
@@ -89,16 +96,18 @@ function seenItem({ item, state, space }: Stated, start: string): SeenItem {
   return { space, start, pageFp, size, type, url, data, ...state };
 }
 
-/** Items that were found and dropped are not gone. */
-export async function touchDropped(
-  tx: Tx,
-  dropped: readonly { crawlId: string; state: ItemState }[],
-  crawls: ReadonlyMap<string, LockedCrawl>,
-): Promise<void> {
-  const spaces = new Spaces(crawls);
-  const keys = dropped.map(({ crawlId, state }) => ({ space: spaces.of(crawlId), key: state.key }));
-  keys.sort((a, b) => (a.space + a.key < b.space + b.key ? -1 : 1));
-  await touchItems(tx, keys);
+/** Of those with a state, each once, in the order of the primary key. */
+function keysOf(
+  items: readonly { crawlId: string; state?: ItemState }[],
+  spaces: Spaces,
+): { space: string; key: string }[] {
+  const keys = new Map<string, { space: string; key: string }>();
+  for (const { crawlId, state } of items) {
+    if (state === undefined) continue;
+    const space = spaces.of(crawlId);
+    keys.set(space + state.key, { space, key: state.key });
+  }
+  return [...keys].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, key]) => key);
 }
 
 /**
@@ -130,14 +139,14 @@ export async function rememberPages(
       scraped.set(space + fp, { space, fp, crawlId, definition, items, etag, lastModified, links });
     }
   }
-  await keepPages(
-    tx,
-    [...scraped].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, page]) => page),
-  );
-  await renewPages(
-    tx,
-    unchanged.sort((a, b) => (a.space + a.fp < b.space + b.fp ? -1 : 1)),
-  );
+  const pages = [...scraped].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, page]) => page);
+  // With those that are kept, so that all are locked in one order: another crawl of the spider may commit at once.
+  if (unchanged.length > 0)
+    await renewPages(
+      tx,
+      [...unchanged, ...pages].sort((a, b) => (a.space + a.fp < b.space + b.fp ? -1 : 1)),
+    );
+  await keepPages(tx, pages);
 }
 
 /** The space of each crawl's spider, worked out once. */

@@ -59,15 +59,16 @@ export async function holdHost(sql: Sql, nodeId: string, hostId: number): Promis
 /** The fingerprint of a GET of this URL. */
 export const fpOf = (url: string): string => fingerprint('GET', url, '');
 
-/** The counters of a crawl beside the sums over its ledger: equal at any committed moment (invariant 8). */
+/** The counters of a crawl beside the sums over its ledger, of one moment: equal at any committed one (invariant 8). */
 export async function booksOf(sql: Sql, id: string): Promise<{ counters: object; sums: object }> {
-  const [counters] = await sql`
-    select discovered, queued, in_progress, done, failed, skipped, items from crawls where id = ${id}`;
-  const [sums] = await sql`
-    select count(*)::int as discovered, (count(*) filter (where state in (0, 1)))::int as queued,
-           (count(*) filter (where state = 2))::int as in_progress, (count(*) filter (where state = 3))::int as done,
-           (count(*) filter (where state = 4))::int as failed, (count(*) filter (where state = 5))::int as skipped,
-           (select count(*)::int from items where crawl_id = ${id}) as items
-    from requests where crawl_id = ${id}`;
-  return { counters: { ...counters }, sums: { ...sums } };
+  const [row] = await sql<{ counters: object; sums: object }[]>`
+    select json_build_object('discovered', c.discovered, 'queued', c.queued, 'in_progress', c.in_progress, 'done', c.done,
+             'failed', c.failed, 'skipped', c.skipped, 'items', c.items) as counters,
+           (select json_build_object('discovered', count(*), 'queued', count(*) filter (where state in (0, 1)),
+              'in_progress', count(*) filter (where state = 2), 'done', count(*) filter (where state = 3),
+              'failed', count(*) filter (where state = 4), 'skipped', count(*) filter (where state = 5),
+              'items', (select count(*) from items where crawl_id = c.id))
+            from requests where crawl_id = c.id) as sums
+    from crawls c where c.id = ${id}`;
+  return row!;
 }
