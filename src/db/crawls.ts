@@ -305,7 +305,8 @@ export async function changeCrawl(
       settings = ${JSON.stringify(settings)}::text::json, labels = ${tx.json(labels)},
       settings_version = settings_version + 1,
       max_pages = ${settings.maxPages}, max_items = ${settings.maxItems}, max_errors = ${settings.maxErrors},
-      max_bytes = ${settings.maxBytes}, max_pages_per_host = ${settings.maxPagesPerHost ?? null}, deadline_at = ${clock.deadline}, remaining_ms = ${clock.remaining}
+      max_bytes = ${settings.maxBytes}, max_pages_per_host = ${settings.maxPagesPerHost ?? null},
+      deadline_at = ${clock.deadline}, remaining_ms = ${clock.remaining}
     where id = ${crawl.id} returning ${tx(COLUMNS)}`;
   return row!;
 }

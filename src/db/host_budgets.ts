@@ -1,6 +1,7 @@
 import { STATE } from '../model/request.ts';
 import type { Tx } from './client.ts';
 import { type CrawlDelta, emptyDelta } from './crawl_counters.ts';
+import { NO_RANK } from './host_queues.ts';
 import { CountDeltas } from './outcomes.ts';
 
 interface HostQueueKey {
@@ -99,7 +100,7 @@ async function countSkipped(tx: Tx, spent: readonly HostQueueKey[], rows: readon
     counts.add(row.crawlId, 'reason', 'max_pages_per_host');
   }
   const list = [...queues.values()];
-  const heads = list.map((q) => (q.n < most ? '9223372036854775807' : q.last >= 0n ? (q.last + 1n).toString() : null));
+  const heads = list.map((q) => (q.n < most ? NO_RANK : q.last >= 0n ? (q.last + 1n).toString() : null));
   await tx`
     update host_queues q set queued = q.queued - u.n, skipped = q.skipped + u.n, head = coalesce(u.head, q.head)
     from unnest(${list.map((q) => q.crawlId)}::uuid[], ${list.map((q) => q.hostId)}::bigint[],

@@ -1,7 +1,7 @@
 import type { Db, Tx } from './client.ts';
 
 /** `head` of a host queue that has nothing but delayed requests. */
-const NO_RANK = '9223372036854775807';
+export const NO_RANK = '9223372036854775807';
 
 /** A host queue with work. */
 export interface ActiveQueue {

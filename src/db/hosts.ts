@@ -172,13 +172,14 @@ async function writeLearned(sql: Db, nodeId: string, hosts: readonly LearnedHost
   const sorted = hosts.toSorted((a, b) => a.id - b.id);
   const column = (key: Exclude<keyof LearnedHost, 'address'>) =>
     sorted.map((host) => Math.max(0, Math.ceil(host[key])));
+  // The address of a host that is held was noted when it was claimed.
+  const given = release ? sql`node_id = null, address = u.address,` : sql``;
   await sql`
     with mine as materialized (
       select id from hosts where id = any (${column('id')}::bigint[]) and node_id = ${nodeId} order by id for update
     )
-    update hosts h set node_id = case when ${release ? 1 : 0}::int = 1 then null else h.node_id end,
-      address = case when ${release ? 1 : 0}::int = 1 then u.address else h.address end, next_at = now() + u.wait * interval '1 ms', backoff_level = u.backoff, crawl_delay_ms = u.crawl_delay,
-      throttle_ms = u.throttle
+    update hosts h set ${given} next_at = now() + u.wait * interval '1 ms', backoff_level = u.backoff,
+      crawl_delay_ms = u.crawl_delay, throttle_ms = u.throttle
     from mine, unnest(${column('id')}::bigint[], ${column('fence')}::bigint[], ${column('waitMs')}::bigint[],
                 ${column('backoffLevel')}::int[], ${column('crawlDelayMs')}::int[], ${column('throttleMs')}::int[],
                 ${sorted.map((host) => host.address)}::text[])

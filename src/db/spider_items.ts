@@ -83,7 +83,8 @@ export async function keepItems(tx: Tx, items: readonly SeenItem[]): Promise<voi
       ${column('url')}::text[], ${column('fields')}::text[], ${column('data')}::text[])
       as u (space, key, page_fp, hash, size, start, type, url, fields, data)
     on conflict (space, key) do update set page_fp = excluded.page_fp, seen_at = excluded.seen_at, hash = excluded.hash,
-      size = excluded.size, start = excluded.start, type = excluded.type, url = excluded.url, fields = excluded.fields, data = excluded.data`;
+      size = excluded.size, start = excluded.start, type = excluded.type, url = excluded.url, fields = excluded.fields,
+      data = excluded.data`;
 }
 
 /** Items that were found and not stored (a pipeline's `dedupe`) are not gone. */

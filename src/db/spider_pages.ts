@@ -75,7 +75,8 @@ export async function findPages(
 ): Promise<KnownPage[]> {
   if (pages.length === 0) return [];
   return db<KnownPage[]>`
-    select replace(p.fp::text, '-', '') as fp, p.definition = u.definition and p.links is not null as usable, p.etag, p.last_modified as "lastModified", p.crawl_id as "crawlId",
+    select replace(p.fp::text, '-', '') as fp, p.etag, p.last_modified as "lastModified", p.crawl_id as "crawlId",
+           p.definition = u.definition and p.links is not null as usable,
            case when p.items > 0 and p.scraped_at > now() - ${ttl}::float8 * interval '1 s' then p.scraped_at end as "freshSince"
     from unnest(${pages.map((p) => p.fp)}::uuid[], ${pages.map((p) => p.definition)}::uuid[]) as u (fp, definition)
     join spider_pages p on p.space = ${space} and p.fp = u.fp

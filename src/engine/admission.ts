@@ -3,8 +3,8 @@ import type { Frontier } from '../frontier/frontier.ts';
 import type { HostQueue } from '../frontier/host.ts';
 import type { ClaimedRequest } from '../model/request.ts';
 import { CachedPages } from './cached_pages.ts';
+import type { PageMemory } from './page_memory.ts';
 import type { Pages } from './pages.ts';
-import type { PageMemory } from './recall.ts';
 import type { ResponseCache } from './response_cache.ts';
 
 export interface AdmissionOptions {
@@ -77,7 +77,7 @@ export class Admission {
     void this.admit(queue, [request]);
   }
 
-  /** They are not to be fetched now: or not by this node: they go back to the ledger. */
+  /** They are not to be fetched now, or not by this node: they go back to the ledger. */
   putBack(queue: HostQueue, requests: ClaimedRequest[]): void {
     this.#underWay -= requests.length;
     this.#options.frontier.putBack(queue, requests);

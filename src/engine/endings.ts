@@ -39,13 +39,18 @@ export class Endings {
   async #listGone(): Promise<boolean> {
     const { sql, notify, onEnded, onCommitted } = this.#options;
     const left = new Map<string, string>();
-    for (const id of await findFetched(sql)) {
-      const { after, ended } = await listGone(sql, id, this.#after.get(id) ?? null, notify());
-      if (after !== null) left.set(id, after);
-      if (ended !== null) onEnded(id, ended);
-      onCommitted([id]);
-    }
+    const failures: unknown[] = [];
+    for (const id of await findFetched(sql))
+      try {
+        const { after, ended } = await listGone(sql, id, this.#after.get(id) ?? null, notify());
+        if (after !== null) left.set(id, after);
+        if (ended !== null) onEnded(id, ended);
+        onCommitted([id]);
+      } catch (error) {
+        failures.push(error); // the others are not kept from their end
+      }
     this.#after = left;
+    if (failures.length > 0) throw failures[0];
     return left.size > 0;
   }
 }

@@ -6,13 +6,16 @@
  *  2 one outcome, one transaction                pipeline/commit.ts
  *  3 fenced                                      db/hosts.ts, fencedHosts; db/outcomes.ts, finishRequests
  *  4 gapless, commit-ordered offsets             pipeline/commit.ts, placeItems under lockForCommit
- *  5 one origin, one owner                       frontier/leases.ts, loans.ts for calls; db/hosts.ts, acquireHosts
+ *  5 one origin, one owner                       frontier/leases.ts, loans.ts for calls; db/hosts.ts, acquireHosts; of an
+ *                                                address too: claimAddress
  *  6 a host that must wait holds nothing         frontier/scheduler.ts, pages and calls alike
- *  7 nothing user-supplied on the event loop     parser/pool.ts, also for robots.txt and redirects' scope; parser/script
+ *  7 nothing user-supplied on the event loop     parser/pool.ts, also for robots.txt and redirects' scope; parser/script;
+ *                                                renderer/thread.ts
  *  8 the ledger reconciles                       check constraint ledger_reconciles; db/crawl_counters.ts
  *  9 attempts are counted where no crash loses them   db/claims.ts, claim and recoverHosts
- * 10 the address checked is the address dialled  downloader/egress.ts
- * 11 crawls share nothing but politeness         the keys of every table; sessions.ts
+ * 10 the address checked is the address dialled  downloader/egress.ts, through proxies and for browsers as well
+ * 11 crawls share nothing but politeness         the keys of every table; sessions.ts. What they ask to share: pipeline/dedupe.ts,
+ *                                                spaceOf; response_cache.ts, keyOf
  * 12 stopping is orderly                         Engine.stop
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,13 +34,13 @@ import type { ScriptCalls } from '../parser/script/calls.ts';
 import type { CommitResult } from '../pipeline/commit.ts';
 import { Committer } from '../pipeline/committer.ts';
 import { Admission } from './admission.ts';
+import { queuesOf, rememberDiscoveries } from './discovered.ts';
 import { Endings } from './endings.ts';
 import { InlineFetcher } from './inline_fetch.ts';
 import { Loop, reporter } from './loop.ts';
 import { Manners } from './manners.ts';
+import { PageMemory } from './page_memory.ts';
 import { Pages } from './pages.ts';
-import { PageMemory } from './recall.ts';
-import { queuesOf, rememberDiscoveries } from './remember.ts';
 import { type PageRenderer, Rendering } from './rendering.ts';
 import { ResponseCache } from './response_cache.ts';
 import { type ScriptRunner, Scripts } from './scripts.ts';

@@ -1,5 +1,5 @@
 import { ACCEPT_ENCODING } from '../downloader/decode.ts';
-import type { FetchedResponse } from '../model/response.ts';
+import { type FetchedResponse, headerOf } from '../model/response.ts';
 import type { Settings } from '../model/settings.ts';
 import type { PageJob } from '../parser/protocol.ts';
 
@@ -21,6 +21,6 @@ const NO_SIGNALS = {};
 export function pageSignals(headers: FetchedResponse['headers']): Pick<PageJob, 'refresh' | 'robotsTag'> {
   const { refresh, 'x-robots-tag': robotsTag } = headers;
   if (refresh === undefined && robotsTag === undefined) return NO_SIGNALS;
-  const [first] = [refresh].flat();
+  const first = headerOf(headers, 'refresh');
   return { ...(first === undefined ? {} : { refresh: first }), ...(robotsTag === undefined ? {} : { robotsTag }) };
 }

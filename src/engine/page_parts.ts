@@ -4,7 +4,7 @@ import type { HostQueue } from '../frontier/host.ts';
 import { sentUrl } from '../model/extra.ts';
 import type { CookieChange, CrawlWarning, LogLine, Outcome, ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest } from '../model/request.ts';
-import type { FetchedResponse } from '../model/response.ts';
+import { type FetchedResponse, headerOf } from '../model/response.ts';
 import type { ParseFailure } from '../parser/failure.ts';
 import type { PageJob } from '../parser/protocol.ts';
 import { pageSignals } from './headers.ts';
@@ -99,7 +99,7 @@ export function jobOf(
     depth: request.depth,
     status: fetched.status,
     extra: request.extra,
-    contentType: first(fetched.headers['content-type']),
+    contentType: headerOf(fetched.headers, 'content-type') ?? null,
     ...(session?.wantsHeaders ? { headers: fetched.headers } : {}),
     body: fetched.body,
     bodyBytes: fetched.bodyBytes,
@@ -187,8 +187,4 @@ export function messageOf(error: unknown): string {
 
 export function partition<T>(list: readonly T[], test: (entry: T) => boolean): [T[], T[]] {
   return [list.filter(test), list.filter((entry) => !test(entry))];
-}
-
-function first(header: string | string[] | undefined): string | null {
-  return (Array.isArray(header) ? header[0] : header) ?? null;
 }

@@ -20,6 +20,7 @@ import {
   retryOrFail,
   statusFailure,
 } from './outcomes.ts';
+import { conditionsOf, isConditional, isLost, noteOf, type PageMemory } from './page_memory.ts';
 import {
   cookiesOf,
   endingOf,
@@ -37,7 +38,6 @@ import {
   slotOf,
   withCookies,
 } from './page_parts.ts';
-import { conditionsOf, isConditional, isLost, noteOf, type PageMemory } from './recall.ts';
 import { mayRefresh, type Redirect, redirectOf, redirectTo } from './redirects.ts';
 import type { Rendering } from './rendering.ts';
 import type { CachedPage, CacheRequest, ResponseCache } from './response_cache.ts';

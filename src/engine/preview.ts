@@ -8,7 +8,7 @@ import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import type { Preview, PreviewInput, SpiderCheck } from '../model/preview.ts';
 import type { RequestExtra, StartRequest } from '../model/request.ts';
 import { SKIPPED_REASONS } from '../model/request.ts';
-import type { FetchedResponse } from '../model/response.ts';
+import { type FetchedResponse, headerOf } from '../model/response.ts';
 import type { Params, ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 import type { PageJob, ParserPool } from '../parser/pool.ts';
@@ -210,7 +210,8 @@ export class Previews {
       if (page.refreshes === true && to !== undefined)
         return { ...preview, outcome: { state: 'skipped', reason: 'redirected', detail: to.url } };
       if (explanation.unread !== true) return preview;
-      return { ...preview, outcome: { state: 'skipped', reason: 'content_type', detail: contentTypeOf(response) } };
+      const detail = headerOf(response.headers, 'content-type') ?? null;
+      return { ...preview, outcome: { state: 'skipped', reason: 'content_type', detail } };
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof ParserStopped && patience.aborted)
@@ -273,12 +274,8 @@ function tellTruncated(preview: Preview): void {
   preview.warnings.push('the body ended too early (settings.truncated is keep): this is what came of it');
 }
 
-function contentTypeOf({ headers }: Pick<FetchedResponse, 'headers'>): string | null {
-  return [headers['content-type']].flat()[0] ?? null;
-}
-
 function receiptOf({ ms, bodyBytes, headers, cached }: FetchedResponse): Preview['fetched'] {
-  const contentType = contentTypeOf({ headers });
+  const contentType = headerOf(headers, 'content-type') ?? null;
   const cookies = [headers['set-cookie']].flat().flatMap((line) => line?.split('=')[0]?.trim() || []);
   const stored = cached === undefined ? null : new Date(cached.storedAt).toISOString();
   return { ms, bytes: bodyBytes, contentType, cookies, cached: stored };

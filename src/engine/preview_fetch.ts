@@ -1,7 +1,7 @@
 import { sentUrl } from '../model/extra.ts';
 import type { Preview } from '../model/preview.ts';
 import type { RequestExtra } from '../model/request.ts';
-import type { FetchedResponse } from '../model/response.ts';
+import { type FetchedResponse, headerOf } from '../model/response.ts';
 import type { ParsePlanInput } from '../model/spider.ts';
 import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 import type { PageJob, ParserPool } from '../parser/pool.ts';
@@ -145,8 +145,7 @@ export function jobOf(
     cached,
   }: Pick<FetchedResponse, 'status' | 'headers' | 'body' | 'bodyBytes' | 'cached'>,
 ): PageJob {
-  const type = headers['content-type'];
-  const contentType = (Array.isArray(type) ? type[0] : type) ?? null;
+  const contentType = headerOf(headers, 'content-type') ?? null;
   const fetchedAt = cached?.storedAt ?? Date.now();
   return {
     crawlId: plan.crawlId,

@@ -2,7 +2,7 @@ import { ByteSink, recycle } from '../downloader/body.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import type { RenderPlan } from '../model/render.ts';
 import type { Reason, RequestExtra } from '../model/request.ts';
-import type { FetchedResponse } from '../model/response.ts';
+import { type FetchedResponse, headerOf } from '../model/response.ts';
 import type { ParsePlanInput, Problem, Spider } from '../model/spider.ts';
 import { ParserStopped } from '../parser/failure.ts';
 import type { PageJob, ParserPool } from '../parser/pool.ts';
@@ -128,7 +128,7 @@ const OFF =
 
 function jobOf({ crawlId, url, extra, fetched }: Showing): PageJob {
   const { status, headers, body, bodyBytes } = fetched;
-  const contentType = [headers['content-type']].flat()[0] ?? null;
+  const contentType = headerOf(headers, 'content-type') ?? null;
   return { crawlId, url, depth: 0, status, contentType, extra, body, bodyBytes, fetchedAt: 0 };
 }
 

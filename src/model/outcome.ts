@@ -100,7 +100,10 @@ export interface ParsedPage {
   dropped: Record<string, number>;
   /** Fields with a value, by `type.field`; `type` alone counts the items. */
   fills: Record<string, number>;
-  /** What was cut to stay inside the limits: `depth`, `nodes`, `links`, `attributes`, `items`. */
+  /**
+   * What was cut to stay inside the limits (`depth`, `nodes`, `links`, `attributes`, `items`, `render_limit`), and what else is
+   * to be known of it: `truncated`, `cached`, `unfollowed`, `render_busy`, `render_reload`.
+   */
   flags: string[];
   /** Items that wait for answers; the engine gets them before the page is an outcome. Absent: none. */
   pending?: PendingItems;

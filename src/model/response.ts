@@ -27,6 +27,12 @@ export interface FetchedResponse {
   };
 }
 
+/** The value of a header, the first where it came more than once; undefined: it did not come. @param name in lower case */
+export function headerOf(headers: FetchedResponse['headers'], name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
 /** A fetch that brought no usable response. */
 export interface FetchFailure {
   kind: 'failure';

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { recordOf } from './record.ts';
+import type { Reason } from './request.ts';
 
 const limit = (description: string, minimum = 1) =>
   Type.Optional(Type.Union([Type.Integer({ minimum, maximum: 1e12 }), Type.Null()], { description }));
@@ -94,7 +95,7 @@ const FETCH_FAILURES = [
   'truncated',
   'bad_encoding',
   'bad_response',
-] as const;
+] as const satisfies readonly Reason[];
 
 /** Settings as a client gives them; all optional. Defaults: `DEFAULT_SETTINGS`. */
 export const SettingsSchema = Type.Object(

@@ -141,15 +141,12 @@ export class LinkJudge {
    * Where a redirect leads: `scope.redirects` may let it out of the scope's hosts, not past its patterns.
    *
    * @param from canonical
-   * @param base of a page that refreshes, for relative URLs; null: it is a Location
+   * @param base for relative URLs: a page that refreshes may have one of its own
    */
-  redirect(location: string, from: string, base: string | null = null): Target | null {
-    // Fetch, 4.4 HTTP-redirect fetch: a Location without a fragment goes on with that of the URL.
-    const inherits = base === null && this.#rules.keepFragment && !location.includes('#') && from.includes('#');
-    const href = inherits ? location + from.slice(from.indexOf('#')) : location;
-    const target = this.target(href, base ?? from);
+  redirect(href: string, from: string, base = from): Target | null {
+    const target = this.target(href, base);
     const isOut = target?.reason === 'offsite' && this.#redirects !== 'scope';
-    const parsed = isOut ? parseHttpUrl(href, base ?? from) : null;
+    const parsed = isOut ? parseHttpUrl(href, base) : null;
     if (parsed === null) return target;
     const { url, fp, origin, host } = canonicalize(parsed, this.#rules);
     const isLetOut = this.#redirects === 'any' || isSameSite(host, new URL(from).hostname);

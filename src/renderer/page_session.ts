@@ -1,5 +1,6 @@
 import type { CDPSession, Page } from 'playwright-core';
 import type { RenderLoad } from '../model/render.ts';
+import { headerOf } from '../model/response.ts';
 import { MAX_REQUESTS, type RenderJob } from './protocol.ts';
 
 type Protocol = Parameters<CDPSession['send']>[0];
@@ -188,7 +189,7 @@ export class PageSession {
 }
 
 function answerOf({ status, responseHeaders, body, bodyBytes }: RenderJob) {
-  const type = [responseHeaders['content-type']].flat()[0] ?? 'text/html';
+  const type = headerOf(responseHeaders, 'content-type') ?? 'text/html';
   const kept = Object.fromEntries(
     KEPT_HEADERS.flatMap((name) =>
       [responseHeaders[name]].flat().flatMap((value) => (value === undefined ? [] : [[name, value]])),

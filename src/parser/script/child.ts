@@ -1,5 +1,6 @@
 import { readSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { headerOf } from '../../model/response.ts';
 import type { ParsePlanInput } from '../../model/spider.ts';
 import type { Steps } from '../steps.ts';
 import { encodeFrame, FrameReader } from './frames.ts';
@@ -171,8 +172,7 @@ function settleFetch(
     });
     return;
   }
-  const type = fetched.headers['content-type'];
-  const contentType = (Array.isArray(type) ? type[0] : type) ?? null;
+  const contentType = headerOf(fetched.headers, 'content-type') ?? null;
   const numbers = page.addDocument({ bytes: shared(body), contentType, url: fetched.url }, plan!.settings.parser);
   vm.call('settle', call, 1, JSON.stringify({ ...numbers, ...fetched }));
 }

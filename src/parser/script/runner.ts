@@ -80,10 +80,6 @@ export class Runner implements CrawlRunner {
     });
   }
 
-  get openPages(): number {
-    return this.#pages.size;
-  }
-
   get isBusy(): boolean {
     return this.#turns.length > 0 || this.#pages.size > 0;
   }

@@ -5,7 +5,7 @@ import { findPages, type KnownPage, readLinks } from '../db/spider_pages.ts';
 import type { CrawlRun } from '../frontier/crawl_run.ts';
 import { ENDED_EARLY, emptyPage, type Outcome, type PageNote, type ParsedPage } from '../model/outcome.ts';
 import type { ClaimedRequest, Recall } from '../model/request.ts';
-import type { FetchedResponse } from '../model/response.ts';
+import { type FetchedResponse, headerOf } from '../model/response.ts';
 import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import { spaceOf } from '../pipeline/dedupe.ts';
@@ -226,20 +226,16 @@ export function conditionsOf({ etag, lastModified }: Recall): Record<string, str
 /** What is to be remembered of a page that was read whole; undefined: nothing. */
 export function noteOf({ recall }: ClaimedRequest, { headers, truncated }: FetchedResponse): PageNote | undefined {
   if (recall === undefined || truncated === true) return undefined;
-  const etag = first(headers.etag);
-  const lastModified = first(headers['last-modified']);
+  const etag = headerOf(headers, 'etag')?.trim() ?? '';
+  const lastModified = headerOf(headers, 'last-modified')?.trim() ?? '';
   return {
     kind: 'scraped',
     definition: recall.definition,
-    etag: etag !== null && etag !== '*' && ETAG.test(etag) ? etag : null,
-    lastModified: lastModified !== null && isDate(lastModified) ? lastModified : null,
+    etag: etag !== '*' && ETAG.test(etag) ? etag : null,
+    lastModified: isDate(lastModified) ? lastModified : null,
   };
 }
 
 function isDate(text: string): boolean {
   return text.length <= 100 && ETAG.test(text) && !Number.isNaN(Date.parse(text));
-}
-
-function first(header: string | string[] | undefined): string | null {
-  return ((Array.isArray(header) ? header[0] : header) ?? '').trim() || null;
 }
