@@ -9,6 +9,7 @@ import type { Params, Problem, Spider, StartUrl } from '../model/spider.ts';
 import { canonicalize, parseHttpUrl, type UrlRules, urlRules } from '../model/url.ts';
 import { paramProblems } from './param_problems.ts';
 import { type StartObject, StartTemplates } from './start_templates.ts';
+import { unsentWarnings } from './start_warnings.ts';
 import { trapOf } from './traps.ts';
 
 /** Start requests of one crawl, lists of params filled in. */
@@ -73,7 +74,9 @@ export function planStart(input: StartInput): StartPlan {
       warnings.push(`the ${start.what} ${start.url.href} ${why}`);
     }
   }
-  return { requests: [...requests.values()], scopeHosts, warnings, problems };
+  const hosts = input.hosts ?? starts.map(({ url }) => url.hostname);
+  warnings.push(...unsentWarnings(input.settings, input.definition.scope, hosts));
+  return { requests: [...requests.values()], scopeHosts, warnings: warnings.slice(0, MAX_WARNINGS), problems };
 }
 
 function schemaProblems({ definition, params }: StartInput): Problem[] {
@@ -159,7 +162,11 @@ class StartReader {
     const parsed = hasLongHost(text) ? null : parseHttpUrl(text);
     const wrong = hasLongHost(text) ? LONG_HOST : urlProblem(parsed, this.#input.settings);
     if (wrong !== null)
-      this.#problems.push({ pointer: urlAt, code: 'bad_url', message: `found ${quote(text)}; ${wrong}` });
+      this.#problems.push({
+        pointer: urlAt,
+        code: 'bad_url',
+        message: `found ${quote(withoutSecret(text, parsed))}; ${wrong}`,
+      });
     const problems = partProblems(start, at);
     this.#problems.push(...problems);
     if (parsed === null || wrong !== null || problems.length > 0) return false;
@@ -203,11 +210,18 @@ function hasLongHost(text: string): boolean {
 
 function urlProblem(parsed: URL | null, settings: Settings): string | null {
   if (parsed === null) return 'expected an absolute http or https URL, as https://books.example/';
-  if (parsed.username !== '' || parsed.password !== '') return 'a URL cannot carry a user name or password';
+  if (parsed.username !== '' || parsed.password !== '')
+    return 'a URL cannot carry a user name or password: give them in `settings.auth`';
   if (parsed.hostname.length > 253) return LONG_HOST;
   if (parsed.href.length > settings.maxUrlLength)
     return `it has ${parsed.href.length} characters; maxUrlLength is ${settings.maxUrlLength}`;
   return null;
+}
+
+/** As an error may show it. */
+function withoutSecret(text: string, parsed: URL | null): string {
+  if (parsed === null || (parsed.username === '' && parsed.password === '')) return text;
+  return `${parsed.protocol}//…@${parsed.host}${parsed.pathname}`;
 }
 
 function quote(text: string): string {
