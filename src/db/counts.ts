@@ -31,12 +31,15 @@ export interface HostRow {
   done: number;
   failed: number;
   skipped: number;
+  /** Nothing is fetched from it before this; null: something may be, or nothing is queued. */
+  left_alone_until: Date | null;
 }
 
 /** The crawl's host queues with the most requests. */
 export async function readHosts(db: Db, crawlId: string, limit: number): Promise<HostRow[]> {
   return db<HostRow[]>`
-    select h.origin, q.queued, q.in_progress, q.done, q.failed, q.skipped
+    select h.origin, q.queued, q.in_progress, q.done, q.failed, q.skipped,
+      case when q.queued > 0 and h.next_at > now() then h.next_at end as left_alone_until
     from host_queues q join hosts h on h.id = q.host_id
     where q.crawl_id = ${crawlId}
     order by q.queued + q.in_progress + q.done + q.failed + q.skipped desc, h.origin

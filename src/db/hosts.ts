@@ -137,6 +137,13 @@ export async function heldHosts(sql: Db, nodeId: string): Promise<Map<number, nu
   return new Map(rows.map((row) => [row.id, row.fence]));
 }
 
+/** Until when an origin is left alone (Retry-After, back-off, the delay of whoever had it last); null: it is not. */
+export async function leftAloneUntil(sql: Db, origin: string): Promise<Date | null> {
+  const [row] = await sql<{ next_at: Date }[]>`
+    select next_at from hosts where origin = ${origin} and next_at > now()`;
+  return row?.next_at ?? null;
+}
+
 /** How many hosts have work in crawls that run, whoever holds them. */
 export async function countActiveHosts(sql: Db): Promise<number> {
   const [row] = await sql<{ n: number }[]>`

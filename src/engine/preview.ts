@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Sql } from '../db/client.ts';
+import { leftAloneUntil } from '../db/hosts.ts';
 import { recycle } from '../downloader/body.ts';
 import { ApiError, refuse } from '../errors.ts';
 import { parsePlanOf } from '../frontier/crawl_run.ts';
@@ -169,6 +170,8 @@ export class Previews {
   async #visit(planned: Planned, signal: AbortSignal): Promise<Preview> {
     const { url, outside, timeoutMs } = planned;
     if (outside !== null) return emptyPreview(url, null, outside.reason, outside.detail);
+    const alone = await this.#leftAlone(planned);
+    if (alone !== null) return emptyPreview(url, null, 'timeout', alone);
     const patience = AbortSignal.timeout(timeoutMs);
     const { fetcher, rendering } = this.#options.engine;
     const parts = { fetcher, rendering, parser: this.#options.parser };
@@ -192,6 +195,16 @@ export class Previews {
     } finally {
       recycle(fetched.body);
     }
+  }
+
+  /** Why the page's turn does not come within the preview's time; null: it may. */
+  async #leftAlone({ url, session, timeoutMs }: Planned): Promise<string | null> {
+    // What is stored needs no turn.
+    if (session.settings.cache !== null) return null;
+    const until = await leftAloneUntil(this.#options.sql, new URL(url).origin);
+    if (until === null || until.getTime() - Date.now() <= timeoutMs) return null;
+    const why = `its host is left alone until ${until.toISOString()} (Retry-After or back-off)`;
+    return `${why}, and a preview waits for ${timeoutMs} ms`;
   }
 
   async #read(planned: Planned, { url, extra, response }: Read, signal: AbortSignal): Promise<Preview> {

@@ -173,6 +173,9 @@ const StatsSchema = Type.Object({
       done: integer,
       failed: integer,
       skipped: integer,
+      leftAloneUntil: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], {
+        description: 'Nothing is fetched from it before (Retry-After, back-off); null: that keeps nothing waiting',
+      }),
     }),
     { description: 'The hundred with the most requests' },
   ),

@@ -44,14 +44,15 @@ const REASON_SENTENCES: Record<Reason, string> = {
   crashed: 'each node that took it died over it',
 };
 
-/** What happened to a request and why, in one sentence. */
-export function explainRequest(row: LedgerRow, crawl: CrawlState): string {
+/** What happened to a request and why, in one sentence. @param alone until when its host is left alone; null: it is not */
+export function explainRequest(row: LedgerRow, crawl: CrawlState, alone: Date | null): string {
   const attempts = row.attempts === 1 ? 'one attempt' : `${row.attempts} attempts`;
   switch (row.state) {
     case STATE.queued:
-      return crawl === 'running' || crawl === 'queued'
+      if (crawl !== 'running' && crawl !== 'queued') return `It is queued, and the crawl is ${crawl}.`;
+      return alone === null
         ? 'It is queued and waits for its turn at its host.'
-        : `It is queued, and the crawl is ${crawl}.`;
+        : `It is queued; its host is left alone until ${alone.toISOString()} (Retry-After, back-off or delay).`;
     case STATE.delayed:
       return `It is queued again after ${attempts} (${why(row)}) and is due at ${row.ready_at?.toISOString() ?? 'once'}.`;
     case STATE.fetching:

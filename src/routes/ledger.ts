@@ -1,8 +1,9 @@
 import { type Static, Type } from 'typebox';
 import { type CrawlRow, findCrawl } from '../db/crawls.ts';
+import { leftAloneUntil } from '../db/hosts.ts';
 import { type LedgerFilter, type LedgerRow, listRequests, readParents } from '../db/ledger.ts';
 import { ApiError } from '../errors.ts';
-import { REASONS, REQUEST_STATES, STATE_NAMES, type StateCode } from '../model/request.ts';
+import { REASONS, REQUEST_STATES, STATE, STATE_NAMES, type StateCode } from '../model/request.ts';
 import { DEFAULT_SETTINGS } from '../model/settings.ts';
 import { canonicalize, parseHttpUrl, urlRules } from '../model/url.ts';
 import { type Chunks, sendStream } from '../stream/send.ts';
@@ -103,7 +104,8 @@ function whyRoute(app: App, deps: RouteDeps): void {
       const row = (await find({ fp: one.fp })) ?? (await find(one));
       if (row === undefined) throw new ApiError('request_not_found', `The crawl has never discovered ${one.url}`);
       const discoveredFrom = row.parent === null ? [] : await readParents(deps.sql, crawl.id, row.parent, PARENTS);
-      return { request: toRequest(row), explanation: explainRequest(row, crawl.state), discoveredFrom };
+      const alone = row.state === STATE.queued ? await leftAloneUntil(deps.sql, new URL(row.url).origin) : null;
+      return { request: toRequest(row), explanation: explainRequest(row, crawl.state, alone), discoveredFrom };
     },
   );
 }

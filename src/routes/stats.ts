@@ -27,7 +27,11 @@ export function statsRoutes(app: App, deps: RouteDeps): void {
         readHosts(deps.sql, id, HOSTS),
       ]);
       if (crawl === null) throw new ApiError('crawl_not_found', `There is no crawl ${id}`);
-      const hostStats = hosts.map(({ in_progress, ...host }) => ({ ...host, inProgress: in_progress }));
+      const hostStats = hosts.map(({ in_progress, left_alone_until, ...host }) => ({
+        ...host,
+        inProgress: in_progress,
+        leftAloneUntil: left_alone_until?.toISOString() ?? null,
+      }));
       return { ...progressOf(crawl), ...wordCounts(counts), hosts: hostStats };
     },
   );

@@ -91,6 +91,24 @@ describe('GET /crawls/:id/requests/why', () => {
     assert.match(String((await why(site('/'))).json.explanation), /status 200 and gave 2 items/);
   });
 
+  it('18: says until when a host is left alone; so do the statistics', async () => {
+    const url = 'https://slow.example/';
+    const waiting = await api.start({ startUrls: [url, 'https://quick.example/'] });
+    const explain = async () =>
+      (await api.call('GET', `/crawls/${waiting}/requests/why?url=${encodeURIComponent(url)}`)).json.explanation;
+    assert.equal(await explain(), 'It is queued and waits for its turn at its host.');
+    const until = new Date(Date.now() + 300_000).toISOString();
+    await api.sql`update hosts set next_at = ${until} where origin = 'https://slow.example'`;
+    assert.match(String(await explain()), new RegExp(`queued; its host is left alone until ${until} \\(Retry-After`));
+    const { hosts } = (await api.call('GET', `/crawls/${waiting}/stats`)).json as {
+      hosts: { origin: string; leftAloneUntil: string | null }[];
+    };
+    assert.deepEqual(Object.fromEntries(hosts.map((host) => [host.origin, host.leftAloneUntil])), {
+      'https://slow.example': until,
+      'https://quick.example': null,
+    });
+  });
+
   it('follows at most twenty pages back', async () => {
     const answer = await why(site('/25?b=2&a=1'));
     const from = answer.json.discoveredFrom as { url: string }[];

@@ -234,6 +234,14 @@ describe('POST /spiders/preview of a URL', () => {
     }
   });
 
+  it('18: a host that is left alone for longer than a preview waits: it says so at once, and until when', async () => {
+    const until = new Date(Date.now() + 600_000).toISOString();
+    await db.sql`insert into hosts (origin, next_at) values ('http://127.0.0.1:9', ${until})`;
+    const { outcome } = await preview({ spider: SPIDER, url: 'http://127.0.0.1:9/' });
+    assert.deepEqual([outcome.state, outcome.reason], ['failed', 'timeout']);
+    assert.match(outcome.detail ?? '', new RegExp(`^its host is left alone until ${until}`));
+  });
+
   it('robots.txt is not asked where the settings say so', async () => {
     const answered = await preview({ spider: SPIDER, url: `${site.url}/private/b`, settings: { robots: false } });
     assert.equal(answered.items.length, 2);
