@@ -21,7 +21,7 @@ export async function warnOfRedirects(tx: Tx, crawlId: string): Promise<void> {
           or (reason = 'offsite' and parent is null)))
     order by seq limit 1`;
   if (row === undefined) return;
-  const text = `every start URL redirects out of the scope, the first to ${row.url.slice(0, 500)}: name its host in \`scope.hosts\`, or let redirects out with \`scope.redirects\``;
+  const text = `every start URL redirects out of the scope, the first to ${row.url.slice(0, 500)}: name its host in \`scope.hosts\` to crawl it; with \`scope.redirects\` that page alone is read, and not what it links to there`;
   await addWarning(tx, crawlId, { about: 'every start URL redirects ', text });
 }
 

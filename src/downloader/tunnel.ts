@@ -51,6 +51,8 @@ function failureOf(head: string): string | null {
   const status = Number(/^HTTP\/1\.[01] (\d{3})[ \r]/.exec(head)?.[1] ?? 0);
   if (status === 0) return 'answered CONNECT with something else than HTTP';
   if (status === 407) return 'wants other credentials (status 407)';
+  if (status === 403 || status === 405)
+    return `answered CONNECT with status ${status}: it has to allow CONNECT to this address and port`;
   if (status < 200 || status >= 300) return `answered CONNECT with status ${status}`;
   return head.endsWith('\r\n\r\n') ? null : 'sent data before it was asked for any';
 }

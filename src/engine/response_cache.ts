@@ -352,6 +352,7 @@ function isKept(request: CacheRequest, fetched: FetchedResponse): boolean {
 }
 
 function notCached(): FetchFailure {
-  const detail = 'the crawl fetches nothing (cache.mode is only)';
+  const detail =
+    'cache.mode is only, and no crawl has stored what this request gets (its headers count); use or refresh stores it';
   return { kind: 'failure', reason: 'not_cached', detail, status: null, wireBytes: 0, ms: 0 };
 }

@@ -45,14 +45,22 @@ export function proxyProblems(setting: Settings['proxy'], at: string, known: Rea
     if (isProxyName(text)) {
       if (known.has(text)) return [];
       const names = known.size === 0 ? 'there is none' : `there are ${[...known].join(', ')}`;
-      return [
-        { pointer, code: 'unknown_proxy', message: `the operator has named no proxy ${text}; ${names} (PROXIES)` },
-      ];
+      const message = `the operator has set no proxy of the name "${text}"; ${names} (PROXIES)`;
+      return [{ pointer, code: 'unknown_proxy', message }];
     }
-    // It may hold a password, so that it is not quoted.
     if (parseProxy(text) !== null) return [];
-    const message =
-      'expected http://host:port, http://user:password@host:port or a name that the operator has set (PROXIES)';
+    const message = `${whatIsWrong(text)}; expected http://host:port, http://user:password@host:port or a name that the operator has set (PROXIES)`;
     return [{ pointer, code: 'bad_url', message }];
   });
+}
+
+/** It may hold a password, so that it is not quoted. */
+function whatIsWrong(text: string): string {
+  const scheme = /^([a-z][a-z0-9+.-]{0,20}):\/\//i.exec(text)?.[1]?.toLowerCase();
+  if (scheme === undefined) return 'found no `http://` at its start';
+  if (scheme !== 'http') return `found the scheme ${scheme}, which proxies are not spoken to with`;
+  const url = URL.parse(text);
+  if (url === null) return 'found no URL';
+  if (url.pathname !== '/' || /[?#]/.test(text)) return 'found something behind the host and port';
+  return 'found a user name or password with a % that is none of its own: write it as %25';
 }

@@ -83,7 +83,7 @@ describe('Downloader by a proxy', () => {
     const cases: [answer: string, detail: RegExp][] = [
       ['HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n', /status 407/],
       ['HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nno!', /status 502/],
-      ['HTTP/1.0 403 Filtered\r\n\r\n', /status 403/],
+      ['HTTP/1.0 403 Filtered\r\n\r\n', /status 403: it has to allow CONNECT to this address and port/],
       ['SSH-2.0-OpenSSH_9\r\n\r\n', /something else than HTTP/],
       [`HTTP/1.1 200 OK\r\n${'X: y\r\n'.repeat(5000)}`, /do not end/],
       ['HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\nforged', /before it was asked/],
