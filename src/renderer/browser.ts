@@ -24,11 +24,17 @@ const FLAGS = [
 /** What playwright turns off for testers, and a crawler wants: popups blocked, and pages that flood slowed down. */
 const KEPT_ON = ['--disable-popup-blocking', '--disable-ipc-flooding-protection'];
 
-/** Run in every frame before its own scripts: what could speak past the proxy, or open further pages, is not there. */
+/**
+ * Run in every frame before its own scripts: what could speak past the proxy, or open further pages, is not there. A
+ * navigation to another program (`mailto:`, `intent:`) would stop the parsing of the page, and its `load` would never come.
+ */
 const WITHOUT = `for (const name of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'RTCDataChannel', 'WebTransport'])
   delete globalThis[name];
 globalThis.open = () => null;
-globalThis.print = () => {};`;
+globalThis.print = () => {};
+globalThis.navigation?.addEventListener('navigate', (event) => {
+  if (!/^(https?|about|blob|data|javascript):/i.test(event.destination.url)) event.preventDefault();
+});`;
 
 /**
  * Starts Chromium with an empty environment: it has no business with the service's passwords.

@@ -199,6 +199,13 @@ describe('pages in a browser', { ...needsChromium, concurrency: 4 }, () => {
     assert.equal(seen('/popup').length, 0);
   });
 
+  test('a page that calls another program is read whole', async () => {
+    for (const to of ['mailto:a@b', 'intent://shop', 'ftp://127.0.0.9/']) {
+      const page = await render(`<script>location.href = '${to}'</script>${'<p>x'.repeat(5000)}<p>end`);
+      assert.match(htmlOf(page), /<p>end/, to);
+    }
+  });
+
   test('a page that loops for ever fails alone; another crawl goes on meanwhile', async () => {
     const plan = { ...PLAN, timeoutMs: 2000 };
     const looping = render('<script>while (true) {}</script>', { crawlId: 'loop', plan });
