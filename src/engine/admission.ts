@@ -6,10 +6,13 @@ import { CachedPages } from './cached_pages.ts';
 import type { PageMemory } from './page_memory.ts';
 import type { Pages } from './pages.ts';
 import type { ResponseCache } from './response_cache.ts';
+import { RobotsGate } from './robots_gate.ts';
+import type { SiteRobots } from './site_robots.ts';
 
 export interface AdmissionOptions {
   frontier: Frontier;
   pages: Pages;
+  robots: SiteRobots;
   memory: PageMemory;
   cache: ResponseCache;
   /** Whether what responses of the crawl set changes what it sends. */
@@ -24,16 +27,18 @@ export class Admission {
   readonly #options: AdmissionOptions;
   /** Those whose response the cache has. */
   readonly cachedPages: CachedPages;
+  readonly #gate: RobotsGate;
   #underWay = 0;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    const { cache, frontier, pages, hasCookies, onAdmitted } = options;
+    const { cache, frontier, pages, robots, hasCookies, onAdmitted } = options;
     const onWaiting = (n: number) => {
       this.#underWay -= n;
       onAdmitted();
     };
     this.cachedPages = new CachedPages({ cache, frontier, pages, hasCookies, onWaiting });
+    this.#gate = new RobotsGate({ robots, pages, onLater: (queue, requests) => this.putBack(queue, requests) });
   }
 
   /** Requests between their claim and their outcome, but for those that wait to be begun. */
@@ -47,7 +52,7 @@ export class Admission {
    */
   async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<void> {
     this.#underWay += requests.length;
-    const { memory, pages, frontier, onAdmitted } = this.#options;
+    const { memory, frontier, onAdmitted } = this.#options;
     const { dedup, cache, robots, hostGroup } = queue.run.settings;
     const wanted = dedup.scope === 'spider' ? await memory.admit(queue.run, requests) : requests;
     const toFetch = cache === null ? wanted : await this.cachedPages.admit(queue, wanted);
@@ -55,7 +60,7 @@ export class Admission {
       this.putBack(queue, toFetch);
       return;
     }
-    const admitted = robots ? await pages.admit(queue, toFetch) : toFetch;
+    const admitted = robots ? await this.#gate.admit(queue, toFetch) : toFetch;
     this.#underWay -= admitted.length;
     frontier.push(queue, admitted);
     onAdmitted();

@@ -125,12 +125,12 @@ export class Engine {
       onCall: () => this.#pump(),
     });
     const { frontier } = this;
-    const manners = new Manners(frontier);
     const onEnded = () => this.#pump();
+    const manners = new Manners(frontier, onEnded);
     this.cache = new ResponseCache({ sql, maxBytes: options.cacheBytes, log });
     const { cache } = this;
-    this.#robots = new SiteRobots({ downloader, parser, frontier, manners, onEnded });
-    this.fetcher = new InlineFetcher({ frontier, downloader, robots: this.#robots, manners, cache, onEnded });
+    this.#robots = new SiteRobots({ downloader, parser, frontier, manners });
+    this.fetcher = new InlineFetcher({ frontier, downloader, robots: this.#robots, manners, cache });
     this.#scripts = new Scripts({ sql, pool: options.scripts, fetcher: this.fetcher, lookups: options.lookups });
     this.steps = new StepCalls({ downloader: options.callDownloader, lookups: options.lookups, parser });
     this.rendering = new Rendering(options.renderer, parser);
@@ -143,6 +143,7 @@ export class Engine {
     this.#admission = new Admission({
       frontier,
       pages: this.#pages,
+      robots: this.#robots,
       memory,
       cache,
       hasCookies,
@@ -188,7 +189,6 @@ export class Engine {
       scripts: this.#scripts,
       steps: this.steps,
       rendering: this.rendering,
-      robots: this.#robots,
       manners,
       sessions: this.#sessions,
       memory,
@@ -197,7 +197,6 @@ export class Engine {
       onSent: ({ host }) => this.frontier.scheduler.sent(host, Date.now()) && this.#pump(),
       onFetched: (queue) => this.#fetched(queue),
       onParsed: (run) => this.#freed(run),
-      onLater: (queue, requests) => this.#admission.putBack(queue, requests),
       onEvicted: (queue, request) => this.#admission.readmit(queue, request),
       log,
     });

@@ -19,8 +19,6 @@ export interface InlineFetcherOptions {
   robots: SiteRobots;
   manners: Manners;
   cache: ResponseCache;
-  /** A slot is free, or a host is to be left alone for a while: `scheduler.next` is due. */
-  onEnded: () => void;
 }
 
 /**
@@ -133,35 +131,23 @@ export class InlineFetcher {
     headers: Readonly<Record<string, string>> | null,
     signal: AbortSignal,
   ): Promise<FetchedResponse> {
-    const { scheduler } = this.#options.frontier;
-    const startedAt = Date.now();
-    let isSent = false;
-    const onSent = () => {
-      if (!isSent && scheduler.sent(host, Date.now())) this.#options.onEnded();
-      isSent = true;
-    };
-    try {
-      const fetched = await this.#options.downloader.fetch(
-        {
-          url: call.url,
-          method: call.method,
-          headers: headers ?? headersFor(session, call),
-          body: call.body ?? undefined,
-          ...transportOf(session.settings),
-          onSent,
-        },
-        signal,
-      );
+    const { downloader, manners } = this.#options;
+    const fetched = await manners.call(host, session.caller, async (onSent) => {
+      const sent = {
+        url: call.url,
+        method: call.method,
+        headers: headers ?? headersFor(session, call),
+        body: call.body ?? undefined,
+        ...transportOf(session.settings),
+        onSent,
+      };
+      const result = await downloader.fetch(sent, signal);
       signal.throwIfAborted();
-      this.#options.manners.heed(host, session.settings, fetched, startedAt, Date.now());
-      if (fetched.kind === 'failure') throw new CallFailed(fetched.reason, fetched.detail);
-      session.jar?.store(call.url, fetched.headers['set-cookie']);
-      return fetched;
-    } finally {
-      onSent();
-      scheduler.callEnded(host, session.caller, Date.now());
-      this.#options.onEnded();
-    }
+      return result;
+    });
+    if (fetched.kind === 'failure') throw new CallFailed(fetched.reason, fetched.detail);
+    session.jar?.store(call.url, fetched.headers['set-cookie']);
+    return fetched;
   }
 }
 

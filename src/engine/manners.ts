@@ -1,5 +1,5 @@
 import type { Frontier } from '../frontier/frontier.ts';
-import type { HostSlot } from '../frontier/host.ts';
+import type { Caller, HostSlot } from '../frontier/host.ts';
 import { nextThrottle } from '../frontier/throttle.ts';
 import type { FetchResult } from '../model/response.ts';
 import type { Settings } from '../model/settings.ts';
@@ -10,9 +10,36 @@ type HeedSettings = Pick<Settings, 'autothrottle' | 'delayMs' | 'maxRetryAfterMs
 /** What the answers of hosts mean for their next fetches: of pages, calls and robots.txt alike. */
 export class Manners {
   readonly #frontier: Frontier;
+  readonly #onOpen: () => void;
 
-  constructor(frontier: Frontier) {
+  /** @param onOpen a slot is free, or a host has come to wait: `scheduler.next` is due */
+  constructor(frontier: Frontier, onOpen: () => void) {
     this.#frontier = frontier;
+    this.#onOpen = onOpen;
+  }
+
+  /**
+   * Makes a call whose turn at the host has come (`loans.turn`), and heeds what the host answers.
+   *
+   * @param send tells when the request goes out
+   */
+  async call(host: HostSlot, caller: Caller, send: (onSent: () => void) => Promise<FetchResult>): Promise<FetchResult> {
+    const { scheduler } = this.#frontier;
+    const startedAt = Date.now();
+    let isSent = false;
+    const onSent = () => {
+      if (!isSent && scheduler.sent(host, Date.now())) this.#onOpen();
+      isSent = true;
+    };
+    try {
+      const result = await send(onSent);
+      this.heed(host, caller.settings, result, startedAt, Date.now());
+      return result;
+    } finally {
+      onSent();
+      scheduler.callEnded(host, caller, Date.now());
+      this.#onOpen();
+    }
   }
 
   /**

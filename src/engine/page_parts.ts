@@ -184,7 +184,3 @@ export function notes(session: Session | undefined, warnings: CrawlWarning[]): P
 export function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).slice(0, 500);
 }
-
-export function partition<T>(list: readonly T[], test: (entry: T) => boolean): [T[], T[]] {
-  return [list.filter(test), list.filter((entry) => !test(entry))];
-}

@@ -3,7 +3,7 @@ import type { CrawlRun } from '../frontier/crawl_run.ts';
 import type { HostQueue } from '../frontier/host.ts';
 import { sentUrl } from '../model/extra.ts';
 import type { Outcome, ParsedPage } from '../model/outcome.ts';
-import type { ClaimedRequest, Reason } from '../model/request.ts';
+import type { ClaimedRequest } from '../model/request.ts';
 import type { FetchedResponse, FetchResult } from '../model/response.ts';
 import { ParseFailure, ParserStopped } from '../parser/failure.ts';
 import type { ParserPool } from '../parser/pool.ts';
@@ -31,7 +31,6 @@ import {
   logsOf,
   messageOf,
   notes,
-  partition,
   requestOf,
   type Slot,
   sizeOf,
@@ -43,7 +42,6 @@ import type { Rendering } from './rendering.ts';
 import type { CachedPage, CacheRequest, ResponseCache } from './response_cache.ts';
 import type { Scripts } from './scripts.ts';
 import type { Session, Sessions } from './sessions.ts';
-import type { SiteRobots } from './site_robots.ts';
 import type { StepCalls } from './step_calls.ts';
 
 export interface PagesOptions {
@@ -52,7 +50,6 @@ export interface PagesOptions {
   scripts: Scripts;
   steps: StepCalls;
   rendering: Rendering;
-  robots: SiteRobots;
   manners: Manners;
   sessions: Sessions;
   memory: PageMemory;
@@ -65,42 +62,17 @@ export interface PagesOptions {
   onFetched: (queue: HostQueue) => void;
   /** A page of this crawl left the parser. */
   onParsed: (run: CrawlRun) => void;
-  /** These are not to be fetched now: they go back to the ledger. */
-  onLater: (queue: HostQueue, requests: ClaimedRequest[]) => void;
   /** What the cache had of this request when it was admitted is there no more: it is to be admitted anew. */
   onEvicted: (queue: HostQueue, request: ClaimedRequest) => void;
   log: { error: (detail: object, message: string) => void };
 }
 
-/** The way of one request: robots, download, parse, outcome. Every path ends in exactly one outcome. */
+/** The way of one request: download, parse, outcome. Every path ends in exactly one outcome. */
 export class Pages {
   readonly #options: PagesOptions;
 
   constructor(options: PagesOptions) {
     this.#options = options;
-  }
-
-  /**
-   * Asks robots.txt for claimed requests of one host queue, all in one job off the loop.
-   *
-   * @returns those that may be fetched; the others have their outcome, or are not to be fetched now
-   */
-  async admit(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
-    // RFC 9309, 2.2.2: robots.txt itself may always be fetched.
-    const [exempt, asked] = partition(requests, ({ extra }) => extra?.kind === 'robots');
-    return asked.length === 0 ? exempt : [...exempt, ...(await this.#askRobots(queue, asked))];
-  }
-
-  async #askRobots(queue: HostQueue, requests: ClaimedRequest[]): Promise<ClaimedRequest[]> {
-    const { run, host } = queue;
-    const urls = requests.map(sentUrl);
-    const verdict = await this.#options.robots.judge(host, urls, { crawlId: run.id, settings: run.settings });
-    if (verdict.kind === 'unreachable') return this.#robotsUnreachable(run, requests, verdict);
-    if (verdict.kind === 'later') {
-      this.#options.onLater(queue, requests);
-      return [];
-    }
-    return requests.filter((request, i) => verdict.allowed[i] || this.#disallowed(request));
   }
 
   /**
@@ -143,7 +115,7 @@ export class Pages {
       return outcomeOf(request, null, Date.now(), ended('failed', 'parse_error', messageOf(error)));
     });
     const { onEvicted } = this.#options;
-    for (const handOn of [free, () => (outcome === null ? onEvicted(queue, request) : this.#end(request, outcome))])
+    for (const handOn of [free, () => (outcome === null ? onEvicted(queue, request) : this.end(request, outcome))])
       try {
         handOn();
       } catch (error) {
@@ -213,7 +185,7 @@ export class Pages {
   /** It is not in the cache, and its crawl fetches nothing. */
   missed(request: ClaimedRequest): void {
     const miss = this.#options.cache.miss();
-    this.#end(request, outcomeOf(request, miss, Date.now(), ended('failed', miss.reason, miss.detail)));
+    this.end(request, outcomeOf(request, miss, Date.now(), ended('failed', miss.reason, miss.detail)));
   }
 
   /** The request's own headers win over the jar's cookies, and those over `auth` and the crawl's headers. */
@@ -366,30 +338,9 @@ export class Pages {
     }
   }
 
-  /** What an earlier crawl saw behind a page that did not come is followed all the same. */
-  #end(request: ClaimedRequest, outcome: Outcome): void {
+  /** Hands on an outcome. What an earlier crawl saw behind a page that did not come is followed all the same. */
+  end(request: ClaimedRequest, outcome: Outcome): void {
     if (isLost(request, outcome)) void this.#options.memory.follow(request, outcome);
     else this.#options.onOutcome(outcome);
-  }
-
-  #disallowed(request: ClaimedRequest): boolean {
-    this.#end(request, outcomeOf(request, null, Date.now(), ended('skipped', 'robots', 'robots.txt disallows it')));
-    return false;
-  }
-
-  #robotsUnreachable(
-    run: CrawlRun,
-    requests: readonly ClaimedRequest[],
-    failure: { reason: Reason; detail: string; waitMs: number },
-  ): ClaimedRequest[] {
-    const now = Date.now();
-    for (const request of requests) {
-      const ending =
-        failure.reason === 'egress'
-          ? ended('skipped', failure.reason, failure.detail)
-          : retryOrFail(request, run.settings, now, failure);
-      this.#end(request, outcomeOf(request, null, now, ending));
-    }
-    return [];
   }
 }

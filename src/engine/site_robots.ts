@@ -41,8 +41,6 @@ export interface SiteRobotsOptions {
   parser: ParserPool;
   frontier: Frontier;
   manners: Manners;
-  /** A slot is free: `scheduler.next` is due. */
-  onEnded: () => void;
 }
 
 /**
@@ -125,25 +123,11 @@ export class SiteRobots {
 
   /** One hop, in the host's turn; null where that does not come soon. A redirect to another origin is followed as it is. */
   async #fetch(host: HostSlot, url: string, asker: Asker): Promise<FetchResult | null> {
-    const { frontier, manners, onEnded } = this.#options;
+    const { manners } = this.#options;
     if (new URL(url).origin !== host.origin) return this.#send(url, asker);
     const caller = { id: `robots for ${asker.crawlId}`, settings: asker.settings };
     if (!(await this.#turn(host, caller))) return null;
-    const startedAt = Date.now();
-    let isSent = false;
-    const onSent = () => {
-      if (!isSent && frontier.scheduler.sent(host, Date.now())) onEnded();
-      isSent = true;
-    };
-    try {
-      const result = await this.#send(url, asker, onSent);
-      manners.heed(host, asker.settings, result, startedAt, Date.now());
-      return result;
-    } finally {
-      onSent();
-      frontier.scheduler.callEnded(host, caller, Date.now());
-      onEnded();
-    }
+    return manners.call(host, caller, (onSent) => this.#send(url, asker, onSent));
   }
 
   async #turn(host: HostSlot, caller: Caller): Promise<boolean> {

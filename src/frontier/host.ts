@@ -128,6 +128,7 @@ export type HostSettings = Pick<
   | 'robots'
   | 'userAgent'
   | 'maxCrawlDelayMs'
+  | 'maxRetryAfterMs'
   | 'autothrottle'
   | 'hostGroup'
 >;

@@ -9,7 +9,6 @@ import type { Rendering } from '../../dist/engine/rendering.js';
 import type { ResponseCache } from '../../dist/engine/response_cache.js';
 import type { Scripts } from '../../dist/engine/scripts.js';
 import { Sessions } from '../../dist/engine/sessions.js';
-import type { SiteRobots } from '../../dist/engine/site_robots.js';
 import type { StepCalls } from '../../dist/engine/step_calls.js';
 import type { HostQueue } from '../../dist/frontier/host.js';
 import type { Outcome } from '../../dist/model/outcome.js';
@@ -33,7 +32,6 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
     scripts: {} as Scripts,
     steps: {} as StepCalls,
     rendering: { concerns: () => false } as unknown as Rendering,
-    robots: {} as SiteRobots,
     manners: { heed: () => 0 } as unknown as Manners,
     sessions: new Sessions({} as Sql, 'node'),
     memory: {} as PageMemory,
@@ -42,7 +40,6 @@ async function runWith(fetch: Downloader['fetch'], onOutcome: (outcome: Outcome)
     onSent: () => {},
     onFetched: () => freed++,
     onParsed: () => {},
-    onLater: () => {},
     onEvicted: () => {},
     log: { error: (detail, message) => logged.push({ detail, message }) },
   });
