@@ -33,8 +33,14 @@ const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 60 * 1000;
 /** RFC 9309, 2.4: rules that were read may be used for longer while the file is unreachable; 2.3.1.4 names 30 days. */
 const MAX_STALE_MS = 30 * KEEP_MS;
-const MAX_ORIGINS = 20_000;
-const MAX_TEXT_LENGTH = 64 * 1024 * 1024;
+/** What one cache may hold. */
+export interface RobotsBounds {
+  origins: number;
+  /** Characters of all files. */
+  length: number;
+}
+
+const USUAL_BOUNDS: RobotsBounds = { origins: 20_000, length: 64 * 1024 * 1024 };
 
 interface Entry extends KnownRobots {
   /** Null once it is known. */
@@ -54,7 +60,12 @@ interface Entry extends KnownRobots {
 export class RobotsCache {
   /** In order of use. */
   readonly #entries = new Map<string, Entry>();
+  readonly #bounds: RobotsBounds;
   #length = 0;
+
+  constructor(bounds = USUAL_BOUNDS) {
+    this.#bounds = bounds;
+  }
 
   /** What is known of `scheme://host[:port]`; `fetch` is called where that is too old. Never rejects. */
   get(origin: string, fetch: FetchRobots): Promise<KnownRobots> {
@@ -116,7 +127,7 @@ export class RobotsCache {
 
   #evict(): void {
     for (const [origin, entry] of this.#entries) {
-      if (this.#entries.size <= MAX_ORIGINS && this.#length <= MAX_TEXT_LENGTH) return;
+      if (this.#entries.size <= this.#bounds.origins && this.#length <= this.#bounds.length) return;
       // one that is being asked stays, or the next caller would ask again
       if (entry.asking === null) this.#drop(origin);
     }

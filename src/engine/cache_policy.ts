@@ -15,6 +15,8 @@ interface Answer {
 }
 
 const CACHEABLE_METHODS = ['GET', 'HEAD'];
+/** A site may give a validator that neither it nor a proxy would take back: servers refuse headers of 8 KiB. */
+const MAX_VALIDATOR = 1000;
 
 // A cache of one user (RFC 9111, 1): `private` may be kept. That a response is given to no other user is the key's doing,
 // in which all that was sent stands; so Vary is honoured as well, but for `*`, which the policy knows.
@@ -37,8 +39,8 @@ export function isFresh(request: SentRequest, stored: Answer, storedMs: number):
 }
 
 /**
- * The headers that ask whether a stored response still holds (RFC 9111, 4.3.1). Null: it has no validator, or the request
- * has a condition of its own, whose answer is not ours.
+ * The headers that ask whether a stored response still holds (RFC 9111, 4.3.1). Null: it has no validator that can be sent,
+ * or the request has a condition of its own, whose answer is not ours.
  */
 export function conditionsOf(
   request: SentRequest,
@@ -50,7 +52,7 @@ export function conditionsOf(
   const headers = policyOf(request, stored, storedMs).revalidationHeaders(request);
   const conditions = ['if-none-match', 'if-modified-since'].flatMap((name) => {
     const value = headers[name];
-    return typeof value === 'string' ? [[name, value] as const] : [];
+    return typeof value === 'string' && value.length <= MAX_VALIDATOR ? [[name, value] as const] : [];
   });
   return conditions.length === 0 ? null : Object.fromEntries(conditions);
 }

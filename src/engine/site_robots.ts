@@ -14,6 +14,8 @@ const TIMEOUT_MS = 15_000;
 const PATIENCE_MS = 2000;
 /** Ways of fetching that differ from the usual one, whose answers are kept: the least recently used go first. */
 const MAX_WAYS = 100;
+/** Of each of them: a client may name as many proxies as it likes, and be each site behind them. */
+const UNUSUAL_BOUNDS = { origins: 2000, length: 2 * 1024 * 1024 };
 const MAX_PROXIES_ASKED = 3;
 
 /** Who asks what robots.txt says. */
@@ -114,7 +116,7 @@ export class SiteRobots {
 
   #cacheOf({ settings: { verifyTls, proxy } }: Asker): RobotsCache {
     const way = JSON.stringify([verifyTls, proxy]);
-    const cache = this.#caches.get(way) ?? new RobotsCache();
+    const cache = this.#caches.get(way) ?? new RobotsCache(verifyTls && proxy === null ? undefined : UNUSUAL_BOUNDS);
     this.#caches.delete(way);
     this.#caches.set(way, cache);
     if (this.#caches.size > MAX_WAYS) this.#caches.delete(this.#caches.keys().next().value!);

@@ -165,6 +165,22 @@ describe('RobotsCache', () => {
     assert.equal(asked.length, before + 1);
   });
 
+  it('is bounded as it is told to be', async () => {
+    const robots = new RobotsCache({ origins: 10, length: 1000 });
+    let asked = 0;
+    const get = (i: number, text: string) =>
+      robots.get(`http://${i}.example`, async () => {
+        asked++;
+        return response(200, text);
+      });
+    for (let i = 0; i < 20; i++) await get(i, 'x');
+    await get(19, 'x');
+    await get(0, 'x'.repeat(1000));
+    assert.equal(asked, 21);
+    await get(19, 'x');
+    assert.equal(asked, 22);
+  });
+
   it('15: a long one is cut, not refused', async () => {
     const site = await startSite((_req, res) => res.end('# 23456789\n'.repeat(100_000)));
     const downloader = new Downloader({ egress: new EgressGuard({ allow: ['127.0.0.0/8'] }) });

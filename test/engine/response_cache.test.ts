@@ -168,11 +168,18 @@ test('standard: a condition of the request’s own is its own; what may not be k
   await cache.store(standard(), same, Date.now());
   assert.equal((await cache.fetch(standard(), () => assert.fail('it is fresh now'))).kind, 'response');
   await ask({ 'cache-control': 'no-cache' }, answer(200, { 'cache-control': 'no-store' }));
+  await cache.store(
+    standard(),
+    answer(200, { etag: `"${'e'.repeat(2000)}"`, 'cache-control': 'no-cache' }),
+    Date.now(),
+  );
+  await ask({}, answer(200, { etag: '"2"' }));
   assert.deepEqual(sent, [
     { 'if-none-match': '"mine"' },
     { 'if-none-match': '"1"' },
     { 'if-none-match': '"1"' },
     { 'cache-control': 'no-cache' },
+    {},
   ]);
   await database.sql`update cached_responses set headers = json_build_object('etag', '"1"', 'cache-control', 'no-cache')`;
   await ask({}, answer(200, { 'cache-control': 'no-store' }));
