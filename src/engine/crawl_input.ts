@@ -90,7 +90,7 @@ export async function planCrawl(input: PlainStart, { planStart, proxies }: Plann
 
 /** What a schema cannot say of settings. @param proxies names of the operator's; absent: there are none */
 export function settingsProblems(
-  { headers, auth = [], proxy = null, initialCookies }: SettingsInput = {},
+  { headers, auth = [], proxy = null, cookies, initialCookies }: SettingsInput = {},
   at: string,
   proxies: ReadonlySet<string> = new Set(),
 ): Problem[] {
@@ -99,7 +99,13 @@ export function settingsProblems(
     ...authProblems(auth, `${at}/auth`),
     ...proxyProblems(proxy, `${at}/proxy`, proxies),
     ...cookieProblems(initialCookies, `${at}/initialCookies`),
+    ...(cookies === false && initialCookies !== undefined && initialCookies.length > 0 ? [unsent(at)] : []),
   ];
+}
+
+function unsent(at: string): Problem {
+  const message = '`cookies` is false, so that none of these would be sent; leave one of the two away';
+  return { pointer: `${at}/initialCookies`, code: 'conflict', message };
 }
 
 /** Crawls of one spider that set out from the same, and go as far, come to the same pages. */

@@ -205,7 +205,7 @@ test('11: cookies that could not be sent are refused, each with its pointer', as
   const response = await fetch(`${service.url}/crawls`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ startUrls: ['http://site.test/'], settings: { initialCookies } }),
+    body: JSON.stringify({ startUrls: ['http://site.test/'], settings: { cookies: false, initialCookies } }),
   });
   const { errors } = (await response.json()) as { errors: { pointer: string; code: string }[] };
   assert.deepEqual(
@@ -219,6 +219,7 @@ test('11: cookies that could not be sent are refused, each with its pointer', as
       'bad_cookie /3/secure',
       'bad_host /1/domain',
       'bad_host /3/domain',
+      'conflict ',
     ],
   );
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { findFetched } from '../../dist/db/gone.js';
+import { Endings } from '../../dist/engine/endings.js';
 import { pauseCrawl, resumeCrawl } from '../../dist/engine/lifecycle.js';
 import { spaceOf } from '../../dist/pipeline/dedupe.js';
 import { listGone } from '../../dist/pipeline/gone.js';
@@ -77,6 +78,23 @@ test('26: a crawl that is paused while it lists what is gone goes on when it is 
   assert.ok((await findFetched(database.sql)).includes(id));
   await listAll(id);
   assert.equal((await urlsOf(id)).length, 2500);
+});
+
+test('26: a crawl whose gone items cannot be listed keeps no other from its end', async () => {
+  const both = [await seedFetched(3), await seedFetched(3)].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const [broken, sound] = both.map(({ id }) => id) as [string, string];
+  await database.sql`update crawls set definition = '{"pages": 5}' where id = ${broken}`;
+  const ended: string[] = [];
+  const endings = new Endings({
+    sql: database.sql,
+    notify: () => false,
+    onEnded: (id, how) => ended.push(`${id} ${how}`),
+    onCommitted: () => {},
+  });
+  for (let steps = 0; steps < 3; steps++) await assert.rejects(endings.step(), TypeError);
+  assert.deepEqual(ended, [`${sound} finished`]);
+  assert.equal((await urlsOf(sound)).length, 3);
+  await database.sql`update crawls set state = 'cancelled' where id = ${broken}`;
 });
 
 test('26: what is gone is listed in steps that are bounded by bytes as well', async () => {
