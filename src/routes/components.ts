@@ -13,12 +13,8 @@ import { recordOf } from '../model/record.ts';
 import { REQUEST_STATES, ReasonSchema } from '../model/request.ts';
 import { SettingsSchema } from '../model/settings.ts';
 import { type Spider, SpiderSchema } from '../model/spider.ts';
-
-const orNull = <T extends TSchema>(schema: T, description?: string) =>
-  Type.Union([schema, Type.Null()], description === undefined ? {} : { description });
-const text = Type.String();
-const integer = Type.Integer();
-const time = Type.String({ format: 'date-time' });
+import { CheckAnswerSchema, PreviewAnswerSchema } from './preview_answers.ts';
+import { integer, orNull, text, time } from './schema_parts.ts';
 
 const ProblemSchema = Type.Object(
   {
@@ -144,7 +140,9 @@ const StatsSchema = Type.Object({
   dropped: counts,
   flags: recordOf(integer, {
     description:
-      'Pages that were cut to stay inside a limit: `depth`, `nodes`, `attributes`, `links`, `items`; `cached`: they came from the cache',
+      'Pages that were cut to stay inside a limit: `depth`, `nodes`, `attributes`, `links`, `items`, `render_limit`; `truncated`: ' +
+      'the body ended too early; `cached`: from the cache; `unfollowed`: not read, and what was behind is not known; ' +
+      '`render_busy`, `render_reload`: read though it went on loading, or loaded itself again',
   }),
   steps: recordOf(integer, {
     description: 'Of pipeline steps by number: `enrich[2]: timeout`, `enrich[2] calls`, `enrich[2] cached`',
@@ -250,104 +248,6 @@ const bookSpider: Spider = {
     },
   ],
 };
-
-const PreviewAnswerSchema = Type.Object(
-  {
-    url: Type.String({ description: 'Canonical; where redirects were followed, of the last one' }),
-    status: orNull(integer, 'null: nothing was fetched, and no page was given'),
-    redirects: Type.Array(Type.Object({ url: text, status: integer, to: text })),
-    fetched: orNull(
-      Type.Object({
-        ms: integer,
-        bytes: integer,
-        contentType: orNull(text),
-        cookies: Type.Array(text, { description: 'Names of the cookies that were set' }),
-        cached: orNull(time, 'When it was stored, where it came from the cache'),
-      }),
-      'null: the page was given, or nothing came back',
-    ),
-    outcome: Type.Object(
-      { state: Type.Enum(['done', 'failed', 'skipped']), reason: orNull(text), detail: orNull(text) },
-      { description: 'How the ledger of a crawl would show the request' },
-    ),
-    content: orNull(text, '`html`, `xml`, `json`, `text`, `sitemap`; null: no page was read'),
-    pages: Type.Array(text, { description: 'The page entries, or the callback, that the page was given to' }),
-    items: Type.Array(Type.Object({ type: text, data: Type.Unsafe<unknown>({}) }), {
-      description: 'The first thousand, of at most 2 MiB',
-    }),
-    dropped: recordOf(integer, { description: 'Items that were dropped, by reason' }),
-    fields: Type.Array(Type.Object({ pointer: text, source: text, text: text, hits: integer }), {
-      description: 'Every selector of the spider (the first thousand), with the matches that it had on this page',
-    }),
-    links: Type.Object(
-      {
-        kept: Type.Array(
-          Type.Object({ url: text, method: text, body: Type.Optional(text), priority: integer, rule: text }),
-        ),
-        dropped: Type.Array(Type.Object({ url: text, reason: text, rule: orNull(text) })),
-      },
-      { description: 'The first thousand of each' },
-    ),
-    counts: Type.Object({ items: integer, linksKept: integer, linksDropped: integer }),
-    logs: Type.Array(Type.Object({ level: text, message: text })),
-    state: recordOf(Type.Unsafe<unknown>({}), { description: 'What the script would have stored' }),
-    flags: Type.Array(text, { description: 'What was cut to stay inside the limits' }),
-    timing: recordOf(Type.Number(), { description: 'Milliseconds: `fetch`, `total`, stages of the parser' }),
-    warnings: Type.Array(text, { description: 'In plain words, with the mend' }),
-  },
-  {
-    examples: [
-      {
-        url: 'https://books.example/',
-        status: 200,
-        redirects: [],
-        fetched: { ms: 83, bytes: 16204, contentType: 'text/html; charset=utf-8', cookies: [], cached: null },
-        outcome: { state: 'done', reason: null, detail: null },
-        content: 'html',
-        pages: ['0'],
-        items: [{ type: 'book', data: { title: 'Emma', price: 17.99 } }],
-        dropped: {},
-        fields: [
-          { pointer: '/pages/0/items/0/each', source: 'each', text: 'article.product', hits: 1 },
-          { pointer: '/pages/0/items/0/fields/title', source: 'selector', text: 'h3', hits: 1 },
-        ],
-        links: {
-          kept: [{ url: 'https://books.example/page/2', method: 'GET', priority: 0, rule: 'pages[0].follow[0]' }],
-          dropped: [{ url: 'https://ads.example/', reason: 'offsite', rule: 'scope.hosts' }],
-        },
-        counts: { items: 1, linksKept: 1, linksDropped: 1 },
-        logs: [],
-        state: {},
-        flags: [],
-        timing: { fetch: 83, total: 91, tree: 2.1 },
-        warnings: [],
-      },
-    ],
-  },
-);
-
-const CheckAnswerSchema = Type.Object({
-  name: text,
-  version: integer,
-  ok: Type.Boolean({ description: 'Every sample is as expected; also where there is none' }),
-  samples: Type.Array(
-    Type.Object({
-      url: text,
-      ok: Type.Boolean(),
-      differences: Type.Array(
-        Type.Object({
-          pointer: Type.String({ description: 'JSON pointer into the sample' }),
-          expected: Type.Optional(Type.Unsafe<unknown>({})),
-          found: Type.Optional(Type.Unsafe<unknown>({})),
-          message: text,
-        }),
-      ),
-      items: integer,
-      warnings: Type.Array(text),
-      error: orNull(text, 'Why there was nothing to compare'),
-    }),
-  ),
-});
 
 const startExamples = [
   { startUrls: ['https://books.example/'] },
