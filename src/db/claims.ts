@@ -5,6 +5,7 @@ import { applyCrawlDeltas, type CrawlDelta, emptyDelta, lockCrawls, settleCrawls
 import { hostBudgets, queueKey, skipSpent } from './host_budgets.ts';
 import { applyQueueDeltas, QueueDeltas } from './host_queues.ts';
 import { fencedHosts } from './hosts.ts';
+import { CountDeltas } from './outcomes.ts';
 
 /** A crash more than this, and the request fails as `crashed`: a page that kills its node cannot loop (invariant 9). */
 export const MAX_CRASHES = 10;
@@ -228,6 +229,7 @@ export async function recoverHosts(
 async function countRequeued(tx: Tx, rows: readonly RequeuedRow[]): Promise<void> {
   const queues = new QueueDeltas();
   const crawls = new Map<string, CrawlDelta>();
+  const counts = new CountDeltas();
   for (const row of rows) {
     const delta = crawls.get(row.crawlId) ?? emptyDelta(row.crawlId);
     crawls.set(row.crawlId, delta);
@@ -237,11 +239,13 @@ async function countRequeued(tx: Tx, rows: readonly RequeuedRow[]): Promise<void
     if (row.state === STATE.failed) {
       delta.failed++;
       queue.failed++;
+      counts.add(row.crawlId, 'reason', 'crashed');
     } else {
       delta.queued++;
       queues.queue(row.crawlId, row.hostId, BigInt(row.rank));
     }
   }
   await applyQueueDeltas(tx, queues.sorted());
+  await counts.store(tx);
   await settleCrawls(tx, await applyCrawlDeltas(tx, [...crawls.values()]));
 }

@@ -57,15 +57,13 @@ export async function sightOf(tx: Tx, { id, isCut }: Pick<FetchedCrawl, 'id' | '
   const counts = await tx<{ kind: string; key: string }[]>`
     select kind, key from crawl_counts where crawl_id = ${id} and kind in ('reason', 'flag') and n > 0`;
   const has = (kind: string, key: string) => counts.some((row) => row.kind === kind && row.key === key);
-  const crashed = await tx`
-    select 1 from requests where crawl_id = ${id} and state = 4 and reason = 'crashed' limit 1`;
   return {
     recalled: has('reason', 'unchanged') || has('reason', 'already_scraped'),
     blind:
       has('flag', UNFOLLOWED) ||
       has('reason', 'max_pages_per_host') ||
-      (isCut && has('reason', 'trap')) ||
-      crashed.length > 0,
+      has('reason', 'crashed') ||
+      (isCut && has('reason', 'trap')),
   };
 }
 

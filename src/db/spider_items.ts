@@ -112,22 +112,37 @@ export async function readStarts(tx: Tx, crawlIds: readonly string[]): Promise<M
 }
 
 /**
+ * The key of the item that is `n` items further, of any type, seen or not; null: there are fewer.
+ *
+ * @param after exclusive key; null: from the first
+ */
+export async function keyFurtherOn(tx: Tx, space: string, after: string | null, n: number): Promise<string | null> {
+  const [row] = await tx<{ key: string }[]>`
+    select replace(key::text, '-', '') as key from spider_items
+    where space = ${space} ${after === null ? tx`` : tx`and key > ${after}::uuid`}
+    order by key offset ${n - 1} limit 1`;
+  return row?.key ?? null;
+}
+
+/**
  * Items that were not seen since a time, locked, in the order of their keys.
  *
- * @param types of items; others are left alone. @param after exclusive key; null: from the first
+ * @param types of items; others are left alone
+ * @param range exclusive and inclusive key; null: from the first, to the last
  */
 export async function lockUnseen(
   tx: Tx,
   space: string,
   types: readonly string[],
   since: Date,
-  after: string | null,
+  range: { after: string | null; upTo: string | null },
   limit: number,
 ): Promise<UnseenItem[]> {
+  const { after, upTo } = range;
   return tx<UnseenItem[]>`
     select replace(key::text, '-', '') as key, replace(page_fp::text, '-', '') as "pageFp", size, start from spider_items
     where space = ${space} and seen_at < ${since} and type = any (${[...types]}::text[])
-      ${after === null ? tx`` : tx`and key > ${after}::uuid`}
+      ${after === null ? tx`` : tx`and key > ${after}::uuid`} ${upTo === null ? tx`` : tx`and key <= ${upTo}::uuid`}
     order by key limit ${limit}
     for update`;
 }

@@ -127,7 +127,10 @@ export class PageMemory {
     return { ...outcomeOf(request, fetched, now, ending), note: { kind: 'unchanged' } };
   }
 
-  /** Without the database all is fetched: that costs time, and loses nothing. */
+  /**
+   * Without the database all is fetched: that costs time, and loses nothing. Whether a page was scraped is not known then: where
+   * it cannot be read, what was behind it is not gone.
+   */
   async #find(run: CrawlRun, requests: readonly ClaimedRequest[]): Promise<ReadonlyMap<string, KnownPage>> {
     const { sql, log } = this.#options;
     const asked = requests.flatMap(({ fp, recall }) =>
@@ -141,6 +144,7 @@ export class PageMemory {
       return new Map(pages.map((page) => [page.fp, page]));
     } catch (error) {
       log.error({ err: error, crawl: run.id }, 'what earlier crawls scraped could not be read');
+      for (const { recall } of requests) if (recall !== undefined) recall.links = 'unknown';
       return new Map();
     }
   }

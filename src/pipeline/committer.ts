@@ -141,8 +141,14 @@ export class Committer {
     const [outcome] = batch as [Outcome];
     const detail = `could not be stored: ${(error as Error).message}`.slice(0, 500);
     this.#options.log.error({ err: error, crawl: outcome.crawlId, url: outcome.url }, 'an outcome could not be stored');
-    if (outcome.state === 'failed' && outcome.page === null) throw error;
-    await this.#commit([{ ...outcome, state: 'failed', reason: 'parse_error', detail, page: null, readyAt: null }]);
+    // Nothing of it is remembered: its items are not stored.
+    const { note, ...failed } = outcome;
+    const { logs, calls, warnings, cookies, ...bare } = failed;
+    const wasRead = outcome.state !== 'failed' || outcome.page !== null;
+    if (wasRead)
+      return this.#commit([{ ...failed, state: 'failed', reason: 'parse_error', detail, page: null, readyAt: null }]);
+    if ([note, logs, calls, warnings, cookies].every((part) => part === undefined)) throw error;
+    await this.#commit([{ ...bare, detail }]);
   }
 
   async #commitOnce(batch: readonly Outcome[]): Promise<void> {

@@ -11,7 +11,7 @@ import {
   UNSEEN,
 } from '../db/gone.ts';
 import { CountDeltas, notifyCrawls } from '../db/outcomes.ts';
-import { lockUnseen, moveGone, type UnseenItem } from '../db/spider_items.ts';
+import { keyFurtherOn, lockUnseen, moveGone, type UnseenItem } from '../db/spider_items.ts';
 import { forgetPages } from '../db/spider_pages.ts';
 import type { CrawlState } from '../model/crawl.ts';
 import { ENDED_EARLY } from '../model/outcome.ts';
@@ -23,7 +23,11 @@ import { spaceOf } from './dedupe.ts';
 // What is gone: an item that earlier crawls of the spider have seen, that this one has not, though it looked where the item
 // was. A page of which the crawl knows nothing (a failure, robots.txt, a limit) says nothing of its items.
 
-/** Items that are looked at in one transaction, and bytes of those that are listed, so that no commit waits long for it. */
+/**
+ * Items that are looked at in one transaction, those of them that were not seen, and their bytes: no commit waits long for it,
+ * and of a spider with millions of items no statement runs into its timeout.
+ */
+const MAX_SCANNED = 20_000;
 const MAX_ITEMS = 2000;
 const MAX_BYTES = 8 * 1024 * 1024;
 /** Redirects that are followed to where an item may be now. */
@@ -48,28 +52,36 @@ async function listSome(tx: Tx, crawlId: string, after: string | null, notify: b
   if (crawl === null) return { after: null, ended: null };
   const sight = await sightOf(tx, crawl);
   const hasRead = crawl.done > 0 || sight.recalled;
-  const unseen = hasRead ? await readUnseen(tx, crawl, after) : [];
+  const { unseen, next } = hasRead ? await readUnseen(tx, crawl, after) : { unseen: [], next: null };
   await moveToEnd(tx, crawl, await goneOf(tx, crawl, unseen, sight));
-  const last = unseen.at(-1);
   const step: GoneStep =
-    last === undefined
-      ? { after: null, ended: await endFetched(tx, crawlId, hasRead) }
-      : { after: last.key, ended: null };
+    next === null ? { after: null, ended: await endFetched(tx, crawlId, hasRead) } : { after: next, ended: null };
   if (notify) await notifyCrawls(tx, [crawlId]);
   return step;
 }
 
-/** The next items that this crawl has not seen, as many as are dealt with at once. */
-async function readUnseen(tx: Tx, crawl: FetchedCrawl, after: string | null): Promise<UnseenItem[]> {
+/**
+ * The next items that this crawl has not seen, as many as are dealt with at once, and the last key that was looked at; null:
+ * that was all.
+ */
+async function readUnseen(
+  tx: Tx,
+  crawl: FetchedCrawl,
+  after: string | null,
+): Promise<{ unseen: UnseenItem[]; next: string | null }> {
   const types = keyedTypes(crawl.pages ?? []);
-  if (types.length === 0) return [];
-  const items = await lockUnseen(tx, spaceOf(crawl), types, crawl.startedAt, after, MAX_ITEMS);
+  if (types.length === 0) return { unseen: [], next: null };
+  const space = spaceOf(crawl);
+  const upTo = await keyFurtherOn(tx, space, after, MAX_SCANNED);
+  const items = await lockUnseen(tx, space, types, crawl.startedAt, { after, upTo }, MAX_ITEMS);
   let bytes = 0;
   const end = items.findIndex(({ size }, i) => {
     bytes += size;
     return i > 0 && bytes > MAX_BYTES;
   });
-  return end < 0 ? items : items.slice(0, end);
+  const unseen = end < 0 ? items : items.slice(0, end);
+  const isCut = end >= 0 || items.length === MAX_ITEMS;
+  return { unseen, next: isCut ? unseen.at(-1)!.key : upTo };
 }
 
 function keyedTypes(pages: NonNullable<Spider['pages']>): string[] {

@@ -90,6 +90,11 @@ test('9: a request whose node dies again and again ends as failed, and so does i
   }
   const [row] = await sql`select state, reason, crashes from requests where crawl_id = ${id}`;
   assert.deepEqual({ ...row }, { state: 4, reason: 'crashed', crashes: MAX_CRASHES });
+  const counts = await sql`select key, n::int from crawl_counts where crawl_id = ${id} and kind = 'reason'`;
+  assert.deepEqual(
+    counts.map(({ key, n }) => [key, n]),
+    [['crashed', 1]],
+  );
   const [crawl] = await sql`select state, stop_reason from crawls where id = ${id}`;
   assert.deepEqual({ ...crawl }, { state: 'failed', stop_reason: 'start_urls_failed' });
 });

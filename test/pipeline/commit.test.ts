@@ -247,9 +247,13 @@ test('31: an outcome that PostgreSQL refuses fails with a reason; its batch is c
     onCommitted: (result) => results.push(result.applied.length),
     log: { warn: () => {}, error: () => {} },
   });
+  const bad = { type: 'thing', data: '{"broken": ', size: 11 };
+  const note = { kind: 'scraped' as const, definition: '0'.repeat(32), etag: null, lastModified: null };
+  const cookies = [{ key: '0'.repeat(32), n: 1, gone: false, cookie: '{"broken": ' }];
   for (const [i, request] of (await s.take(8)).entries()) {
-    const bad = { type: 'thing', data: '{"broken": ', size: 11 };
-    committer.add(outcome(request, i === 5 ? { page: page({ items: [bad] }) } : {}));
+    if (i === 5) committer.add(outcome(request, { page: page({ items: [bad] }), note }));
+    else if (i === 6) committer.add(outcome(request, { state: 'failed', reason: 'http_4xx', page: null, cookies }));
+    else committer.add(outcome(request));
   }
   await committer.stop(AbortSignal.timeout(10_000));
   assert.equal(
@@ -259,9 +263,11 @@ test('31: an outcome that PostgreSQL refuses fails with a reason; its batch is c
   const rows = await s.rows();
   assert.deepEqual(
     rows.map((row) => row.state),
-    [3, 3, 3, 3, 3, 4, 3, 3],
+    [3, 3, 3, 3, 3, 4, 4, 3],
   );
-  assert.equal(rows[5]!.reason, 'parse_error');
+  assert.deepEqual([rows[5]!.reason, rows[6]!.reason], ['parse_error', 'http_4xx']);
+  const remembered = await database.sql`select 1 from spider_pages where crawl_id = ${s.id}`;
+  assert.equal(remembered.length, 0, 'its items are not stored, so it counts as never scraped');
   await assertBooks(s.id);
 });
 

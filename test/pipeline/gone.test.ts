@@ -97,6 +97,18 @@ test('26: a crawl whose gone items cannot be listed keeps no other from its end'
   await database.sql`update crawls set state = 'cancelled' where id = ${broken}`;
 });
 
+test('26: of a spider with many items that were all seen, each step looks at a bounded number', async () => {
+  const { id, space } = await seedFetched(45_000);
+  const key = 'f'.repeat(32);
+  await database.sql`update spider_items set seen_at = now() where space = ${space}`;
+  await database.sql`
+    insert into spider_items (space, key, page_fp, seen_at, hash, size, start, type, url, fields, data)
+    select space, ${key}, page_fp, seen_at - interval '1 hour', hash, size, start, type, url, fields, data
+    from spider_items where space = ${space} and type = 'x' limit 1`;
+  assert.equal(await listAll(id), 3);
+  assert.equal((await urlsOf(id)).length, 1);
+});
+
 test('26: what is gone is listed in steps that are bounded by bytes as well', async () => {
   const { id } = await seedFetched(20, 3 * 1024 * 1024);
   assert.ok((await listAll(id)) >= 10);
