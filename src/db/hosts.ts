@@ -42,8 +42,8 @@ export async function acquireHosts(
 ): Promise<LeasedHost[]> {
   const at = addresses === null ? sql`` : sql`and h.address = any (${addresses as string[]}::text[])`;
   return sql<LeasedHost[]>`
-    with free as materialized (
-      select h.id, h.node_id as holder, h.address from hosts h
+    with found as materialized (
+      select h.id, h.fence from hosts h
       where h.id in (
           select q.host_id from host_queues q join crawls c on c.id = q.crawl_id
           where (q.queued > 0 or q.in_progress > 0) and (c.state in ('queued', 'running') or q.in_progress > 0))
@@ -52,13 +52,22 @@ export async function acquireHosts(
         and (h.address is null or not exists (
           select from hosts g join nodes n on n.id = g.node_id
           where g.address = h.address and g.node_id <> ${nodeId} and n.alive_until > now())) ${at}
-      order by h.id limit ${limit} for update of h skip locked
-    )
+    ), ${lockFound(sql, sql`limit ${limit}`)}
     update hosts h set node_id = ${nodeId}, fence = h.fence + 1, address = null from free where h.id = free.id
     returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel", h.crawl_delay_ms as "crawlDelayMs",
               h.throttle_ms as "throttleMs", free.holder is not null as "isOrphaned", free.address,
               (extract(epoch from h.next_at - now()) * 1000)::float8 as "waitMs"`;
 }
+
+/**
+ * Locks the hosts that were found free, but for those that another node has taken since the statement began: a row that has
+ * changed is checked again before it is locked, its fence by what was found, and a `not exists` not at all.
+ */
+const lockFound = (sql: Db, limit: ReturnType<Db>) => sql`
+  free as materialized (
+    select h.id, h.node_id as holder, h.address from found f join hosts h on h.id = f.id and h.fence = f.fence
+    order by h.id ${limit} for update of h skip locked
+  )`;
 
 /** First key of the advisory locks under which addresses are claimed; the second is the address's hash. */
 const ADDRESS_LOCK = 7_201_410;
@@ -100,13 +109,12 @@ export async function acquireOrigins(sql: Db, nodeId: string, origins: readonly 
   const sorted = [...new Set(origins)].sort();
   await hostIds(sql, sorted);
   const leased = await sql<LeasedHost[]>`
-    with free as materialized (
-      select h.id, h.node_id as holder, h.address from hosts h
+    with found as materialized (
+      select h.id, h.fence from hosts h
       where h.origin = any (${sorted}::text[])
         and not exists (select from nodes n where n.id = h.node_id and n.alive_until > now())
         and (h.wanted_by is null or h.wanted_by = ${nodeId} or h.wanted_until < now())
-      order by h.id for update of h skip locked
-    )
+    ), ${lockFound(sql, sql``)}
     update hosts h set node_id = ${nodeId}, fence = h.fence + 1, address = null, wanted_by = null,
       wanted_until = null
     from free where h.id = free.id

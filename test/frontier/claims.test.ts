@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { claim, handBack, MAX_CRASHES, recoverHosts } from '../../dist/db/claims.js';
 import { openPool, type Sql } from '../../dist/db/client.js';
-import { acquireHosts } from '../../dist/db/hosts.js';
+import { acquireHosts, acquireOrigins } from '../../dist/db/hosts.js';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { booksOf, holdHost, seedCrawl } from '../support/rows.ts';
 
@@ -101,14 +101,26 @@ test('9: a request whose node dies again and again ends as failed, and so does i
 
 test('5: of many nodes that ask at once, one gets a host; a dead holder is replaced under a new fence', async () => {
   const { sql } = database;
-  const { hostId } = await seedCrawl(sql, { queued: 1 });
+  const origin = `http://${randomUUID()}.example`;
+  const { hostId } = await seedCrawl(sql, { queued: 1, origin });
   const nodes = [...Array(8)].map(() => randomUUID());
   await sql`
     insert into nodes (id, role, alive_until) select unnest(${nodes}::uuid[]), 'all', now() + interval '1 hour'`;
-  const grants = (await Promise.all(nodes.map((node) => acquireHosts(sql, node, 1000, null)))).map((hosts) =>
-    hosts.filter((host) => host.id === hostId),
-  );
-  assert.equal(grants.flat().length, 1);
+  const ask = async (acquire: (node: string) => ReturnType<typeof acquireHosts>) => {
+    const taken = await Promise.all(nodes.map((node) => acquire(node)));
+    return taken.map((hosts) => hosts.filter((host) => host.id === hostId));
+  };
+  // Again and again: whose statement had begun when another one took the host must see that it did.
+  for (let round = 0; round < 40; round++) {
+    await sql`update hosts set node_id = null, wanted_by = null where id = ${hostId}`;
+    const isForCall = round % 4 === 0;
+    const grants = await ask((node) =>
+      isForCall ? acquireOrigins(sql, node, [origin]) : acquireHosts(sql, node, 1000, null),
+    );
+    assert.equal(grants.flat().length, 1, `round ${round}`);
+  }
+  await sql`update hosts set node_id = null, wanted_by = null where id = ${hostId}`;
+  const grants = await ask((node) => acquireHosts(sql, node, 1000, null));
   const holder = nodes[grants.findIndex((hosts) => hosts.length === 1)]!;
   await sql`update nodes set alive_until = now() - interval '1 second' where id = ${holder}`;
   const other = nodes.find((node) => node !== holder)!;
