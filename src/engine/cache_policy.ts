@@ -17,6 +17,9 @@ interface Answer {
 const CACHEABLE_METHODS = ['GET', 'HEAD'];
 /** A site may give a validator that neither it nor a proxy would take back: servers refuse headers of 8 KiB. */
 const MAX_VALIDATOR = 1000;
+/** What the policy takes apart, on the event loop: 32 KiB of commas cost it 30 ms. Who sends more is asked each time. */
+const MAX_READ = 2000;
+const READ = ['cache-control', 'vary', 'pragma', 'warning', 'connection', 'age', 'date', 'expires'];
 
 // A cache of one user (RFC 9111, 1): `private` may be kept. That a response is given to no other user is the key's doing,
 // in which all that was sent stands; so Vary is honoured as well, but for `*`, which the policy knows.
@@ -25,7 +28,7 @@ const MAX_VALIDATOR = 1000;
 export function isStorable(request: SentRequest, answer: Answer): boolean {
   if (!CACHEABLE_METHODS.includes(request.method)) return false;
   const policy = policyOf(request, answer, Date.now());
-  return policy.storable() && (policy.maxAge() > 0 || hasValidator(answer));
+  return policy?.storable() === true && (policy.maxAge() > 0 || hasValidator(answer));
 }
 
 /** Whether the site wants nothing of this kept (RFC 9111, 5.2.2.5): what was kept before is then to be forgotten. */
@@ -35,7 +38,7 @@ export function forbidsKeeping({ headers }: Answer): boolean {
 
 /** Whether a stored response may be used without asking the site (RFC 9111, 4.2). @param storedMs since the epoch */
 export function isFresh(request: SentRequest, stored: Answer, storedMs: number): boolean {
-  return policyOf(request, stored, storedMs).satisfiesWithoutRevalidation(request);
+  return policyOf(request, stored, storedMs)?.satisfiesWithoutRevalidation(request) ?? false;
 }
 
 /**
@@ -49,7 +52,7 @@ export function conditionsOf(
 ): Readonly<Record<string, string>> | null {
   const hasOwn = Object.keys(request.headers).some((name) => name.startsWith('if-'));
   if (hasOwn || !hasValidator(stored)) return null;
-  const headers = policyOf(request, stored, storedMs).revalidationHeaders(request);
+  const headers = policyOf(request, stored, storedMs)?.revalidationHeaders(request) ?? {};
   const conditions = ['if-none-match', 'if-modified-since'].flatMap((name) => {
     const value = headers[name];
     return typeof value === 'string' && value.length <= MAX_VALIDATOR ? [[name, value] as const] : [];
@@ -87,8 +90,10 @@ function hasValidator({ headers }: Answer): boolean {
   return headers.etag !== undefined || headers['last-modified'] !== undefined;
 }
 
-function policyOf(request: SentRequest, { status, headers }: Answer, storedMs: number): CachePolicy {
-  const plain = { ...joined(headers) };
+/** Null: its headers are longer than is read. */
+function policyOf(request: SentRequest, { status, headers }: Answer, storedMs: number): CachePolicy | null {
+  const plain = joined(headers);
+  if (READ.some((name) => (plain[name]?.length ?? 0) > MAX_READ)) return null;
   // The library would ask the site each time; the RFC (5.2.2.2) only once it is stale, and stale it is never used.
   if (request.headers['cache-control'] === undefined && plain['cache-control'] !== undefined)
     plain['cache-control'] = plain['cache-control'].replace(/(^|,)\s*must-revalidate\s*(?=,|$)/gi, '$1');

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { storedBytes } from '../../dist/db/cached_responses.js';
 import { inTransaction, openPool, type Sql } from '../../dist/db/client.js';
-import { updatedHeaders } from '../../dist/engine/cache_policy.js';
+import { conditionsOf, isFresh, isStorable, updatedHeaders } from '../../dist/engine/cache_policy.js';
 import { cacheRequest, keyOf, ResponseCache } from '../../dist/engine/response_cache.js';
 import type { FetchedResponse, FetchResult } from '../../dist/model/response.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/settings.js';
@@ -192,4 +192,16 @@ test('standard: headers that a site adds with each 304 do not grow without end',
   for (let i = 0; i < 20; i++) headers = updatedHeaders(headers, { etag: '"1"', [`x-${i}`]: 'x'.repeat(20_000) });
   assert.ok(JSON.stringify(headers).length < 100_000);
   assert.deepEqual([headers['content-type'], headers.etag], ['text/html', '"1"']);
+});
+
+test('standard: headers that are longer than anybody needs are not taken apart', () => {
+  const request = { method: 'GET', url: 'https://a.example/', headers: {} };
+  const long = { status: 200, headers: { 'cache-control': `max-age=60${',a'.repeat(1500)}`, etag: '"1"' } };
+  const vary = { status: 200, headers: { 'cache-control': 'max-age=60', vary: 'a,'.repeat(1500) } };
+  for (const answer of [long, vary]) {
+    assert.equal(isStorable(request, answer), false);
+    assert.equal(isFresh(request, answer, Date.now()), false);
+    assert.equal(conditionsOf(request, answer, Date.now()), null);
+  }
+  assert.ok(isStorable(request, { status: 200, headers: { ...long.headers, 'cache-control': 'max-age=60' } }));
 });
