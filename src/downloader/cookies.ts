@@ -14,8 +14,11 @@ const KEPT_COOKIES = 2700;
 /** As browsers do. 3,000 cookies of one site would cost 5 ms of the event loop for each request to it. */
 const MAX_PER_DOMAIN = 180;
 const KEPT_PER_DOMAIN = 150;
-/** Of one response, so many are read: a header block has room for 2,000, and those would cost 50 ms. */
-const MAX_PER_RESPONSE = 100;
+/**
+ * Of one response, so many are read: a header block has room for 2,000, which would cost 50 ms of the event loop, and as
+ * much again to be stored. A browser need not keep more of a whole domain (RFC 6265, 6.1).
+ */
+const MAX_PER_RESPONSE = 50;
 const MAX_COOKIE_LENGTH = 4096;
 /** Servers refuse longer request headers, Node's own with more than 16 KiB in all; and a site could make us send megabytes. */
 const MAX_HEADER_LENGTH = 8000;
