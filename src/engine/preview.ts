@@ -250,8 +250,9 @@ export async function previewProblems(sql: Sql, input: PreviewInput, checks: Che
 
 /** As a crawl whose one start URL is the page. */
 async function readPreview(sql: Sql, input: PreviewInput, checks: Checks) {
-  const { spider, params, settings, url, page, pass } = input;
-  const crawl = withoutUndefined({ spider, params, settings, startUrls: [withoutUndefined({ url, page, pass })] });
+  const { spider, params, settings, url, page, pass, render } = input;
+  const startUrls = [withoutUndefined({ url, page, pass, render })];
+  const crawl = withoutUndefined({ spider, params, settings, startUrls });
   const { plan, problems } = await readInput(sql, crawl, checks);
   return { planned: plan, problems: problems.map(ofPreview) };
 }
@@ -269,12 +270,12 @@ function withoutUndefined<T extends object>(value: T) {
 
 /** What the request is besides a GET: as the preview asks for it, else as the spider's own start request for this URL has it. */
 async function extraOf(
-  { page, pass, params, settings }: PreviewInput,
+  { page, pass, render, params, settings }: PreviewInput,
   spider: Spider,
   start: StartRequest,
   checks: Checks,
 ): Promise<RequestExtra | null> {
-  const asked = page !== undefined || pass !== undefined;
+  const asked = page !== undefined || pass !== undefined || render !== undefined;
   const plan = asked ? null : await planCrawl(withoutUndefined({ spider, params, settings }), checks);
   const own = plan?.requests ?? [];
   const { extra } = own.find(({ url }) => url === start.url) ?? start;

@@ -67,10 +67,8 @@ async function checkSample(
 }
 
 /** The sample without what it expects. */
-function pageOf(sample: Sample): Omit<PreviewInput, 'spider'> {
-  const expected = new Set(['items', 'contains', 'links', 'minItems']);
-  const page = Object.entries(sample).filter(([key]) => !expected.has(key));
-  return Object.fromEntries(page) as Omit<PreviewInput, 'spider'>;
+function pageOf({ items: _, contains: _c, links: _l, minItems: _m, ...page }: Sample): Omit<PreviewInput, 'spider'> {
+  return page;
 }
 
 function resultOf({ url }: Sample, { items, warnings }: Preview, differences: Difference[]): SampleCheck {

@@ -40,6 +40,11 @@ export const PreviewSchema = Type.Object(
       }),
     ),
     pass: Type.Optional(recordOf(Type.Unsafe<unknown>({}), { description: 'What the page before it passed on' })),
+    render: Type.Optional(
+      Type.Boolean({
+        description: 'For a script: a browser makes the page, as `ctx.follow(url, { render: true })` asks',
+      }),
+    ),
     params: Type.Optional(recordOf(Type.Unsafe<unknown>({}))),
     settings: Type.Optional(SettingsSchema),
   },

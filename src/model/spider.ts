@@ -43,11 +43,16 @@ const StartUrlSchema = Type.Union(
         priority: Type.Optional(Priority),
         page: Type.Optional(Name),
         pass: Type.Optional(recordOf(Json)),
+        render: Type.Optional(
+          Type.Boolean({
+            description: 'For a script: a browser makes the page. Else `render` belongs to a page entry',
+          }),
+        ),
       },
       { additionalProperties: false },
     ),
   ],
-  { description: 'A URL, or a request: `{ url, method, headers, form | json | body, priority }`' },
+  { description: 'A URL, or a request: `{ url, method, headers, form | json | body, priority, page, pass, render }`' },
 );
 /** A start URL, as it is given. */
 export type StartUrl = Static<typeof StartUrlSchema>;

@@ -107,6 +107,9 @@ function readStarts(input: StartInput, problems: Problem[]): Start[] {
 const AUTO_NEEDS = 'the sitemap `auto` asks the robots.txt of their hosts, so it needs at least one';
 const EMPTY_LISTS = 'every start URL names a list that is empty, so there is nothing to start with';
 
+const RENDER_ELSEWHERE =
+  'found `render` without a script; expected it at the page entry that reads the page: `pages[].render`';
+
 /** Reads start URLs one by one, within the bounds on all together. */
 class StartReader {
   readonly starts: Start[] = [];
@@ -158,7 +161,7 @@ class StartReader {
 
   /** @returns false where it is wrong: so would be its siblings, which differ in a param alone */
   #add(start: StartObject, at: string, urlAt: string, what: Start['what']): boolean {
-    const { url: text, priority = 0, page, pass } = start;
+    const { url: text, priority = 0, page, pass, render = false } = start;
     const parsed = hasLongHost(text) ? null : parseHttpUrl(text);
     const wrong = hasLongHost(text) ? LONG_HOST : urlProblem(parsed, this.#input.settings);
     if (wrong !== null)
@@ -168,12 +171,15 @@ class StartReader {
         message: `found ${quote(withoutSecret(text, parsed))}; ${wrong}`,
       });
     const problems = partProblems(start, at);
+    if (render && this.#input.definition.script === undefined)
+      problems.push({ pointer: `${at}/render`, code: 'conflict', message: RENDER_ELSEWHERE });
     this.#problems.push(...problems);
     if (parsed === null || wrong !== null || problems.length > 0) return false;
     const extra: RequestExtra = {
       ...sentParts(start),
       ...(what === 'sitemap' ? { kind: 'sitemap' } : {}),
       ...(page === undefined ? {} : { page }),
+      ...(render ? { render } : {}),
       ...(pass === undefined ? {} : { pass }),
     };
     const size = extraText(extra)?.length ?? 0;

@@ -190,6 +190,35 @@ describe('crawls with a browser', needsChromium, () => {
     assert.deepEqual(prices, ['7']);
   });
 
+  test('the start URL of a script, and a preview of its page, are rendered where they ask for it', async () => {
+    const script = `export default { async parse(response) { return [{ price: response.css('.price').text() }] } }`;
+    const url = `${site.url}/shop`;
+    const { id } = await postCrawl(service.url, {
+      spider: { script, startUrls: [{ url, render: true }] },
+      settings: FAST,
+    });
+    await waitFor(service.url, id, ENDED);
+    const { items } = await checkBooks(service.url, id);
+    assert.deepEqual(
+      items.map(({ data }) => data),
+      [{ price: '7' }],
+    );
+    const { answer } = await post(`${service.url}/spiders/preview`, { spider: { script }, url, render: true });
+    const preview = answer as unknown as Preview;
+    assert.deepEqual(
+      preview.items.map(({ data }) => data),
+      [{ price: '7' }],
+      JSON.stringify(preview),
+    );
+    const refused = await post(`${service.url}/crawls`, {
+      spider: { pages: [page()] },
+      startUrls: [{ url, render: true }],
+    });
+    const [problem] = refused.answer.errors as { pointer: string; message: string }[];
+    assert.equal(problem?.pointer, '/startUrls/0/render');
+    assert.match(problem?.message ?? '', /pages\[\]\.render/);
+  });
+
   test('a preview renders too, and says how long that took', async () => {
     const spider = { pages: [page()] };
     const { answer: shop } = await post(`${service.url}/spiders/preview`, { spider, url: `${site.url}/shop` });
