@@ -250,6 +250,8 @@ describe('crawls with a browser', needsChromium, () => {
     while (descendants(pid).length < 3) await sleep(20);
     const below = descendants(pid);
     await node.stop();
+    // The dead ones are there until init has taken note of them.
+    for (let tries = 0; below.some(isAlive) && tries < 400; tries++) await sleep(25);
     assert.deepEqual(below.filter(isAlive), []);
     const [row] = await database.sql`select state, reason from requests where crawl_id = ${id}`;
     assert.ok(row?.state === STATE.queued || row?.state === STATE.delayed, JSON.stringify(row));
