@@ -1,3 +1,4 @@
+import { HIDDEN } from './secrets.ts';
 import type { Auth } from './settings.ts';
 import type { Problem } from './spider.ts';
 import { parseHttpUrl } from './url.ts';
@@ -40,7 +41,8 @@ function entryProblems({ origin, username, password, bearer }: Auth, at: string)
   for (const [name, value] of [['username', username] as const, ['password', password] as const])
     if (value !== undefined && !PRINTABLE.test(value))
       report(`/${name}`, 'bad_value', 'a user name or password holds no control characters (RFC 7617)');
-  if (bearer !== undefined && !TOKEN.test(bearer))
+  // Where the API's own `(hidden)` is given, that is said instead.
+  if (bearer !== undefined && bearer !== HIDDEN && !TOKEN.test(bearer))
     report('/bearer', 'bad_value', 'a bearer token has letters, digits and -._~+/ alone (RFC 6750), without `Bearer `');
   return problems;
 }

@@ -2,7 +2,7 @@ import { pointerNames, pointerPart } from './pointer.ts';
 import type { Problem } from './spider.ts';
 
 /** What is shown where a secret is. */
-const HIDDEN = '(hidden)';
+export const HIDDEN = '(hidden)';
 
 /** Headers whose value is a secret, in lower case. */
 const SECRET_HEADERS = new Set(['authorization', 'cookie', 'proxy-authorization', 'x-api-key']);

@@ -7,7 +7,7 @@ import { type TestApi, testApi } from './api.ts';
 
 let api: TestApi;
 before(async () => {
-  api = await testApi();
+  api = await testApi({ proxies: new Set(['office']) });
 });
 after(() => api.stop());
 
