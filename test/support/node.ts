@@ -47,9 +47,11 @@ export async function startNode(sql: Sql, overrides: Partial<EngineOptions> = {}
     log: { info: () => {}, warn: complain, error: complain },
     ...overrides,
   });
+  // Else another node of this process would take it for a dead one: same machine, same process id. What is there stays.
+  await sql`
+    insert into nodes (id, role, machine, pid, alive_until)
+    values (${nodeId}, ${overrides.role ?? 'all'}, '', ${process.pid}, now())`;
   await engine.start();
-  // Else the next node of this process would take it for a dead one: same machine, same process id.
-  await sql`update nodes set machine = '' where id = ${nodeId}`;
   let stopped: Promise<void> | null = null;
   const stopOnce = async (graceMs: number) => {
     await engine.stop(graceMs);
