@@ -52,7 +52,8 @@ export async function acquireHosts(
         and (h.address is null or not exists (
           select from hosts g join nodes n on n.id = g.node_id
           where g.address = h.address and g.node_id <> ${nodeId} and n.alive_until > now())) ${at}
-    ), ${lockFound(sql, sql`limit ${limit}`)}
+      order by h.id limit ${limit}
+    ), ${lockFound(sql)}
     update hosts h set node_id = ${nodeId}, fence = h.fence + 1, address = null from free where h.id = free.id
     returning h.id, h.origin, h.fence, h.backoff_level as "backoffLevel", h.crawl_delay_ms as "crawlDelayMs",
               h.throttle_ms as "throttleMs", free.holder is not null as "isOrphaned", free.address,
@@ -61,12 +62,13 @@ export async function acquireHosts(
 
 /**
  * Locks the hosts that were found free, but for those that another node has taken since the statement began: a row that has
- * changed is checked again before it is locked, its fence by what was found, and a `not exists` not at all.
+ * changed is checked again before it is locked, its fence by what was found, and a `not exists` not at all. Whoever comes upon
+ * the same hosts as another node gets fewer, and finds others when it asks again.
  */
-const lockFound = (sql: Db, limit: ReturnType<Db>) => sql`
+const lockFound = (sql: Db) => sql`
   free as materialized (
     select h.id, h.node_id as holder, h.address from found f join hosts h on h.id = f.id and h.fence = f.fence
-    order by h.id ${limit} for update of h skip locked
+    order by h.id for update of h skip locked
   )`;
 
 /** First key of the advisory locks under which addresses are claimed; the second is the address's hash. */
@@ -114,7 +116,7 @@ export async function acquireOrigins(sql: Db, nodeId: string, origins: readonly 
       where h.origin = any (${sorted}::text[])
         and not exists (select from nodes n where n.id = h.node_id and n.alive_until > now())
         and (h.wanted_by is null or h.wanted_by = ${nodeId} or h.wanted_until < now())
-    ), ${lockFound(sql, sql``)}
+    ), ${lockFound(sql)}
     update hosts h set node_id = ${nodeId}, fence = h.fence + 1, address = null, wanted_by = null,
       wanted_until = null
     from free where h.id = free.id
