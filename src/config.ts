@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import ipaddr from 'ipaddr.js';
 import { StartupError } from './errors.ts';
+import { connectionKind } from './model/connection.ts';
 
 export type Scope = 'read' | 'write';
 export interface ApiKey {
@@ -47,6 +48,12 @@ export const SETTINGS_TABLE = {
     cidrs,
     'CIDRs that may be fetched besides public addresses',
   ),
+  webhookEgressAllow: setting<readonly string[]>(
+    'WEBHOOK_EGRESS_ALLOW',
+    [],
+    cidrs,
+    'CIDRs that webhooks may call besides public addresses',
+  ),
   enrichEgressAllow: setting<readonly string[]>(
     'ENRICH_EGRESS_ALLOW',
     [],
@@ -57,7 +64,7 @@ export const SETTINGS_TABLE = {
     'CONNECTIONS',
     new Map(),
     connections,
-    'name=postgres://…, comma-separated: databases that lookups may read',
+    'name=postgres://…, comma-separated: databases that lookups read and exports write (mysql, mongodb, redis, s3 URLs too)',
   ),
   proxies: setting<ReadonlyMap<string, string>>(
     'PROXIES',
@@ -156,9 +163,7 @@ function apiKeys(value: string, variable: string): ApiKey[] {
 
 function connections(value: string, variable: string): Map<string, string> {
   return namedUrls(value, variable, 'postgres://user:password@host:port/database', (url) =>
-    /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? '')
-      ? null
-      : 'is not a postgres:// URL; only PostgreSQL can be looked up',
+    connectionKind(url) === null ? 'is not a postgres://, mysql://, mongodb://, redis:// or s3:// URL' : null,
   );
 }
 

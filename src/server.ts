@@ -18,6 +18,7 @@ import { renderProblems } from './engine/rendering.ts';
 import { ScriptFacts } from './engine/script_facts.ts';
 import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
+import { type ConnectionKind, connectionKind } from './model/connection.ts';
 import { KnownFingerprints } from './model/known.ts';
 import { ParserPool } from './parser/pool.ts';
 import { ScriptPool } from './parser/script/pool.ts';
@@ -108,6 +109,11 @@ async function startDatabase(config: Config, closers: Closers, log: Logger): Pro
   const server = await starting;
   if (server.adopted) log.info({}, 'adopted the embedded PostgreSQL of an earlier process');
   return server.url;
+}
+
+/** The connections of one kind. */
+function urlsOf({ connections }: Config, kind: ConnectionKind): Map<string, string> {
+  return new Map([...connections].filter(([, url]) => connectionKind(url) === kind));
 }
 
 function openPools(url: string, closers: Closers): { engineSql: Sql; apiSql: Sql } {
@@ -234,7 +240,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   const { engineSql, apiSql } = openPools(url, closers);
   await migrate(engineSql);
   closers.stopping.throwIfAborted();
-  const lookups = new Lookups(config.connections);
+  const lookups = new Lookups(urlsOf(config, 'postgres'));
   closers.add('the lookups', () => lookups.close());
   const parts = await startEngine(config, engineSql, lookups, closers, log);
   const { parser, scripts, renderer, downloader, engine, wakeups } = parts;
@@ -260,6 +266,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     completeSpider: (spider) => facts.complete(spider),
     planStart: (input) => parser.planStart(input),
     proxies: new Set(config.proxies.keys()),
+    connections: new Map([...config.connections].map(([name, url]) => [name, connectionKind(url)!])),
   };
   const processes = config.scriptProcesses;
   const app = await buildApp({

@@ -18,7 +18,7 @@ for (const [text, message] of [
   ['postgres://u:secret@h/d', /entry 1 is not name=postgres/],
   ['a=postgres://u:secret@h/d,', /entry 2 is not/],
   ['a=postgres://u:sec,ret@h/d', /a is not a postgres/],
-  ['a=mysql://u:secret@h/d', /a is not a postgres:\/\/ URL; only PostgreSQL/],
+  ['a=oracle://u:secret@h/d', /a is not a postgres:\/\/, mysql:\/\//],
   ['a=postgres://h/d,a=postgres://h/e', /a is there twice/],
   ['2a=postgres://h/d', /entry 1/],
 ] as const)

@@ -12,24 +12,28 @@ const list = (pattern: string) =>
     .sort();
 
 const SOURCES = list('src/**/*.ts');
-const STAGES = ['frontier', 'downloader', 'parser', 'renderer', 'pipeline', 'stream'];
+const STAGES = ['frontier', 'downloader', 'parser', 'renderer', 'pipeline', 'stream', 'exports'];
 
 /** What each folder may import, and why not more: the imports run downward, as the way of a page does. */
 const MAY_IMPORT: Record<string, string[]> = {
-  server: ['app', 'config', 'errors', 'db', 'downloader', 'engine', 'model', 'parser', 'renderer', 'stream'],
+  server: ['app', 'config', 'errors', 'db', 'downloader', 'engine', 'exports', 'model', 'parser', 'renderer', 'stream'],
+  // The thread that exports and webhooks run in.
+  delivery: ['db', 'downloader', 'exports', 'model'],
   openapi: ['app', 'config', 'db', 'model', 'stream'],
-  app: ['routes', 'config', 'errors', 'engine', 'stream', 'db', 'model'],
-  routes: ['engine', 'stream', 'db', 'model', 'errors', 'config'],
+  app: ['routes', 'config', 'errors', 'engine', 'exports', 'stream', 'db', 'model'],
+  routes: ['engine', 'stream', 'exports', 'formats', 'db', 'model', 'errors', 'config'],
   engine: [...STAGES, 'db', 'model', 'errors'],
   frontier: ['db', 'model'],
   downloader: ['model'],
   parser: ['model'],
   renderer: ['model'],
   pipeline: ['db', 'model'],
-  stream: ['db', 'model'],
+  stream: ['db', 'formats', 'model'],
+  exports: ['db', 'formats', 'model'],
+  formats: ['model'],
   db: ['model'],
   model: [],
-  config: ['errors'],
+  config: ['errors', 'model'],
   errors: ['model'],
 };
 

@@ -1,19 +1,6 @@
+import type { StoredItem } from '../model/item.ts';
 import type { ChangeKind } from '../model/outcome.ts';
 import type { Db } from './client.ts';
-
-/** One item as stored. */
-export interface StoredItem {
-  offset: number;
-  type: string;
-  url: string;
-  /** JSON text, exactly as it was produced. */
-  data: string;
-  /** Bytes of data. */
-  size: number;
-  scraped_at: Date;
-  /** JSON text; null: the item was not compared with earlier crawls. */
-  change: string | null;
-}
 
 export interface ItemRange {
   /** First and last offset to look at, inclusive. */

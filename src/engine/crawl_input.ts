@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { NewCrawl } from '../db/crawls.ts';
+import type { NewExport } from '../db/exports.ts';
 import { cookieProblems } from '../downloader/cookies.ts';
 import { authProblems } from '../model/auth.ts';
 import type { PlainStart } from '../model/crawl.ts';
@@ -13,11 +14,13 @@ import { DEFAULT_SETTINGS, type Settings, type SettingsInput } from '../model/se
 import type { Params, Problem, Scope, Spider } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import type { StartInput, StartPlan } from '../parser/start_requests.ts';
+import { type Connections, planExports } from './export_input.ts';
 
 /** A posted crawl, understood: what is to be stored, or what is wrong with it. */
 export interface PlannedCrawl {
   crawl: Omit<NewCrawl, 'id'>;
   requests: StartRequest[];
+  exports: NewExport[];
   problems: Problem[];
 }
 
@@ -29,6 +32,8 @@ export interface Planning {
   planStart: PlanStart;
   /** Names of the operator's proxies; absent: there are none. */
   proxies?: ReadonlySet<string> | undefined;
+  /** The operator's; absent: there are none. */
+  connections?: Connections | undefined;
 }
 
 /** Characters of a crawl's params as JSON. */
@@ -38,7 +43,10 @@ const MAX_PARAMS = 64 * 1024;
  * Checks what a schema cannot say (URLs, hosts, headers) and works the start out: effective settings, scope, the first
  * requests. Every problem is given at once.
  */
-export async function planCrawl(input: PlainStart, { planStart, proxies }: Planning): Promise<PlannedCrawl> {
+export async function planCrawl(
+  input: PlainStart,
+  { planStart, proxies, connections = new Map() }: Planning,
+): Promise<PlannedCrawl> {
   const definition = wellFormed(input.spider ?? {});
   const settings: Settings = { ...DEFAULT_SETTINGS, ...definition.settings, ...wellFormed(input.settings ?? {}) };
   const problems = [
@@ -69,6 +77,7 @@ export async function planCrawl(input: PlainStart, { planStart, proxies }: Plann
     hosts,
   });
   const { requests, scopeHosts: inside, warnings } = start;
+  const { exports, problems: ofExports } = planExports(wellFormed(input), connections);
   const startUrls = given ?? definition.startUrls ?? [];
   const skipped = requests.filter((request) => request.reason !== null).length;
   const crawl = {
@@ -85,7 +94,7 @@ export async function planCrawl(input: PlainStart, { planStart, proxies }: Plann
     queued: requests.length - skipped,
     skipped,
   };
-  return { crawl, requests, problems: [...problems, ...start.problems] };
+  return { crawl, requests, exports, problems: [...problems, ...start.problems, ...ofExports] };
 }
 
 /** What a schema cannot say of settings. @param proxies names of the operator's; absent: there are none */

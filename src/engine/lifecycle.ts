@@ -13,6 +13,7 @@ import {
   changeCrawl as storeChange,
   toCrawl,
 } from '../db/crawls.ts';
+import { insertExports } from '../db/exports.ts';
 import { findAnswer, keepAnswer, type StoredAnswer } from '../db/idempotency.ts';
 import { addHosts, insertStartRequests } from '../db/ledger.ts';
 import { CookieJar } from '../downloader/cookies.ts';
@@ -150,6 +151,7 @@ async function storeCrawl(
   }
   await insertStartRequests(tx, id, plan.requests);
   await storeCookies(tx, null, givenCookies(id, plan));
+  await insertExports(tx, id, plan.exports);
   if (plan.crawl.queued === 0)
     row = await endCrawl(tx, id, 'failed', 'start_urls_failed', 'every start URL is outside the scope');
   const crawl = toCrawl(row);

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { ExportSchema, WebhookSchema } from './export.ts';
 import { recordOf } from './record.ts';
 import { SettingsSchema } from './settings.ts';
 import { type Spider, SpiderSchema, StartUrlsSchema } from './spider.ts';
@@ -39,6 +40,10 @@ export const StartCrawlSchema = Type.Object(
       }),
     ),
     settings: Type.Optional(SettingsSchema),
+    exports: Type.Optional(
+      Type.Array(ExportSchema, { maxItems: 20, description: 'Where the items are written besides, while they come' }),
+    ),
+    webhooks: Type.Optional(Type.Array(WebhookSchema, { maxItems: 20, description: 'Who is told' })),
     labels: Type.Optional(Labels),
   },
   { additionalProperties: false },

@@ -9,6 +9,7 @@ import type {
 import type { Static, TSchema } from 'typebox';
 import type { Sql } from '../db/client.ts';
 import type { PlanStart } from '../engine/crawl_input.ts';
+import type { Connections } from '../engine/export_input.ts';
 import type { Previews } from '../engine/preview.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import type { ItemReader } from '../stream/reader.ts';
@@ -29,6 +30,8 @@ export interface RouteDeps {
   planStart: PlanStart;
   /** Names of the operator's proxies; absent: there are none. */
   proxies?: ReadonlySet<string> | undefined;
+  /** The operator's, by name; absent: there are none. */
+  connections?: Connections | undefined;
   previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;
   /** Tells the engine that a crawl was `started`, `changed`, `paused`, `resumed` or `cancelled`. */
   onCrawlChanged: (crawlId: string, what: string) => void;

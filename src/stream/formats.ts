@@ -1,4 +1,4 @@
-import type { StoredItem } from '../db/items.ts';
+import type { StoredItem } from '../model/item.ts';
 
 const LINE_BREAKS = /[\r\n]+/g;
 

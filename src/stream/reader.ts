@@ -1,8 +1,9 @@
 import type { Sql } from '../db/client.ts';
 import { isTransient } from '../db/client.ts';
 import { type CrawlHead, readHead } from '../db/crawls.ts';
-import { type ItemRange, readItems, type StoredItem } from '../db/items.ts';
+import { type ItemRange, readItems } from '../db/items.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
+import type { StoredItem } from '../model/item.ts';
 import type { ChangeKind } from '../model/outcome.ts';
 import type { Wakeups } from './wakeups.ts';
 
