@@ -16,6 +16,7 @@ async function printOpenapi(): Promise<void> {
     // Never asked: no request is served.
     previews: {} as AppDeps['previews'],
     onCrawlChanged: () => {},
+    onDeleted: () => {},
     metrics: async () => '',
     engineStatus: () => Promise.reject(new Error('nobody asks')),
     ready: async () => ({ ok: true, checks: {} }),

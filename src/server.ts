@@ -10,6 +10,7 @@ import { Lookups } from './db/lookups.ts';
 import { MigrationError, migrate } from './db/migrate.ts';
 import { Downloader } from './downloader/downloader.ts';
 import { EgressGuard } from './downloader/egress.ts';
+import { Deletions } from './engine/deletions.ts';
 import { Engine } from './engine/engine.ts';
 import type { Checks } from './engine/lifecycle.ts';
 import { Metrics } from './engine/metrics.ts';
@@ -245,12 +246,16 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   const parts = await startEngine(config, engineSql, lookups, closers, log);
   const { parser, scripts, renderer, downloader, engine, wakeups } = parts;
   closers.stopping.throwIfAborted();
+  const deletions = new Deletions({ sql: apiSql, log });
+  closers.add('the deletions', () => deletions.stop());
+  deletions.start();
   const metrics = new Metrics({
     engine,
     downloader,
     parser,
     scripts,
     streams: () => wakeups.size,
+    deletions,
     onSlowLoop: (p99Ms) => log.warn({ p99Ms }, 'once in a hundred times the event loop was late by more than 50 ms'),
   });
   closers.add('the metrics', () => metrics.stop());
@@ -282,6 +287,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
       wakeups.publish([id]);
       if (engine.hasOthers) void apiSql.notify(CHANNEL, JSON.stringify({ changed: id })).catch(() => {});
     },
+    onDeleted: () => deletions.wake(),
     onDelivered: (ms) => metrics.delivered(ms),
     metrics: () => metrics.text(),
     engineStatus: () =>

@@ -3,6 +3,7 @@ import { shownParams, shownSettings } from '../model/secrets.ts';
 import type { Settings } from '../model/settings.ts';
 import type { Params, Spider, StartUrl } from '../model/spider.ts';
 import type { Db, Tx } from './client.ts';
+import { insertDeletion } from './deletions.ts';
 
 /** A row of `crawls` without the definition, as the driver gives it. */
 export interface CrawlRow {
@@ -323,18 +324,15 @@ function changedClock(tx: Tx, crawl: CrawlRow, seconds: number | null) {
   return { ...kept, deadline: tx`coalesce(deadline_at, clock_timestamp()) + ${delta}::float8 * interval '1 ms'` };
 }
 
-/** Deletes a crawl with all its rows. The caller holds the row lock; ten minutes may pass for a big one. */
-export async function deleteCrawl(tx: Tx, id: string): Promise<void> {
-  await tx`set local statement_timeout = '600s'`;
-  await tx`delete from items where crawl_id = ${id}`;
-  await tx`delete from page_links where crawl_id = ${id}`;
-  await tx`delete from requests where crawl_id = ${id}`;
-  await tx`delete from host_queues where crawl_id = ${id}`;
-  await tx`delete from item_keys where space = ${id}`;
-  await tx`delete from url_patterns where crawl_id = ${id}`;
-  await tx`delete from crawl_counts where crawl_id = ${id}`;
-  await tx`delete from crawl_state where crawl_id = ${id}`;
-  await tx`delete from crawl_logs where crawl_id = ${id}`;
-  await tx`delete from crawl_cookies where crawl_id = ${id}`;
+/**
+ * Deletes a crawl for everyone who asks for it: its row, without which nothing of it is read and no late commit changes
+ * anything, and its consumers. The many rows that it has elsewhere are deleted in the background. The caller holds the row lock.
+ */
+export async function deleteCrawl(
+  tx: Tx,
+  { id, next_seq, items }: Pick<CrawlRow, 'id' | 'next_seq' | 'items'>,
+): Promise<void> {
+  await insertDeletion(tx, id, true, next_seq + items);
+  await tx`delete from exports where crawl_id = ${id}`;
   await tx`delete from crawls where id = ${id}`;
 }

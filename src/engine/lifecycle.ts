@@ -247,7 +247,7 @@ export async function changeCrawl(
   );
 }
 
-/** Deletes a crawl that has ended, with all its rows. @throws ApiError `crawl_not_found`, `wrong_state` */
+/** Deletes a crawl that has ended: it is gone at once, its rows soon after. @throws ApiError `crawl_not_found`, `wrong_state` */
 export async function deleteCrawl(sql: Sql, id: string): Promise<void> {
   await retried((attempt) =>
     inTransaction(sql, async (tx) => {
@@ -255,7 +255,7 @@ export async function deleteCrawl(sql: Sql, id: string): Promise<void> {
       if (row === null && attempt > 1) return; // an earlier try was committed and only its answer was lost
       if (row === null) throw notFound(id);
       if (!ENDED_STATES.includes(row.state)) throw wrongState(row, 'cancel it first');
-      await deleteRows(tx, id);
+      await deleteRows(tx, row);
     }),
   );
 }

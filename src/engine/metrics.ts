@@ -2,6 +2,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Downloader } from '../downloader/downloader.ts';
 import type { ParserPool } from '../parser/pool.ts';
+import type { Deletions } from './deletions.ts';
 import type { Engine } from './engine.ts';
 import type { ScriptRunner } from './scripts.ts';
 
@@ -62,6 +63,7 @@ export interface Measured {
   streams: () => number;
   /** Null: scripts are off. */
   scripts: ScriptRunner | null;
+  deletions: Deletions;
   /** Told the 99th percentile of the event-loop delay, in milliseconds, of a minute in which it was above 50. */
   onSlowLoop?: (p99Ms: number) => void;
 }
@@ -121,7 +123,7 @@ export class Metrics {
     });
   }
 
-  #addStages({ engine, downloader, parser, scripts, streams }: Measured): void {
+  #addStages({ engine, downloader, parser, scripts, streams, deletions }: Measured): void {
     const { frontier, committer, cache } = engine;
     const { scheduler } = frontier;
     const rows: [string, string, () => number][] = [
@@ -150,6 +152,8 @@ export class Metrics {
       ['cache_stored_bytes_total', 'Bytes that this node stored in the cache', () => cache.totals.bytes],
       ['cache_bytes', 'Bytes in the cache when this node last looked', () => cache.totals.held],
       ['item_streams_open', 'Open item streams', streams],
+      ['deletions_crawls', 'Crawls and ledgers that are being deleted, over all nodes', () => deletions.left.crawls],
+      ['deletions_rows', 'About how many rows these still have', () => deletions.left.rows],
     ];
     for (const [name, help, value] of rows)
       new Gauge({

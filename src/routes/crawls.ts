@@ -202,11 +202,14 @@ function oneCrawlRoutes(app: App, deps: RouteDeps): void {
       schema: {
         ...common,
         summary: 'Delete a crawl that has ended, with its items and ledger',
+        description:
+          'It is gone at once, exports and webhooks that had not caught up included; its rows are deleted in the background.',
         response: { 204: { description: 'It is gone', type: 'null' }, ...errorResponses },
       },
     },
     async (request, reply) => {
       await deleteCrawl(deps.sql, crawlId(request.params));
+      deps.onDeleted();
       return reply.code(204).send();
     },
   );

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { checkBooks, ENDED, getCrawl, getJson, postCrawl, readItems, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { FAST, html, TITLE_SPIDER, treeSite } from '../support/pages.ts';
+import { finishDeletions } from '../support/rows.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type Site, startSite } from '../support/site.ts';
 
@@ -340,6 +341,7 @@ test('11: a crawl is deleted whole', async () => {
   const { id } = await crawl(treeSite(20), { settings: { maxDepth: 3 } });
   assert.equal((await fetch(`${service.url}/crawls/${id}`, { method: 'DELETE' })).status, 204);
   assert.equal((await fetch(`${service.url}/crawls/${id}`)).status, 404);
+  await finishDeletions(database.sql);
   for (const table of ['requests', 'items', 'host_queues', 'crawl_counts', 'page_links']) {
     const rows = await database.sql`select 1 from ${database.sql(table)} where crawl_id = ${id} limit 1`;
     assert.equal(rows.length, 0, table);

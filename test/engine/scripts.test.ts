@@ -12,7 +12,7 @@ import type { ScriptCalls } from '../../dist/parser/script/calls.js';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { startNode, type TestNode } from '../support/node.ts';
 import { FAST, html } from '../support/pages.ts';
-import { booksOf, fpOf } from '../support/rows.ts';
+import { booksOf, finishDeletions, fpOf } from '../support/rows.ts';
 import { FakeSandbox } from '../support/sandbox.ts';
 import { type Site, startSite } from '../support/site.ts';
 
@@ -170,6 +170,7 @@ test('30: a script that fails is tried once more; nothing of the failed attempt 
       ],
     );
     await deleteCrawl(database.sql, id);
+    await finishDeletions(database.sql);
     assert.equal(await readState(database.sql, id, 'pages'), null);
     assert.equal((await readLogs(database.sql, id, { levels: ['warn'], after: -1, limit: 10 })).length, 0);
   });

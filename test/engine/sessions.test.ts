@@ -12,6 +12,7 @@ import { checkBooks, ENDED, getCrawl, postCrawl, waitFor } from '../support/clie
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { startNode } from '../support/node.ts';
 import { FAST, html } from '../support/pages.ts';
+import { finishDeletions } from '../support/rows.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type Site, startSite } from '../support/site.ts';
 
@@ -108,6 +109,7 @@ test('11: logged in by a form on one node, which is killed, a crawl goes on logg
     for (const { headers } of site.hits) assert.doesNotMatch(headers.cookie ?? '', /x=1/, 'a cookie for another site');
     assert.deepEqual(crawl.params, { user: 'ann', password: '(hidden)' });
     await fetch(`${service.url}/crawls/${id}`, { method: 'DELETE' });
+    await finishDeletions(database.sql);
     const left = await database.sql`select 1 from crawl_cookies where crawl_id = ${id}`;
     assert.equal(left.length, 0, 'a deleted crawl leaves no cookies');
   });

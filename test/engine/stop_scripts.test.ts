@@ -5,6 +5,7 @@ import { checkBooks, ENDED, postCrawl, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { type Everything, startEverything } from '../support/everything.ts';
 import { descendants } from '../support/processes.ts';
+import { finishDeletions } from '../support/rows.ts';
 import { type Service, startService } from '../support/service.ts';
 
 let database: TestDatabase;
@@ -63,6 +64,7 @@ test('a crawl that is cancelled and deleted while callbacks and items wait leave
     const next = await postCrawl(service.url, everything.crawl());
     await waitFor(service.url, next.id, ENDED);
     await everything.check(database.sql, service.url, next.id);
+    await finishDeletions(database.sql);
     for (const table of ['requests', 'items', 'crawl_state', 'crawl_logs', 'crawl_counts', 'host_queues', 'page_links'])
       assert.deepEqual(
         { table, rows: [...(await database.sql.unsafe(`select 1 from ${table} where crawl_id = '${id}'`))] },

@@ -11,7 +11,7 @@ import type { Settings } from '../../dist/model/settings.js';
 import { commitOutcomes } from '../../dist/pipeline/commit.js';
 import { withoutDuplicates } from '../../dist/pipeline/dedupe.js';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
-import { booksOf, holdHost, seedCrawl } from '../support/rows.ts';
+import { booksOf, finishDeletions, holdHost, seedCrawl } from '../support/rows.ts';
 
 let database: TestDatabase;
 before(async () => {
@@ -132,7 +132,8 @@ test('the keys of one spider hold across its crawls; those of a crawl end with i
   assert.deepEqual(await two.stored(), ['c']);
   assert.deepEqual(await other.stored(), ['s', 'c']);
   assert.deepEqual(await none.stored(), ['s']);
-  await inTransaction(database.sql, (tx) => deleteCrawl(tx, one.id));
+  await inTransaction(database.sql, (tx) => deleteCrawl(tx, { id: one.id, next_seq: 2, items: 2 }));
+  await finishDeletions(database.sql);
   assert.equal(await one.keys(), 0);
   await two.commit(await two.pages([item('again', ofSpider('x'))]));
   assert.deepEqual(await two.stored(), ['c'], 'the spider still has it');

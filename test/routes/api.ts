@@ -58,6 +58,7 @@ export async function testApi(overrides: Partial<AppDeps> = {}): Promise<TestApi
       check: () => assert.fail('there is no engine'),
     },
     onCrawlChanged: (id) => api.changed.push(id),
+    onDeleted: () => {},
     metrics: async () => 'up 1\n',
     engineStatus: () => ({
       node: '00000000-0000-7000-8000-000000000000',

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from '../../dist/db/client.js';
+import { countDeletions, deleteBatch } from '../../dist/db/deletions.js';
 import { rankOf } from '../../dist/model/rank.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dist/model/settings.js';
 import { fingerprint } from '../../dist/model/url.js';
@@ -71,4 +73,9 @@ export async function booksOf(sql: Sql, id: string): Promise<{ counters: object;
             from requests where crawl_id = c.id) as sums
     from crawls c where c.id = ${id}`;
   return row!;
+}
+
+/** Deletes what waits for it, beside a service that may be at it as well. */
+export async function finishDeletions(sql: Sql): Promise<void> {
+  while ((await countDeletions(sql)).crawls > 0) if ((await deleteBatch(sql, 1000)) === null) await sleep(5);
 }
