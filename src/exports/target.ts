@@ -29,8 +29,13 @@ export interface CrawlEnd {
 
 /**
  * Where an export writes to. Its methods are called one after another, never two at once; after one has thrown, only
- * `close` is, and then a new target is opened. A target never counts on the process's end being orderly: whatever it has
- * done without the cursor having been stored, it is given again, and must not do twice.
+ * `close` is, and then a new target is opened. A cursor that a method returned is stored before the next method is called;
+ * where it cannot be, because another node holds the export by now, nothing but `close` is called any more. So what a target
+ * does in a later call than the one that returned the cursor, it does knowing that the cursor is stored.
+ *
+ * A target never counts on the process's end being orderly: whatever it has done without the cursor having been stored, it
+ * is given again, and must not do twice. Nor is it alone for certain: a process that was frozen past its lease wakes up with
+ * a target that another has opened meanwhile. What such a one writes may fail, or change nothing.
  */
 export interface Target {
   readonly limits: BatchLimits;
@@ -44,9 +49,14 @@ export interface Target {
   open(stored: Cursor, signal: AbortSignal): Promise<Cursor>;
   /** @returns the cursor that may be stored now; null: nothing is durable yet */
   write(batch: Batch, signal: AbortSignal): Promise<Cursor | null>;
-  /** Makes what was written durable where that can be done before the end: nothing came for a while, or the node stops. */
-  flush(signal: AbortSignal): Promise<Cursor | null>;
-  /** The crawl has ended and all its items were written. May be called again for the same end. */
+  /**
+   * Makes what was written durable where that can be done before the end: nothing came for a while, or the node stops.
+   *
+   * @param isLast the crawl has ended and all its items were written: `finish` follows, once the cursor is stored
+   * @returns null: nothing new is durable
+   */
+  flush(signal: AbortSignal, isLast: boolean): Promise<Cursor | null>;
+  /** The crawl has ended, all its items were written and flushed. May be called again for the same end. */
   finish(end: CrawlEnd, signal: AbortSignal): Promise<Cursor>;
   /** Gives up connections and files; never throws. Called however it ended. */
   close(): Promise<void>;
