@@ -2,9 +2,9 @@ import { countLogLines, readLogs, type StoredLogLine } from '../db/crawl_logs.ts
 import { findCrawl } from '../db/crawls.ts';
 import { type FailedRow, readFailedSince } from '../db/ledger.ts';
 import { ApiError } from '../errors.ts';
+import { sseEvent } from '../formats/sse.ts';
 import { type CrawlState, ENDED_STATES } from '../model/crawl.ts';
 import { LOG_LEVELS } from '../model/outcome.ts';
-import { sseEvent } from '../stream/formats.ts';
 import { type Chunks, sendStream } from '../stream/send.ts';
 import { errorResponses } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';

@@ -1,9 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { ApiError } from '../errors.ts';
+import { itemJson } from '../formats/item_json.ts';
+import type { Narrowing } from '../formats/members.ts';
+import { sseEvent } from '../formats/sse.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
 import { CHANGE_KINDS, type ChangeKind } from '../model/outcome.ts';
-import { itemJson, sseEvent } from '../stream/formats.ts';
+
 import { CrawlGone, type ItemBatch, type ItemQuery } from '../stream/reader.ts';
 import { type Chunk, type Chunks, sendStream } from '../stream/send.ts';
 import { errorResponses, ref } from './components.ts';
@@ -32,7 +35,15 @@ const ItemsQuery = Type.Object(
         description: `Only items that are so against earlier crawls: some of ${CHANGE_KINDS.join(', ')}, comma-separated`,
       }),
     ),
-    fields: Type.Optional(Type.String({ description: 'Only these top-level fields of the data, comma-separated' })),
+    fields: Type.Optional(
+      Type.String({
+        description:
+          'Only these top-level fields of the data, comma-separated; with `flatten` also paths, as `specs.weight`',
+      }),
+    ),
+    flatten: Type.Optional(
+      Type.Boolean({ description: 'Objects inside the data become fields as `specs.weight`; lists stay' }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -43,7 +54,7 @@ interface Wanted {
   id: string;
   query: ItemQuery;
   follow: boolean;
-  fields: ReadonlySet<string> | null;
+  narrowing: Narrowing;
 }
 
 /** `GET /crawls/:id/items` in its formats. */
@@ -90,14 +101,14 @@ function itemsAnswer() {
 }
 
 function readWanted(request: FastifyRequest<{ Params: { id: string }; Querystring: ItemsQuery }>): Wanted {
-  const { after, limit, follow = true, type, change, fields } = request.query;
+  const { after, limit, follow = true, type, change, fields, flatten = false } = request.query;
   const changes = change === undefined ? undefined : ([...new Set(change.split(','))].sort() as ChangeKind[]);
   const query = { after: after ?? lastEventId(request) ?? -1, limit: limit ?? Number.MAX_SAFE_INTEGER, type, changes };
   return {
     id: crawlId(request.params),
     query,
     follow,
-    fields: fields === undefined ? null : new Set(fields.split(',')),
+    narrowing: { fields: fields === undefined ? null : new Set(fields.split(',')), flatten },
   };
 }
 
@@ -126,7 +137,7 @@ async function sendPage(deps: RouteDeps, reply: FastifyReply, wanted: Wanted, li
   // Pages without an item of the wanted type are passed over, a few at a time: the client goes on with `next`.
   for (let pages = 0; pages < 20 && lines.length < query.limit && after + 1 < head.items; pages++) {
     const page = await deps.reader.page(wanted.id, { ...query, after, limit: query.limit - lines.length }, head.items);
-    for (const item of page.items) lines.push(itemJson(item, wanted.fields));
+    for (const item of page.items) lines.push(itemJson(item, wanted.narrowing));
     after = page.through;
     if (lines.length > 0 && page.items.length > 0 && wanted.query.type === undefined) break;
   }
@@ -163,7 +174,7 @@ async function sendItems(
 async function* ndjsonChunks(batches: AsyncIterable<ItemBatch>, wanted: Wanted, deps: RouteDeps): Chunks {
   for await (const batch of batches) {
     if (batch.items.length === 0) continue;
-    yield chunk(batch.items.map((item) => `${itemJson(item, wanted.fields)}\n`).join(''), batch, deps);
+    yield chunk(batch.items.map((item) => `${itemJson(item, wanted.narrowing)}\n`).join(''), batch, deps);
   }
 }
 
@@ -174,7 +185,7 @@ async function* sseChunks(batches: AsyncIterable<ItemBatch>, wanted: Wanted, dep
     const silent = batch.items.length === 0 && batch.end === null;
     if (silent && Date.now() - writtenAt < HEARTBEAT_MS) continue;
     writtenAt = Date.now();
-    const events = batch.items.map((item) => sseEvent('item', itemJson(item, wanted.fields), item.offset));
+    const events = batch.items.map((item) => sseEvent('item', itemJson(item, wanted.narrowing), item.offset));
     const { end } = batch;
     if (end !== null) events.push(sseEvent('end', JSON.stringify({ state: end.state, stopReason: end.stop_reason })));
     yield silent ? { text: ': \n\n' } : chunk(events.join(''), batch, deps);

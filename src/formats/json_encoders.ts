@@ -1,0 +1,52 @@
+import type { StoredItem } from '../model/item.ts';
+import type { Encoder } from './encoder.ts';
+import { itemJson } from './item_json.ts';
+import type { Narrowing } from './members.ts';
+
+const NOTHING = Buffer.alloc(0);
+
+/** One item a line. What it makes of an item depends on nothing else, so that pieces may be shared by readers. */
+export class NdjsonEncoder implements Encoder {
+  readonly #narrowing: Narrowing;
+
+  constructor(narrowing: Narrowing) {
+    this.#narrowing = narrowing;
+  }
+
+  begin(): Uint8Array {
+    return NOTHING;
+  }
+
+  encode(items: readonly StoredItem[]): Uint8Array {
+    return Buffer.from(items.map((item) => `${itemJson(item, this.#narrowing)}\n`).join(''));
+  }
+
+  end(): Uint8Array {
+    return NOTHING;
+  }
+}
+
+/** All items as one JSON array. What is cut off is no valid JSON, which shows. */
+export class JsonArrayEncoder implements Encoder {
+  readonly #narrowing: Narrowing;
+  #isFirst = true;
+
+  constructor(narrowing: Narrowing) {
+    this.#narrowing = narrowing;
+  }
+
+  begin(): Uint8Array {
+    return Buffer.from('[');
+  }
+
+  encode(items: readonly StoredItem[]): Uint8Array {
+    if (items.length === 0) return NOTHING;
+    const comma = this.#isFirst ? '\n' : ',\n';
+    this.#isFirst = false;
+    return Buffer.from(comma + items.map((item) => itemJson(item, this.#narrowing)).join(',\n'));
+  }
+
+  end(): Uint8Array {
+    return Buffer.from('\n]\n');
+  }
+}
