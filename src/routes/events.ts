@@ -57,7 +57,7 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
 }
 
 async function* eventChunks(deps: RouteDeps, id: string, signal: AbortSignal): Chunks {
-  yield { text: 'retry: 1000\n\n' };
+  yield { data: 'retry: 1000\n\n' };
   const failures = new Failures();
   let logged = ((await countLogLines(deps.sql, id)) ?? 0) - 1;
   let state: CrawlState | null = null;
@@ -78,7 +78,7 @@ async function* eventChunks(deps: RouteDeps, id: string, signal: AbortSignal): C
     if (ended) events.push(sseEvent('end', JSON.stringify(end)));
     if (events.length === 0 && tick % HEARTBEAT_TICKS === 0) events.push(': \n\n');
     state = crawl.state;
-    yield { text: events.join('') };
+    yield { data: events.join('') };
     if (ended) return;
     await sleep(TICK_MS, signal);
   }

@@ -5,9 +5,10 @@ import { itemJson } from '../formats/item_json.ts';
 import type { Narrowing } from '../formats/members.ts';
 import { sseEvent } from '../formats/sse.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
+import type { StoredItem } from '../model/item.ts';
 import { CHANGE_KINDS, type ChangeKind } from '../model/outcome.ts';
-
-import { CrawlGone, type ItemBatch, type ItemQuery } from '../stream/reader.ts';
+import type { PieceFormat } from '../stream/pieces.ts';
+import { type Batch, CrawlGone, type ItemQuery } from '../stream/reader.ts';
 import { type Chunk, type Chunks, sendStream } from '../stream/send.ts';
 import { errorResponses, ref } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';
@@ -162,8 +163,9 @@ async function sendItems(
       'x-accel-buffering': 'no',
     },
     chunks: (signal) => {
-      const batches = deps.reader.follow(wanted.id, wanted.query, wanted.follow, signal);
-      return format === 'sse' ? sseChunks(batches, wanted, deps) : ndjsonChunks(batches, wanted, deps);
+      const piece = pieceFormat(format, wanted.narrowing);
+      const batches = deps.reader.follow(wanted.id, wanted.query, piece, wanted.follow, signal);
+      return format === 'sse' ? sseChunks(batches, deps) : ndjsonChunks(batches, deps);
     },
     closing: deps.closing,
     farewell: format === 'sse' ? ': broken off; connect again to go on\n\n' : null,
@@ -171,28 +173,36 @@ async function sendItems(
   if (error !== null) request.log.warn({ err: error, crawl: wanted.id }, 'an item stream was broken off');
 }
 
-async function* ndjsonChunks(batches: AsyncIterable<ItemBatch>, wanted: Wanted, deps: RouteDeps): Chunks {
-  for await (const batch of batches) {
-    if (batch.items.length === 0) continue;
-    yield chunk(batch.items.map((item) => `${itemJson(item, wanted.narrowing)}\n`).join(''), batch, deps);
-  }
+function pieceFormat(format: 'ndjson' | 'sse', narrowing: Narrowing): PieceFormat {
+  const one: (item: StoredItem) => string =
+    format === 'sse'
+      ? (item) => sseEvent('item', itemJson(item, narrowing), item.offset)
+      : (item) => `${itemJson(item, narrowing)}\n`;
+  return {
+    key: JSON.stringify([format, narrowing.fields && [...narrowing.fields].sort(), narrowing.flatten]),
+    encode: (items) => Buffer.from(items.map(one).join('')),
+  };
 }
 
-async function* sseChunks(batches: AsyncIterable<ItemBatch>, wanted: Wanted, deps: RouteDeps): Chunks {
-  yield { text: `retry: ${RECONNECT_MS}\n\n` };
+async function* ndjsonChunks(batches: AsyncIterable<Batch>, deps: RouteDeps): Chunks {
+  for await (const batch of batches) if (batch.count > 0) yield chunk(batch, deps);
+}
+
+async function* sseChunks(batches: AsyncIterable<Batch>, deps: RouteDeps): Chunks {
+  yield { data: `retry: ${RECONNECT_MS}\n\n` };
   let writtenAt = Date.now();
   for await (const batch of batches) {
-    const silent = batch.items.length === 0 && batch.end === null;
+    const { end } = batch;
+    const silent = batch.count === 0 && end === null;
     if (silent && Date.now() - writtenAt < HEARTBEAT_MS) continue;
     writtenAt = Date.now();
-    const events = batch.items.map((item) => sseEvent('item', itemJson(item, wanted.narrowing), item.offset));
-    const { end } = batch;
-    if (end !== null) events.push(sseEvent('end', JSON.stringify({ state: end.state, stopReason: end.stop_reason })));
-    yield silent ? { text: ': \n\n' } : chunk(events.join(''), batch, deps);
+    if (end !== null)
+      yield { data: sseEvent('end', JSON.stringify({ state: end.state, stopReason: end.stop_reason })) };
+    else yield silent ? { data: ': \n\n' } : chunk(batch, deps);
   }
 }
 
-function chunk(text: string, { committedAt }: ItemBatch, deps: RouteDeps): Chunk {
-  if (committedAt === null || deps.onDelivered === undefined) return { text };
-  return { text, sent: () => deps.onDelivered?.(performance.now() - committedAt) };
+function chunk({ bytes, committedAt }: Batch, deps: RouteDeps): Chunk {
+  if (committedAt === null || deps.onDelivered === undefined) return { data: bytes };
+  return { data: bytes, sent: () => deps.onDelivered?.(performance.now() - committedAt) };
 }

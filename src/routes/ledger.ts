@@ -154,7 +154,7 @@ async function* ledgerChunks(deps: RouteDeps, id: string, filter: LedgerFilter, 
     if (last === undefined) return;
     after = last.seq;
     left -= rows.length;
-    yield { text: rows.map((row) => `${JSON.stringify(toRequest(row))}\n`).join('') };
+    yield { data: rows.map((row) => `${JSON.stringify(toRequest(row))}\n`).join('') };
   }
 }
 

@@ -5,13 +5,16 @@ import { type ItemRange, readItems } from '../db/items.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
 import type { StoredItem } from '../model/item.ts';
 import type { ChangeKind } from '../model/outcome.ts';
+import { type Piece, PieceCache, type PieceFormat } from './pieces.ts';
 import type { Wakeups } from './wakeups.ts';
 
 const PAGE_ROWS = 500;
 const PAGE_BYTES = 1024 * 1024;
 /** Offsets looked at in one statement when only items of a type, or with a change, are wanted. */
 const FILTERED_SPAN = 10_000;
-const POLL_MS = 1000;
+/** Of encoded pieces, over all crawls. */
+const PIECES_BYTES = 16 * 1024 * 1024;
+const NOTHING = new Uint8Array(0);
 const RETRIES = 10;
 
 /** The crawl was deleted while it was read. */
@@ -25,53 +28,70 @@ export interface ItemQuery {
   changes?: readonly ChangeKind[] | undefined;
 }
 
-/** A piece of a crawl's items, in offset order. */
-export interface ItemBatch {
-  items: StoredItem[];
-  /** Every offset up to here has been looked at. */
-  through: number;
+/** What a reader gets at a time. */
+export interface Batch extends Piece {
   /** When the commit that brought it was made (`performance.now()`), if a wake-up told. */
   committedAt: number | null;
   /** Given with the last, empty batch: the crawl as it was when all that was asked for had been read. */
   end: CrawlHead | null;
 }
 
+/** Items of a crawl in offset order. */
+export interface Page {
+  items: StoredItem[];
+  /** Every offset up to here has been looked at. */
+  through: number;
+}
+
 /**
  * Reads items by offset for any number of readers. Offsets are gapless and in commit order, so an offset is all the place
- * a reader has. No connection is held between two pages, and readers that want the same page at the same time share one
- * query: a thousand followers of a crawl cost the database little more than one.
+ * a reader has. No connection is held between two pages. Readers that want the same page at the same time share one query,
+ * and the followers of a crawl share its bytes as well: their pieces end at the same offsets, wherever they began.
  */
 export class ItemReader {
   readonly #sql: Sql;
   readonly #wakeups: Wakeups;
   readonly #underWay = new Map<string, Promise<unknown>>();
+  readonly #pieces: PieceCache;
+  /** By crawl: its head as the readers of one round share it. */
+  readonly #heads = new Map<string, { round: number; head: Promise<CrawlHead> }>();
 
-  constructor(sql: Sql, wakeups: Wakeups) {
+  constructor(sql: Sql, wakeups: Wakeups, pieceBytes = PIECES_BYTES) {
     this.#sql = sql;
     this.#wakeups = wakeups;
+    this.#pieces = new PieceCache(pieceBytes);
+  }
+
+  /** Bytes of pieces that are kept for readers to come. */
+  get keptBytes(): number {
+    return this.#pieces.bytes;
   }
 
   /** State and number of items of a crawl. @throws CrawlGone */
-  async head(crawlId: string): Promise<CrawlHead> {
-    // The version is part of the key: an answer asked for before a wake-up may not know of it.
-    const key = `${crawlId} head ${this.#wakeups.version}`;
-    const head = await this.#shared(key, () => readHead(this.#sql, crawlId));
-    if (head === null) throw new CrawlGone(`the crawl ${crawlId} was deleted`);
-    return head;
+  head(crawlId: string): Promise<CrawlHead> {
+    return this.#shared(`${crawlId} head`, () => this.#load(crawlId));
   }
 
-  /** The next piece after `query.after` of a crawl with `total` items; bounded in rows and in bytes. */
-  async page(crawlId: string, query: ItemQuery, total: number): Promise<Pick<ItemBatch, 'items' | 'through'>> {
-    const from = query.after + 1;
-    const { type, changes } = query;
-    const span = type === undefined && changes === undefined ? PAGE_ROWS : FILTERED_SPAN;
-    const to = Math.min(total, from + span) - 1;
-    const range: ItemRange = { from, to, type, changes, rows: Math.min(PAGE_ROWS, query.limit), bytes: PAGE_BYTES };
-    const key = `${crawlId} ${from} ${to} ${range.rows} ${changes ?? ''} ${type ?? ''}`;
-    const items = await this.#shared(key, () => readItems(this.#sql, crawlId, range));
+  /** The next items after `query.after` of a crawl with `total` items; bounded in rows and in bytes. */
+  async page(crawlId: string, query: ItemQuery, total: number): Promise<Page> {
+    const range = rangeOf(query, total);
+    const items = await this.#shared(keyOf(crawlId, range), () =>
+      withRetries(() => readItems(this.#sql, crawlId, range)),
+    );
     const last = items.at(-1);
     const whole = last === undefined || (items.length < range.rows && sizeOf(items) < PAGE_BYTES);
-    return { items, through: whole ? to : last.offset };
+    return { items, through: whole ? range.to : last.offset };
+  }
+
+  /** The same as bytes. */
+  piece(crawlId: string, query: ItemQuery, total: number, format: PieceFormat): Promise<Piece> {
+    const make = async (): Promise<Piece> => {
+      const { items, through } = await this.page(crawlId, query, total);
+      return { bytes: items.length === 0 ? NOTHING : await format.encode(items), count: items.length, through };
+    };
+    if (format.key === null) return make();
+    const key = keyOf(crawlId, rangeOf(query, total), format.key);
+    return this.#pieces.take(crawlId, key, make, () => this.#wakeups.sizeOf(crawlId) > 1);
   }
 
   /**
@@ -80,39 +100,87 @@ export class ItemReader {
    *
    * @throws CrawlGone, the signal's reason, or the database's error when it lasts
    */
-  async *follow(crawlId: string, query: ItemQuery, follow: boolean, signal: AbortSignal): AsyncGenerator<ItemBatch> {
+  async *follow(
+    crawlId: string,
+    query: ItemQuery,
+    format: PieceFormat,
+    follow: boolean,
+    signal: AbortSignal,
+  ): AsyncGenerator<Batch> {
     const subscription = this.#wakeups.subscribe(crawlId);
+    signal.addEventListener('abort', subscription.close, { once: true });
     let { after, limit } = query;
     let committedAt: number | null = null;
     try {
+      let head = await this.head(crawlId);
       for (;;) {
-        signal.throwIfAborted();
-        const head = await this.head(crawlId);
         while (after + 1 < head.items && limit > 0) {
-          const page = await this.page(crawlId, { ...query, after, limit }, head.items);
-          after = page.through;
-          limit -= page.items.length;
-          yield { ...page, committedAt, end: null };
           signal.throwIfAborted();
+          const piece = await this.piece(crawlId, { ...query, after, limit }, head.items, format);
+          after = piece.through;
+          limit -= piece.count;
+          yield { ...piece, committedAt, end: null };
         }
+        signal.throwIfAborted();
         const ended = limit === 0 || !follow || ENDED_STATES.includes(head.state);
-        yield { items: [], through: after, committedAt: null, end: ended ? head : null };
+        yield { bytes: NOTHING, count: 0, through: after, committedAt: null, end: ended ? head : null };
         if (ended) return;
-        committedAt = await subscription.next(POLL_MS - (Date.now() % POLL_MS), signal);
+        const wake = await subscription.next();
+        signal.throwIfAborted();
+        if (wake === null) return; // closed by the signal alone
+        committedAt = wake.committedAt;
+        head = await this.#headOf(crawlId, wake.round);
       }
     } finally {
+      signal.removeEventListener('abort', subscription.close);
       subscription.close();
+      if (this.#wakeups.sizeOf(crawlId) === 0) this.#forget(crawlId);
     }
   }
 
-  /** One query for all who ask the same at the same time; run again while the database is restarting. */
+  /**
+   * The crawl's head for readers that were woken together: asked for after their wake-up, so that it knows of what woke
+   * them, and once, so that they all read up to the same offset.
+   */
+  #headOf(crawlId: string, round: number): Promise<CrawlHead> {
+    const known = this.#heads.get(crawlId);
+    if (known !== undefined && known.round >= round) return known.head;
+    const head = this.#load(crawlId);
+    this.#heads.set(crawlId, { round, head });
+    return head;
+  }
+
+  async #load(crawlId: string): Promise<CrawlHead> {
+    const head = await withRetries(() => readHead(this.#sql, crawlId));
+    if (head === null) throw new CrawlGone(`the crawl ${crawlId} was deleted`);
+    return head;
+  }
+
+  #forget(crawlId: string): void {
+    this.#heads.delete(crawlId);
+    this.#pieces.forget(crawlId);
+  }
+
+  /** One query for all who ask the same at the same time. */
   #shared<T>(key: string, query: () => Promise<T>): Promise<T> {
     const known = this.#underWay.get(key);
     if (known !== undefined) return known as Promise<T>;
-    const answer = withRetries(query).finally(() => this.#underWay.delete(key));
+    const answer = query().finally(() => this.#underWay.delete(key));
     this.#underWay.set(key, answer);
     return answer;
   }
+}
+
+/** Ranges end at multiples of their span, so that readers that began at different offsets come to the same ones. */
+function rangeOf({ after, limit, type, changes }: ItemQuery, total: number): ItemRange {
+  const from = after + 1;
+  const span = type === undefined && changes === undefined ? PAGE_ROWS : FILTERED_SPAN;
+  const to = Math.min(total, from - (from % span) + span) - 1;
+  return { from, to, type, changes, rows: Math.min(PAGE_ROWS, limit), bytes: PAGE_BYTES };
+}
+
+function keyOf(crawlId: string, { from, to, rows, changes, type }: ItemRange, format?: string): string {
+  return JSON.stringify([crawlId, from, to, rows, changes, type, format]);
 }
 
 function sizeOf(items: readonly StoredItem[]): number {

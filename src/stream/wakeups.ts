@@ -1,119 +1,168 @@
-/** Readers of one crawl are woken at most once in this many milliseconds for each of them. */
-const MS_PER_READER = 0.1;
+/**
+ * Readers of one crawl are woken at most once in this many milliseconds for each of them, and a second at most: so few
+ * that a single reader is told at once, and a thousand get few pieces, and large ones.
+ */
+const MS_PER_READER = 0.7;
+const MAX_WAIT_MS = 1000;
+/** A crawl's readers are woken after this long without a wake-up, so that a hint that was lost costs no more. */
+const POLL_MS = 1000;
+/** Readers that are woken in one turn of the event loop: some 10 µs each. */
+const GROUP = 50;
+
+/** Why a reader was woken. */
+export interface Wake {
+  /** The same for all readers that are woken together: they may share what they read. Counts over all crawls. */
+  round: number;
+  /** Of the oldest commit that it stands for (`performance.now()`); null: nothing was told, it is time to look. */
+  committedAt: number | null;
+}
 
 /** A reader's place at the wake-ups of one crawl. Close it when done. */
 export interface Subscription {
   /**
    * Resolves at the next wake-up, at once if one came since the last call; so a reader that waits, reads and waits again
-   * loses none. Gives the time of the oldest commit it stands for (`performance.now()`), or null after `timeoutMs` or
-   * when `signal` fires.
+   * loses none. Null: it was closed.
    */
-  next(timeoutMs: number, signal: AbortSignal): Promise<number | null>;
+  next(): Promise<Wake | null>;
+  /** Ends a wait. Safe twice. */
   close(): void;
 }
 
-/** Readers of one crawl that are told together. */
-interface Channel {
-  readers: Set<Reader>;
-  wokenAt: number;
-  timer: NodeJS.Timeout | null;
-}
-
 /**
- * «Something was committed in this crawl», told inside the process. Hints only: a reader that gets none polls.
+ * «Something was committed in this crawl», told inside the process. Hints only: a reader that gets none is woken by time.
  * The engine publishes after each commit, and the listener for other nodes' commits does.
  */
 export class Wakeups {
   readonly #channels = new Map<string, Channel>();
-  #version = 0;
-
-  /** One more at each `publish`. Two reads at the same version may share their answer. */
-  get version(): number {
-    return this.#version;
-  }
+  #rounds = 0;
 
   /** Subscriptions that are open. */
   get size(): number {
     let size = 0;
-    for (const channel of this.#channels.values()) size += channel.readers.size;
+    for (const channel of this.#channels.values()) size += channel.size;
     return size;
   }
 
+  /** Subscriptions to a crawl that are open. */
+  sizeOf(crawlId: string): number {
+    return this.#channels.get(crawlId)?.size ?? 0;
+  }
+
   subscribe(crawlId: string): Subscription {
-    const channel = this.#channels.get(crawlId) ?? { readers: new Set(), wokenAt: 0, timer: null };
+    const channel = this.#channels.get(crawlId) ?? new Channel(() => ++this.#rounds);
     this.#channels.set(crawlId, channel);
     const reader = new Reader();
-    channel.readers.add(reader);
+    channel.add(reader);
     return {
-      next: (timeoutMs, signal) => reader.next(timeoutMs, signal),
+      next: () => reader.next(),
       close: () => {
-        channel.readers.delete(reader);
-        if (channel.readers.size > 0 || this.#channels.get(crawlId) !== channel) return;
-        if (channel.timer !== null) clearTimeout(channel.timer);
-        this.#channels.delete(crawlId);
+        reader.close();
+        channel.remove(reader);
+        if (channel.size === 0 && this.#channels.get(crawlId) === channel) this.#channels.delete(crawlId);
       },
     };
   }
 
   /** Wakes the readers of these crawls. @param committedAt on the clock of `performance.now()` */
   publish(crawlIds: Iterable<string>, committedAt = performance.now()): void {
-    this.#version += 1;
-    for (const id of crawlIds) {
-      const channel = this.#channels.get(id);
-      if (channel === undefined) continue;
-      for (const reader of channel.readers) reader.mark(committedAt);
-      this.#wake(channel);
-    }
-  }
-
-  /** At once for a few readers; a thousand are woken ten times a second, so that they never outweigh the crawl. */
-  #wake(channel: Channel): void {
-    if (channel.timer !== null) return;
-    const wait = channel.wokenAt + channel.readers.size * MS_PER_READER - performance.now();
-    const wake = () => {
-      channel.timer = null;
-      channel.wokenAt = performance.now();
-      this.#version += 1;
-      for (const reader of channel.readers) reader.wake();
-    };
-    if (wait < 1) wake();
-    else channel.timer = setTimeout(wake, wait).unref();
+    for (const id of crawlIds) this.#channels.get(id)?.publish(committedAt);
   }
 }
 
-/** One subscription: the oldest commit that it has not been told, and who waits for it. */
-class Reader {
+/** Readers of one crawl that are told together, by one timer for all of them. */
+class Channel {
+  readonly #readers = new Set<Reader>();
+  readonly #nextRound: () => number;
   #committedAt: number | null = null;
-  #woken = false;
-  #resolve: (() => void) | null = null;
+  #wokenAt = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #isDue = false;
+  #isWaking = false;
 
-  mark(committedAt: number): void {
-    this.#committedAt ??= committedAt;
+  constructor(nextRound: () => number) {
+    this.#nextRound = nextRound;
   }
 
-  wake(): void {
-    this.#woken = true;
+  get size(): number {
+    return this.#readers.size;
+  }
+
+  add(reader: Reader): void {
+    this.#readers.add(reader);
+    if (this.#timer === null && !this.#isWaking) this.#plan(POLL_MS);
+  }
+
+  remove(reader: Reader): void {
+    this.#readers.delete(reader);
+    if (this.#readers.size > 0 || this.#timer === null) return;
+    clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  publish(committedAt: number): void {
+    this.#committedAt ??= committedAt;
+    if (this.#isDue) return;
+    this.#isDue = true;
+    if (!this.#isWaking) this.#planDue();
+  }
+
+  #planDue(): void {
+    const interval = Math.min(MAX_WAIT_MS, this.#readers.size * MS_PER_READER);
+    const wait = this.#wokenAt + interval - performance.now();
+    if (wait < 1) this.#wake();
+    else this.#plan(wait);
+  }
+
+  #plan(ms: number): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#wake(), ms).unref();
+  }
+
+  /** A thousand readers that read and write in one turn would hold the loop for a tenth of a second. */
+  #wake(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const wake: Wake = { round: this.#nextRound(), committedAt: this.#committedAt };
+    this.#committedAt = null;
+    this.#isDue = false;
+    this.#isWaking = true;
+    this.#wokenAt = performance.now();
+    this.#wakeSome([...this.#readers], 0, wake);
+  }
+
+  #wakeSome(readers: readonly Reader[], from: number, wake: Wake): void {
+    for (const reader of readers.slice(from, from + GROUP)) reader.wake(wake);
+    if (from + GROUP < readers.length) {
+      setImmediate(() => this.#wakeSome(readers, from + GROUP, wake));
+      return;
+    }
+    this.#isWaking = false;
+    if (this.#isDue) this.#planDue();
+    else if (this.#readers.size > 0) this.#plan(POLL_MS);
+  }
+}
+
+/** One subscription: the wake-up that it has not been told yet, and who waits for it. */
+class Reader {
+  #wake: Wake | null = null;
+  #isClosed = false;
+  #resolve: (() => void) | null = null;
+
+  wake({ round, committedAt }: Wake): void {
+    this.#wake = { round, committedAt: this.#wake?.committedAt ?? committedAt };
     this.#resolve?.();
   }
 
-  async next(timeoutMs: number, signal: AbortSignal): Promise<number | null> {
-    if (!this.#woken && !signal.aborted) await this.#sleep(timeoutMs, signal);
-    if (!this.#woken) return null;
-    const committedAt = this.#committedAt;
-    this.#woken = false;
-    this.#committedAt = null;
-    return committedAt;
+  close(): void {
+    this.#isClosed = true;
+    this.#resolve?.();
   }
 
-  async #sleep(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, timeoutMs);
-    const stop = () => resolve();
-    signal.addEventListener('abort', stop, { once: true });
-    this.#resolve = resolve;
-    await promise;
-    clearTimeout(timer);
-    signal.removeEventListener('abort', stop);
+  async next(): Promise<Wake | null> {
+    if (this.#wake === null && !this.#isClosed) await new Promise<void>((resolve) => (this.#resolve = resolve));
     this.#resolve = null;
+    const wake = this.#isClosed ? null : this.#wake;
+    this.#wake = null;
+    return wake;
   }
 }
