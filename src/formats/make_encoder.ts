@@ -1,0 +1,22 @@
+import { CsvEncoder } from './csv.ts';
+import type { Encoder } from './encoder.ts';
+import { JsonArrayEncoder, NdjsonEncoder } from './json_encoders.ts';
+import { parquetEncoder } from './parquet.ts';
+import type { TableShape } from './table.ts';
+
+export type FileFormat = 'ndjson' | 'csv' | 'json-array' | 'parquet';
+
+/** The encoder of a file, begun anew. @param shape of a table; of the others, `fields` and `flatten` count */
+export async function makeEncoder(format: FileFormat, shape: TableShape): Promise<Encoder> {
+  const narrowing = { fields: shape.fields === null ? null : new Set(shape.fields), flatten: shape.flatten };
+  switch (format) {
+    case 'ndjson':
+      return new NdjsonEncoder(narrowing);
+    case 'json-array':
+      return new JsonArrayEncoder(narrowing);
+    case 'csv':
+      return new CsvEncoder(shape);
+    case 'parquet':
+      return parquetEncoder(shape);
+  }
+}
