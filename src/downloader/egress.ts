@@ -39,7 +39,8 @@ const INSIDE_NAME = /^[^.]*$|(^|\.)(localhost|internal|local|home\.arpa)$/;
 const NUMERIC = /(^|\.)(\d+|0x[\da-f]*)$/i;
 /** One text for every address, so that a refusal tells nothing of the inside. */
 const REFUSED =
-  'this address is neither public nor one that the operator has added (EGRESS_ALLOW; for enrich ENRICH_EGRESS_ALLOW)';
+  'this address is neither public nor one that the operator has added (EGRESS_ALLOW; for enrich ENRICH_EGRESS_ALLOW; ' +
+  'for webhooks WEBHOOK_EGRESS_ALLOW)';
 
 interface Target {
   protocol: string;

@@ -2,8 +2,9 @@ import type { Frontier } from '../frontier/frontier.ts';
 import type { Caller, HostSlot } from '../frontier/host.ts';
 import { nextThrottle } from '../frontier/throttle.ts';
 import type { FetchResult } from '../model/response.ts';
+import { retryAfterMs } from '../model/retry_after.ts';
 import type { Settings } from '../model/settings.ts';
-import { backOff, retryAfterMs } from './back_off.ts';
+import { backOff } from './back_off.ts';
 
 type HeedSettings = Pick<Settings, 'autothrottle' | 'delayMs' | 'maxRetryAfterMs'>;
 

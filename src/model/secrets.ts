@@ -5,11 +5,17 @@ import type { Problem } from './spider.ts';
 export const HIDDEN = '(hidden)';
 
 /** Headers whose value is a secret, in lower case. */
-const SECRET_HEADERS = new Set(['authorization', 'cookie', 'proxy-authorization', 'x-api-key']);
+const SECRET_HEADERS = new Set(['authorization', 'cookie', 'set-cookie', 'proxy-authorization', 'x-api-key']);
 
-/** A step of a path: a member's name, every member of a list, or every header whose value is a secret. */
-type Step = string | typeof EACH | typeof HEADER;
+/** True where the header's value is a secret. */
+export function isSecretHeader(name: string): boolean {
+  return SECRET_HEADERS.has(name.toLowerCase());
+}
+
+/** A step of a path: a member's name, every member of a list or of an object, or every header whose value is a secret. */
+type Step = string | typeof EACH | typeof MEMBER | typeof HEADER;
 const EACH = Symbol('each');
+const MEMBER = Symbol('member');
 const HEADER = Symbol('header');
 
 interface Place {
@@ -41,6 +47,9 @@ const OF_SPIDER: readonly Place[] = [
   whole('pages', EACH, 'follow', EACH, 'request', 'headers', HEADER),
   whole('pipeline', EACH, 'enrich', 'headers', HEADER),
 ];
+
+/** Where a webhook holds secrets: its headers are there to tell its endpoint who calls, whatever their names. */
+const OF_WEBHOOK: readonly Place[] = [whole('secret'), whole('headers', MEMBER)];
 
 /** A string where a secret may be. */
 interface Found {
@@ -84,7 +93,8 @@ function walk(
 
 function namesOf(value: object, step: Step): string[] {
   if (step === EACH) return Object.keys(value);
-  if (step === HEADER) return Object.keys(value).filter((name) => SECRET_HEADERS.has(name.toLowerCase()));
+  if (step === MEMBER) return Object.keys(value);
+  if (step === HEADER) return Object.keys(value).filter(isSecretHeader);
   return Object.hasOwn(value, step as string) ? [step as string] : [];
 }
 
@@ -107,6 +117,11 @@ export function shownSettings<T>(settings: T): T {
 /** A definition as it is shown. */
 export function shownSpider<T>(definition: T): T {
   return mapPlaces(definition, placesOf(definition), hide);
+}
+
+/** A webhook's definition as it is shown. */
+export function shownWebhook<T>(definition: T): T {
+  return mapPlaces(definition, OF_WEBHOOK, hide);
 }
 
 /** Params as they are shown. @param secret pointers of `secretParams` */
@@ -177,6 +192,11 @@ export function hiddenInSpider(definition: unknown, at: string): Problem[] {
 export function hiddenInParams(params: unknown, secret: readonly string[], at: string): Problem[] {
   const places = secret.map((pointer) => whole(...pointer.split('/').slice(1)));
   return hiddenIn(params, places, at);
+}
+
+/** The same of a webhook. @param at its pointer */
+export function hiddenInWebhook(webhook: unknown, at: string): Problem[] {
+  return hiddenIn(webhook, OF_WEBHOOK, at);
 }
 
 function hiddenIn(value: unknown, places: readonly Place[], at: string): Problem[] {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { backOff, retryAfterMs } from '../../dist/engine/back_off.js';
+import { backOff } from '../../dist/engine/back_off.js';
+import { retryAfterMs } from '../../dist/model/retry_after.js';
 
 const NOW = Date.UTC(2026, 10, 23, 8, 0, 0);
 const HOUR = 3_600_000;
