@@ -30,6 +30,8 @@ const WHOLE: readonly CrawlTable[] = [
   ...LEDGER,
   table('items', 'offset', 'bigint'),
   table('crawl_logs', 'n', 'bigint'),
+  table('delivery_attempts', 'delivery', 'integer'),
+  table('deliveries', 'n', 'integer'),
   { name: 'crawl_counts', crawl: 'crawl_id', key: null },
 ];
 

@@ -169,9 +169,3 @@ export async function takenBeside(
 export async function hasten(db: Db, { crawl_id, webhook }: DeliveryKey): Promise<void> {
   await db`update exports set due_at = now() where crawl_id = ${crawl_id} and n = ${webhook} and state = 'active' and due_at > now()`;
 }
-
-/** Deletes what the webhooks of a crawl sent. */
-export async function deleteDeliveries(db: Db, crawlId: string): Promise<void> {
-  await db`delete from delivery_attempts where crawl_id = ${crawlId}`;
-  await db`delete from deliveries where crawl_id = ${crawlId}`;
-}

@@ -30,7 +30,7 @@ const BATCH_SECONDS = 1;
 export interface WebhookParts {
   sql: Sql;
   send: Send;
-  /** Milliseconds since the epoch; absent: the clock. */
+  /** Judges when tries are due, in milliseconds since the epoch; absent: the clock. */
   now?: () => number;
   /** From 0 to below 1; absent: `Math.random`. */
   random?: () => number;
@@ -78,8 +78,7 @@ export class WebhookTarget implements Target {
     await this.#start(signal);
     if (this.#events.has('items.created')) {
       const pieces = piecesOf(items, this.#webhook);
-      for (const [i, piece] of pieces.entries())
-        await this.#sendItems(piece, pieces[i + 1]?.from ?? next, signal);
+      for (const [i, piece] of pieces.entries()) await this.#sendItems(piece, pieces[i + 1]?.from ?? next, signal);
     }
     this.#next = next;
     return this.#cursor();
@@ -170,7 +169,7 @@ export class WebhookTarget implements Target {
   /** One try. @throws ExportError where the endpoint does not have the message, unless the next one is due all the same */
   async #send(row: DeliveryRow, body: string, signal: AbortSignal): Promise<void> {
     const { sql, send, now, random } = this.#parts;
-    const at = now();
+    const at = Date.now();
     const message = signed(this.#webhook, messageId(row), body, at);
     const sent = await send(message, signal);
     const attempt = attemptOf(message, sent, { at, manual: false, own: this.#webhook.headers });

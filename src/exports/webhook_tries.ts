@@ -13,7 +13,7 @@ const JITTER = 0.2;
 /** A longer Retry-After counts as this. */
 const MAX_RETRY_AFTER = 4 * HOUR;
 /** After so long a message is given up, its last try being made at the end of it. */
-export const TRIED_FOR = 24 * HOUR;
+const TRIED_FOR = 24 * HOUR;
 
 /** Statuses below 500 that say nothing of the message: Request Timeout, Too Early, Too Many Requests. */
 const PASSING = new Set([408, 425, 429]);

@@ -13,7 +13,7 @@ before(async () => {
 after(() => database.drop());
 
 const LEDGER = ['requests', 'host_queues', 'page_links', 'url_patterns', 'item_keys', 'crawl_cookies', 'crawl_state'];
-const REST = ['items', 'crawl_logs', 'crawl_counts'];
+const REST = ['items', 'crawl_logs', 'deliveries', 'delivery_attempts', 'crawl_counts'];
 /** They go with the crawl's own row. */
 const AT_ONCE = ['exports'];
 /** What is remembered over the crawls of a spider, and the deletions themselves. */
@@ -36,6 +36,8 @@ async function fullCrawl(n: number): Promise<string> {
     `'${id}', n, now(), n, 2, 'a', 'https://a.example/', '{}'`,
   );
   await each('crawl_logs (crawl_id, n, at, level, url, message)', `'${id}', n, now(), 'info', '', ''`);
+  await each('deliveries (crawl_id, webhook, n, event, next_offset)', `'${id}', 0, n, 'crawl.started', 0`);
+  await each('delivery_attempts (crawl_id, webhook, delivery, n, at, attempt)', `'${id}', 0, n, 1, now(), '{}'`);
   await each('crawl_counts (crawl_id, kind, key, n)', `'${id}', 'field', 'f' || n, 1`);
   await sql`insert into exports (crawl_id, n, name, kind, definition) values (${id}, 0, 'file', 'file', '{}')`;
   await sql`update crawls set state = 'cancelled', ended_at = now(), items = ${n} where id = ${id}`;
@@ -131,6 +133,6 @@ test('a ledger alone leaves items, log and counts', async () => {
     Object.values(await rowsOf(id, LEDGER)),
     LEDGER.map(() => 0),
   );
-  assert.deepEqual(await rowsOf(id, REST), { items: 10, crawl_logs: 10, crawl_counts: 10 });
+  assert.deepEqual(await rowsOf(id, REST), Object.fromEntries(REST.map((name) => [name, 10])));
   assert.equal(await deleteBatch(database.sql, 10), null);
 });
