@@ -1,0 +1,81 @@
+#!/usr/bin/env node
+/**
+ * The command line. Exit codes: 0 what was asked for was done; 1 it was not (the crawl failed, the service refused or was not
+ * there); 2 the command line is wrong; 130 interrupted.
+ */
+import { type Command, helpOf, nearest, readArgs, UsageError } from './cli/command.ts';
+import { crawlCommand } from './cli/crawl.ts';
+import { changeCommand, listCommand, statusCommand, tailCommand, whyCommand } from './cli/crawls.ts';
+import { PipeClosed } from './cli/output.ts';
+import { previewCommand } from './cli/preview.ts';
+import { OrbweaverError } from './client.ts';
+import { nothingListens } from './errors.ts';
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  crawl: crawlCommand,
+  preview: previewCommand,
+  tail: tailCommand,
+  status: statusCommand,
+  list: listCommand,
+  why: whyCommand,
+  cancel: changeCommand('cancel', 'Ends crawls; what was committed is kept.'),
+  pause: changeCommand('pause', 'Lets the fetches under way end, and waits.'),
+  resume: changeCommand('resume', 'Goes on after a pause, and after a limit that was raised.'),
+};
+
+async function main([name, ...rest]: string[]): Promise<number> {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(`${overview()}\n`);
+    return name === undefined ? 2 : 0;
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) {
+    const near = nearest(name, Object.keys(COMMANDS));
+    throw new UsageError(`there is no command ${name}${near === null ? '' : `; did you mean ${near}?`}`);
+  }
+  const args = readArgs(command, rest);
+  if (!args.flag('help')) return command.run(args);
+  process.stdout.write(`${helpOf(name, command)}\n`);
+  return 0;
+}
+
+function overview(): string {
+  const rows = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)}  ${summary.split('. ')[0]}`);
+  return [
+    'orbweaver COMMAND [options]\n',
+    ...rows,
+    '\nORBWEAVER_URL and ORBWEAVER_API_KEY say where the service is. `orbweaver COMMAND --help` has the options, with examples.',
+    'Exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted.',
+  ].join('\n');
+}
+
+/** @returns the exit code */
+function explain(error: unknown): number {
+  if (error instanceof PipeClosed) return 0;
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+  if (error instanceof UsageError) {
+    say(`orbweaver: ${error.message}`);
+    say('orbweaver --help says more');
+    return 2;
+  }
+  if (!(error instanceof OrbweaverError)) {
+    say(`orbweaver: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
+  }
+  if (nothingListens(error))
+    say(
+      `orbweaver: no service there: ${error.message}. Start one (npm start), or say where it is: --url, ORBWEAVER_URL`,
+    );
+  else say(`orbweaver: ${error.message} (${error.code})`);
+  for (const { pointer, message } of error.problems) say(`  ${pointer || '(body)'}  ${message}`);
+  if (error.code === 'unauthorized') say('  give --api-key, or ORBWEAVER_API_KEY');
+  if ((error.status ?? 0) >= 500 && error.requestId !== null) say(`  the service's log has it as ${error.requestId}`);
+  return 1;
+}
+
+for (const [signal, code] of [
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const)
+  process.once(signal, () => process.exit(code));
+process.exitCode = await main(process.argv.slice(2)).catch(explain);
