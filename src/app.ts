@@ -9,6 +9,7 @@ import { authenticator } from './routes/auth.ts';
 import { cacheRoutes } from './routes/cache.ts';
 import { COMPONENTS } from './routes/components.ts';
 import { crawlRoutes } from './routes/crawls.ts';
+import { deliveryRoutes } from './routes/deliveries.ts';
 import type { App, RouteDeps, SchemaTypes } from './routes/deps.ts';
 import { engineRoutes } from './routes/engine.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -84,6 +85,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       spiderRoutes,
       previewRoutes,
       cacheRoutes,
+      deliveryRoutes,
       contractRoutes,
     ])
       routes(app, routeDeps);

@@ -31,6 +31,11 @@ export const ERRORS = {
     consequence: 'check the name and the version; GET /spiders lists them',
   },
   request_not_found: { status: 404, title: 'The crawl has never discovered this URL', consequence: 'check the URL' },
+  delivery_not_found: {
+    status: 404,
+    title: 'The crawl has no such delivery',
+    consequence: 'check the id, which is the webhook-id of the message; GET …/deliveries lists them',
+  },
   method_not_allowed: { status: 405, title: 'Method not allowed', consequence: 'see /docs' },
   not_acceptable: { status: 406, title: 'No such format', consequence: 'ask for one of the listed formats' },
   wrong_state: { status: 409, title: 'The crawl is in the wrong state for this', consequence: 'nothing was changed' },
@@ -57,7 +62,7 @@ export const ERRORS = {
   },
   too_busy: {
     status: 503,
-    title: 'This node has all the previews under way that it runs at once',
+    title: 'This node has as much of this under way as it does at once',
     consequence: 'nothing was done; try again after Retry-After seconds',
   },
   not_ready: { status: 503, title: 'The service is not ready', consequence: 'try again' },

@@ -14,6 +14,7 @@ async function printOpenapi(): Promise<void> {
     checkSpider: async () => [],
     planStart: async () => ({ requests: [], scopeHosts: [], warnings: [], problems: [] }),
     // Never asked: no request is served.
+    webhooks: {} as AppDeps['webhooks'],
     previews: {} as AppDeps['previews'],
     onCrawlChanged: () => {},
     onDeleted: () => {},

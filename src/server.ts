@@ -10,6 +10,7 @@ import { Lookups } from './db/lookups.ts';
 import { MigrationError, migrate } from './db/migrate.ts';
 import { Downloader } from './downloader/downloader.ts';
 import { EgressGuard } from './downloader/egress.ts';
+import { senderOf } from './downloader/sender.ts';
 import { Deletions } from './engine/deletions.ts';
 import { Engine } from './engine/engine.ts';
 import type { Checks } from './engine/lifecycle.ts';
@@ -19,6 +20,7 @@ import { renderProblems } from './engine/rendering.ts';
 import { ScriptFacts } from './engine/script_facts.ts';
 import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
+import { WebhookCalls } from './exports/webhook_calls.ts';
 import { type ConnectionKind, connectionKind } from './model/connection.ts';
 import { KnownFingerprints } from './model/known.ts';
 import { ParserPool } from './parser/pool.ts';
@@ -234,6 +236,17 @@ function onNotify(payload: string, wakeups: Wakeups, engine: Engine): void {
   }
 }
 
+/** Where webhooks may be called, and how one is called by hand; the others are sent in a thread of their own. */
+function webhookDeps(config: Config, sql: Sql, closers: Closers) {
+  const egress = new EgressGuard({ allow: [...config.webhookEgressAllow] });
+  const downloader = new Downloader({ egress });
+  closers.add('the downloader of webhooks', () => downloader.close());
+  return {
+    refusesWebhook: (url: URL) => egress.refuses(url),
+    webhooks: new WebhookCalls(sql, senderOf(downloader)),
+  };
+}
+
 /** Starts everything. @throws the reason of `closers.stopping` when that fires meanwhile */
 async function serve(config: Config, log: Logger, closers: Closers): Promise<void> {
   const url = await startDatabase(config, closers, log);
@@ -263,6 +276,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   closers.add('the listener', unlisten);
   const closing = new AbortController();
   const facts = new ScriptFacts(scripts);
+  const { refusesWebhook, webhooks } = webhookDeps(config, apiSql, closers);
   const checks: Checks = {
     checkSpider: async (spider) => [
       ...(await Promise.all([parser.check(spider), lookups.check(spider), facts.problems(spider)])).flat(),
@@ -272,6 +286,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     planStart: (input) => parser.planStart(input),
     proxies: new Set(config.proxies.keys()),
     connections: new Map([...config.connections].map(([name, url]) => [name, connectionKind(url)!])),
+    refusesWebhook,
   };
   const processes = config.scriptProcesses;
   const app = await buildApp({
@@ -280,6 +295,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     log,
     wakeups,
     ...checks,
+    webhooks,
     previews: new Previews({ sql: apiSql, parser, scripts, engine, checks }),
     onCrawlChanged: (id, what) => {
       log.info({ crawl: id }, `crawl ${what}`);

@@ -3,7 +3,7 @@ import type { NewCrawl } from '../db/crawls.ts';
 import type { NewExport } from '../db/exports.ts';
 import { cookieProblems } from '../downloader/cookies.ts';
 import { authProblems } from '../model/auth.ts';
-import type { PlainStart } from '../model/crawl.ts';
+import type { PlainStart, StartedWebhook } from '../model/crawl.ts';
 import { storedJson } from '../model/extra.ts';
 import { headerProblems } from '../model/headers.ts';
 import { withDefaults } from '../model/params.ts';
@@ -14,13 +14,15 @@ import { DEFAULT_SETTINGS, type Settings, type SettingsInput } from '../model/se
 import type { Params, Problem, Scope, Spider } from '../model/spider.ts';
 import { parseHttpUrl } from '../model/url.ts';
 import type { StartInput, StartPlan } from '../parser/start_requests.ts';
-import { type Connections, planExports } from './export_input.ts';
+import { type Connections, planExports, type RefusesWebhook } from './export_input.ts';
 
 /** A posted crawl, understood: what is to be stored, or what is wrong with it. */
 export interface PlannedCrawl {
   crawl: Omit<NewCrawl, 'id'>;
   requests: StartRequest[];
   exports: NewExport[];
+  /** What the answer to the start says of the webhooks. */
+  webhooks: StartedWebhook[];
   problems: Problem[];
 }
 
@@ -34,6 +36,8 @@ export interface Planning {
   proxies?: ReadonlySet<string> | undefined;
   /** The operator's; absent: there are none. */
   connections?: Connections | undefined;
+  /** Absent: every address may be called. */
+  refusesWebhook?: RefusesWebhook | undefined;
 }
 
 /** Characters of a crawl's params as JSON. */
@@ -45,7 +49,7 @@ const MAX_PARAMS = 64 * 1024;
  */
 export async function planCrawl(
   input: PlainStart,
-  { planStart, proxies, connections = new Map() }: Planning,
+  { planStart, proxies, connections = new Map(), refusesWebhook }: Planning,
 ): Promise<PlannedCrawl> {
   const definition = wellFormed(input.spider ?? {});
   const settings: Settings = { ...DEFAULT_SETTINGS, ...definition.settings, ...wellFormed(input.settings ?? {}) };
@@ -77,7 +81,7 @@ export async function planCrawl(
     hosts,
   });
   const { requests, scopeHosts: inside, warnings } = start;
-  const { exports, problems: ofExports } = planExports(wellFormed(input), connections);
+  const { exports, webhooks, problems: ofExports } = planExports(wellFormed(input), connections, refusesWebhook);
   const startUrls = given ?? definition.startUrls ?? [];
   const skipped = requests.filter((request) => request.reason !== null).length;
   const crawl = {
@@ -94,7 +98,7 @@ export async function planCrawl(
     queued: requests.length - skipped,
     skipped,
   };
-  return { crawl, requests, exports, problems: [...problems, ...start.problems, ...ofExports] };
+  return { crawl, requests, exports, webhooks, problems: [...problems, ...start.problems, ...ofExports] };
 }
 
 /** What a schema cannot say of settings. @param proxies names of the operator's; absent: there are none */

@@ -1,18 +1,37 @@
 import type { NewExport } from '../db/exports.ts';
 import type { ConnectionKind } from '../model/connection.ts';
+import type { StartedWebhook } from '../model/crawl.ts';
 import { EXPORT_KINDS, type Export, targetOf, type Webhook } from '../model/export.ts';
 import { headerProblems } from '../model/headers.ts';
 import { nearest } from '../model/nearest.ts';
+import { pointerPart } from '../model/pointer.ts';
+import { HIDDEN, hiddenInWebhook } from '../model/secrets.ts';
 import type { Problem } from '../model/spider.ts';
+import { makeSecret, secretFault } from '../model/webhook_secret.ts';
 
 /** Named connections of the operator, and what each leads to. */
 export type Connections = ReadonlyMap<string, ConnectionKind>;
+
+/** Why a webhook's URL may not be called, as far as it can be said without a name server; null: nothing speaks against it. */
+export type RefusesWebhook = (url: URL) => string | null;
+
+/** Headers of every message, which no header of the webhook's own takes the place of. */
+const OF_MESSAGES = new Set(['content-type', 'webhook-id', 'webhook-timestamp', 'webhook-signature']);
+
+/** The consumers of a posted crawl, as they are stored. */
+export interface PlannedExports {
+  exports: NewExport[];
+  /** What the answer to the start says of the webhooks. */
+  webhooks: StartedWebhook[];
+  problems: Problem[];
+}
 
 /** The consumers of a posted crawl under their names, and what is wrong with them beyond their schemas. */
 export function planExports(
   { exports = [], webhooks = [] }: { exports?: readonly Export[]; webhooks?: readonly Webhook[] },
   connections: Connections,
-): { exports: NewExport[]; problems: Problem[] } {
+  refuses: RefusesWebhook = () => null,
+): PlannedExports {
   const problems: Problem[] = [];
   const given = [
     ...exports.map((definition, i) => {
@@ -20,8 +39,12 @@ export function planExports(
       return { definition, kind: targetOf(definition) ?? 'file', at: `/exports/${i}` };
     }),
     ...webhooks.map((definition, i) => {
-      problems.push(...webhookProblems(definition, `/webhooks/${i}`));
-      return { definition, kind: 'webhook', at: `/webhooks/${i}` };
+      problems.push(...webhookProblems(definition, `/webhooks/${i}`, refuses));
+      return {
+        definition: { ...definition, secret: definition.secret ?? makeSecret() },
+        kind: 'webhook',
+        at: `/webhooks/${i}`,
+      };
     }),
   ];
   const taken = new Set<string>();
@@ -37,7 +60,11 @@ export function planExports(
     taken.add(name);
   }
   const named = given.map(({ definition, kind }) => ({ name: nameOf(definition, kind, taken), kind, definition }));
-  return { exports: named, problems };
+  const started = named.slice(exports.length).map(({ name, definition }, i) => {
+    const { url, secret } = definition as Required<Webhook>;
+    return { name, url, secret: webhooks[i]!.secret === undefined ? secret : HIDDEN };
+  });
+  return { exports: named, webhooks: started, problems };
 }
 
 function nameOf({ name }: { name?: string }, kind: string, taken: Set<string>): string {
@@ -79,12 +106,32 @@ function connectionProblems(kind: ConnectionKind, name: string, at: string, conn
   ];
 }
 
-function webhookProblems({ url, headers }: Webhook, at: string): Problem[] {
-  const problems = headerProblems(headers, `${at}/headers`);
-  const { protocol, username, password } = URL.parse(url) ?? {};
-  if (protocol !== 'http:' && protocol !== 'https:')
-    problems.push({ pointer: `${at}/url`, code: 'bad_url', message: 'expected an absolute http or https URL' });
-  else if (username !== '' || password !== '')
-    problems.push({ pointer: `${at}/url`, code: 'bad_url', message: 'a user name or password belongs into `headers`' });
+/** What is wrong with a webhook, or with the part of one that a test call is given. @param at its pointer */
+export function webhookProblems(
+  webhook: Pick<Webhook, 'url' | 'secret' | 'headers'>,
+  at: string,
+  refuses: RefusesWebhook,
+): Problem[] {
+  const { url, secret, headers = {} } = webhook;
+  const problems = [...headerProblems(headers, `${at}/headers`), ...hiddenInWebhook(webhook, at)];
+  for (const name of Object.keys(headers))
+    if (OF_MESSAGES.has(name.toLowerCase())) {
+      const message = `\`${name}\` is a header of every message and cannot be given`;
+      problems.push({ pointer: `${at}/headers/${pointerPart(name)}`, code: 'bad_header', message });
+    }
+  const fault = secret === undefined || secret === HIDDEN ? null : secretFault(secret);
+  if (fault !== null) problems.push({ pointer: `${at}/secret`, code: 'bad_secret', message: fault });
+  const wrong = urlFault(url, refuses);
+  if (wrong !== null) problems.push({ pointer: `${at}/url`, ...wrong });
   return problems;
+}
+
+function urlFault(text: string, refuses: RefusesWebhook): Omit<Problem, 'pointer'> | null {
+  const url = URL.parse(text);
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    return { code: 'bad_url', message: 'expected an absolute http or https URL' };
+  if (url.username !== '' || url.password !== '')
+    return { code: 'bad_url', message: 'a user name or password belongs into `headers`' };
+  const refusal = refuses(url);
+  return refusal === null ? null : { code: 'egress', message: refusal };
 }

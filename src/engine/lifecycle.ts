@@ -26,7 +26,7 @@ import {
   RESUMABLE,
   type StartCrawl,
 } from '../model/crawl.ts';
-import { hiddenInSettings, shownSettings } from '../model/secrets.ts';
+import { HIDDEN, hiddenInSettings, shownSettings } from '../model/secrets.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import { type PlannedCrawl, type Planning, planCrawl, settingsProblems, wellFormed } from './crawl_input.ts';
 import { type CheckSpider, lookUpSpider } from './spiders.ts';
@@ -146,7 +146,8 @@ async function storeCrawl(
   let row = await insertCrawl(tx, { ...plan.crawl, id });
   if (row === null) {
     const stored = await findCrawl(tx, id); // an earlier try was committed and only its answer was lost
-    if (stored !== null) return { status: 201, location, crawl: toCrawl(stored), replayed: false };
+    if (stored !== null)
+      return { status: 201, location, crawl: { ...toCrawl(stored), ...told(plan) }, replayed: false };
     throw new Error('the crawl was deleted while it was stored');
   }
   await insertStartRequests(tx, id, plan.requests);
@@ -154,13 +155,24 @@ async function storeCrawl(
   await insertExports(tx, id, plan.exports);
   if (plan.crawl.queued === 0)
     row = await endCrawl(tx, id, 'failed', 'start_urls_failed', 'every start URL is outside the scope');
-  const crawl = toCrawl(row);
+  const crawl = { ...toCrawl(row), ...told(plan) };
   if (idempotency !== undefined) {
     const { principal, key, bodyHash } = idempotency;
-    const answer = { body_hash: bodyHash, status: 201, location, response: crawl };
+    const answer = { body_hash: bodyHash, status: 201, location, response: withoutSecrets(crawl) };
     if (!(await keepAnswer(tx, principal, key, answer))) throw new KeyTaken();
   }
   return { status: 201, location, crawl, replayed: false };
+}
+
+/** What the answer to a start has beside the crawl. */
+function told({ webhooks }: PlannedCrawl): Pick<Crawl, 'webhooks'> {
+  return webhooks.length === 0 ? {} : { webhooks };
+}
+
+/** The secrets that were made for webhooks are shown once. */
+function withoutSecrets(crawl: Crawl): Crawl {
+  const { webhooks } = crawl;
+  return webhooks === undefined ? crawl : { ...crawl, webhooks: webhooks.map((one) => ({ ...one, secret: HIDDEN })) };
 }
 
 /** The cookies that the client gave, as if a response had set them: a site may change and delete them. */

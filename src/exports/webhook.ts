@@ -154,8 +154,6 @@ export class WebhookTarget implements Target {
   }
 
   async #sendPending(row: DeliveryRow, signal: AbortSignal): Promise<void> {
-    const retryAt = row.next_at?.getTime() ?? 0;
-    if (retryAt > this.#parts.now()) throw new ExportError('other', 'the next try is not due yet', { retryAt });
     let body: string;
     try {
       body = await storedBody(this.#parts.sql, row, this.#webhook, this.#job.spider);

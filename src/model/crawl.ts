@@ -105,6 +105,14 @@ export const CrawlStatsSchema = Type.Object({
   wireBytes: count,
 });
 
+/** A webhook as the answer to the start says it. */
+const StartedWebhookSchema = Type.Object({
+  name: Type.String(),
+  url: Type.String(),
+  secret: Type.String({ description: 'Made for it, and never shown again; one that was given is `(hidden)`' }),
+});
+export type StartedWebhook = Static<typeof StartedWebhookSchema>;
+
 const time = Type.Union([Type.String({ format: 'date-time' }), Type.Null()]);
 export const CrawlSchema = Type.Object({
   id: Type.String({ format: 'uuid' }),
@@ -124,5 +132,6 @@ export const CrawlSchema = Type.Object({
   createdAt: Type.String({ format: 'date-time' }),
   startedAt: time,
   endedAt: time,
+  webhooks: Type.Optional(Type.Array(StartedWebhookSchema, { description: 'In the answer to the start alone' })),
 });
 export type Crawl = Static<typeof CrawlSchema>;

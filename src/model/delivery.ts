@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { WEBHOOK_EVENTS } from './export.ts';
+import { WEBHOOK_EVENTS, WebhookSchema } from './export.ts';
 import { recordOf } from './record.ts';
 
 export const DELIVERY_STATES = ['pending', 'delivered', 'failed'] as const;
@@ -79,3 +79,9 @@ export type Sent = Pick<Attempt, 'response' | 'error' | 'timing'>;
 
 /** Sends one message by POST, once; never rejects. @param signal gives up */
 export type Send = (message: Outgoing, signal: AbortSignal) => Promise<Sent>;
+
+/** Where a test message is sent to: the parts of a webhook that say so. */
+export const WebhookTestSchema = Type.Pick(WebhookSchema, ['url', 'secret', 'headers', 'timeoutMs'], {
+  additionalProperties: false,
+});
+export type WebhookTest = Static<typeof WebhookTestSchema>;

@@ -22,6 +22,8 @@ export const PROBLEMS = {
   bad_url: 'not an absolute http(s) URL without user name and password, or not a template of one',
   bad_host: 'not a host name alone',
   bad_header: 'not a header that may be set, or not a value of one',
+  bad_secret: 'not a secret of a webhook',
+  egress: 'an address that the operator does not let be called',
   too_deep: 'nested too deep',
   too_complex: 'it took more time or memory to check than a definition may',
   invalid: 'it does not fit the schema of the body',

@@ -89,9 +89,9 @@ function startRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       if (request.validationError !== undefined) await refuseBody(request, StartCrawlSchema, beyond);
-      const { checkSpider, completeSpider, planStart, proxies, connections } = deps;
+      const { checkSpider, completeSpider, planStart, proxies, connections, refusesWebhook } = deps;
       const idempotency = idempotencyOf(request);
-      const options = { checkSpider, completeSpider, planStart, proxies, connections, idempotency };
+      const options = { checkSpider, completeSpider, planStart, proxies, connections, refusesWebhook, idempotency };
       const started = await startCrawl(deps.sql, request.body, options);
       if (started.replayed) reply.header('idempotent-replayed', 'true');
       else deps.onCrawlChanged(started.crawl.id, 'started');

@@ -9,8 +9,9 @@ import type {
 import type { Static, TSchema } from 'typebox';
 import type { Sql } from '../db/client.ts';
 import type { PlanStart } from '../engine/crawl_input.ts';
-import type { Connections } from '../engine/export_input.ts';
+import type { Connections, RefusesWebhook } from '../engine/export_input.ts';
 import type { Previews } from '../engine/preview.ts';
+import type { WebhookCalls } from '../exports/webhook_calls.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import type { ItemReader } from '../stream/reader.ts';
 import type { Wakeups } from '../stream/wakeups.ts';
@@ -32,6 +33,9 @@ export interface RouteDeps {
   proxies?: ReadonlySet<string> | undefined;
   /** The operator's, by name; absent: there are none. */
   connections?: Connections | undefined;
+  /** Why a webhook may not be called; absent: each may. */
+  refusesWebhook?: RefusesWebhook | undefined;
+  webhooks: Pick<WebhookCalls, 'redeliver' | 'test'>;
   previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;
   /** Tells the engine that a crawl was `started`, `changed`, `paused`, `resumed` or `cancelled`. */
   onCrawlChanged: (crawlId: string, what: string) => void;

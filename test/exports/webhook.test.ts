@@ -402,16 +402,6 @@ describe('a message is tried again', () => {
   );
 
   it(
-    'not before it is due, though the webhook is opened sooner',
-    inScene(async (scene) => {
-      scene.endpoint.manner = answer(500);
-      const { retryAt } = (await scene.write(await scene.commit(someItems(1))))!;
-      const early = await scene.run();
-      assert.deepEqual([early!.retryAt, early!.permanent, scene.endpoint.received.length], [retryAt, false, 1]);
-    }, ITEMS),
-  );
-
-  it(
     'jittered by a fifth each way',
     inScene(async (scene) => {
       scene.endpoint.manner = answer(500);

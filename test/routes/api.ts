@@ -51,6 +51,10 @@ export async function testApi(overrides: Partial<AppDeps> = {}): Promise<TestApi
     wakeups,
     checkSpider: async () => api.spiderProblems,
     planStart: async (input) => planStart(input),
+    webhooks: {
+      redeliver: () => assert.fail('nothing is sent'),
+      test: () => assert.fail('nothing is sent'),
+    },
     previews: {
       isFull: false,
       inTurn: (work) => work(),
