@@ -19,6 +19,7 @@ import { ledgerRoutes } from './routes/ledger.ts';
 import { logRoutes } from './routes/logs.ts';
 import { previewRoutes } from './routes/preview.ts';
 import { type KnownRoute, notFound, pathExpression, sendProblem } from './routes/problems.ts';
+import { scheduleRoutes } from './routes/schedules.ts';
 import { compileSchema, invalid } from './routes/schemas.ts';
 import { contractRoutes, serviceRoutes } from './routes/service.ts';
 import { spiderRoutes } from './routes/spiders.ts';
@@ -84,6 +85,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       logRoutes,
       spiderRoutes,
       previewRoutes,
+      scheduleRoutes,
       cacheRoutes,
       deliveryRoutes,
       contractRoutes,

@@ -30,6 +30,11 @@ export const ERRORS = {
     title: 'There is no such spider or version',
     consequence: 'check the name and the version; GET /spiders lists them',
   },
+  schedule_not_found: {
+    status: 404,
+    title: 'There is no such schedule',
+    consequence: 'check the id; GET /schedules lists them',
+  },
   request_not_found: { status: 404, title: 'The crawl has never discovered this URL', consequence: 'check the URL' },
   delivery_not_found: {
     status: 404,
@@ -43,6 +48,11 @@ export const ERRORS = {
     status: 409,
     title: 'There is a spider of this name',
     consequence: 'nothing was stored; PUT /spiders/<name> adds a version',
+  },
+  schedule_exists: {
+    status: 409,
+    title: 'There is a schedule of this name',
+    consequence: 'nothing was stored; PATCH /schedules/<id> changes it',
   },
   version_conflict: {
     status: 409,

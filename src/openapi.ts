@@ -17,6 +17,7 @@ async function printOpenapi(): Promise<void> {
     webhooks: {} as AppDeps['webhooks'],
     previews: {} as AppDeps['previews'],
     onCrawlChanged: () => {},
+    onScheduled: () => {},
     onDeleted: () => {},
     metrics: async () => '',
     engineStatus: () => Promise.reject(new Error('nobody asks')),

@@ -17,6 +17,7 @@ import type { Checks } from './engine/lifecycle.ts';
 import { Metrics } from './engine/metrics.ts';
 import { Previews } from './engine/preview.ts';
 import { renderProblems } from './engine/rendering.ts';
+import { ScheduleTicks } from './engine/schedule_ticks.ts';
 import { ScriptFacts } from './engine/script_facts.ts';
 import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
@@ -288,6 +289,15 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     connections: new Map([...config.connections].map(([name, url]) => [name, connectionKind(url)!])),
     refusesWebhook,
   };
+  const onCrawlChanged = (id: string, what: string) => {
+    log.info({ crawl: id }, `crawl ${what}`);
+    engine.wake();
+    wakeups.publish([id]);
+    if (engine.hasOthers) void apiSql.notify(CHANNEL, JSON.stringify({ changed: id })).catch(() => {});
+  };
+  const schedules = new ScheduleTicks({ sql: apiSql, checks, onCrawlChanged, log });
+  closers.add('the schedules', () => schedules.stop());
+  schedules.start();
   const processes = config.scriptProcesses;
   const app = await buildApp({
     sql: apiSql,
@@ -297,12 +307,8 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     ...checks,
     webhooks,
     previews: new Previews({ sql: apiSql, parser, scripts, engine, checks }),
-    onCrawlChanged: (id, what) => {
-      log.info({ crawl: id }, `crawl ${what}`);
-      engine.wake();
-      wakeups.publish([id]);
-      if (engine.hasOthers) void apiSql.notify(CHANNEL, JSON.stringify({ changed: id })).catch(() => {});
-    },
+    onCrawlChanged,
+    onScheduled: () => schedules.wake(),
     onDeleted: () => deletions.wake(),
     onDelivered: (ms) => metrics.delivered(ms),
     metrics: () => metrics.text(),

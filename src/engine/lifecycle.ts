@@ -73,8 +73,7 @@ export async function startCrawl(sql: Sql, input: StartCrawl, options: StartOpti
   const { plan, problems } = await readInput(sql, input, options);
   refuse(problems);
   const id = newId();
-  const origins = plan.requests.flatMap((request) => request.origin ?? []);
-  if (origins.length > 0) await retried(() => addHosts(sql, origins));
+  await addOrigins(sql, plan);
   try {
     return await retried(() => inTransaction(sql, (tx) => storeCrawl(tx, id, plan, idempotency)));
   } catch (error) {
@@ -83,6 +82,12 @@ export async function startCrawl(sql: Sql, input: StartCrawl, options: StartOpti
     if (kept === null) throw error;
     return replay(kept, idempotency.bodyHash);
   }
+}
+
+/** Adds the hosts of a crawl's first requests: before the transaction that stores it, so that it waits for no other crawl's. */
+export async function addOrigins(sql: Sql, plan: PlannedCrawl): Promise<void> {
+  const origins = plan.requests.flatMap((request) => request.origin ?? []);
+  if (origins.length > 0) await retried(() => addHosts(sql, origins));
 }
 
 /** Another request took the same Idempotency-Key first; rolls the transaction back. */
@@ -131,16 +136,17 @@ function named(problem: Problem, { spider, version }: PlainStart): Problem {
 }
 
 /** A UUIDv7, so that a crawl's rows lie together in the indexes and new crawls at their end. */
-function newId(): string {
+export function newId(): string {
   const time = Date.now().toString(16).padStart(12, '0');
   return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
 }
 
-async function storeCrawl(
+/** Stores a crawl with its first requests: its start, as a part of the transaction. Twice under one id is once. */
+export async function storeCrawl(
   tx: Tx,
   id: string,
   plan: PlannedCrawl,
-  idempotency: StartOptions['idempotency'],
+  idempotency?: StartOptions['idempotency'],
 ): Promise<Started> {
   const location = `/crawls/${id}`;
   let row = await insertCrawl(tx, { ...plan.crawl, id });

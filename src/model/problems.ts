@@ -38,6 +38,8 @@ export const PROBLEMS = {
   empty_field: 'nothing says what a field reads',
   empty_fields: 'an object without a field',
   too_many_fields: 'more fields than an item may have',
+  bad_cron: 'not a cron expression of five or six fields, or one that never fires',
+  bad_time_zone: 'not a time zone of the IANA',
   bad_list: 'a list in a definition that is not a list of exactly one field',
   bad_selector: 'not a CSS selector, or one that cannot be used here',
   bad_xpath: 'not an XPath',

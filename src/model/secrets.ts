@@ -225,17 +225,67 @@ export function hasHidden(definition: unknown): boolean {
  * is not found stays `(hidden)`.
  */
 export function withSecretsOf<T>(definition: T, stored: unknown): T {
+  return restored(definition, placesOf(definition), stored, placesOf(stored));
+}
+
+function restored<T>(given: T, places: readonly Place[], stored: unknown, placesThere: readonly Place[]): T {
   const known = new Map<string, string>();
-  const shownThere = shownSpider(stored);
-  mapPlaces(stored, placesOf(stored), (found) => {
+  const shownThere = mapPlaces(stored, placesThere, hide);
+  mapPlaces(stored, placesThere, (found) => {
     const key = keyOf(found, shownThere);
     if (!known.has(key)) known.set(key, found.text);
     return found.text;
   });
-  const shownHere = shownSpider(definition);
-  return mapPlaces(definition, placesOf(definition), (found) =>
+  const shownHere = mapPlaces(given, places, hide);
+  return mapPlaces(given, places, (found) =>
     isHidden(found) ? (known.get(keyOf(found, shownHere)) ?? found.text) : found.text,
   );
+}
+
+/** The places of a body of `POST /crawls`, but for its params. */
+function placesOfStart(start: unknown): Place[] {
+  const below = (name: string, places: readonly Place[]) =>
+    places.map(({ path, part }) => ({ path: [name, ...path], part }));
+  return [
+    ...below('settings', OF_SETTINGS),
+    ...below('startUrls', OF_START_URLS),
+    ...below('spider', placesOf(memberOf(start, 'spider'))),
+    whole('webhooks', EACH, 'secret'),
+    whole('webhooks', EACH, 'headers', HEADER),
+  ];
+}
+
+/** A body of `POST /crawls` as it is shown. @param secret pointers of `secretParams` */
+export function shownStart<T extends { params?: unknown }>(start: T, secret: readonly string[]): T {
+  const shown = mapPlaces(start, placesOfStart(start), hide);
+  return shown.params === undefined ? shown : { ...shown, params: shownParams(shown.params, secret) };
+}
+
+/**
+ * A body of `POST /crawls` with its `(hidden)` secrets taken from the stored one, as `withSecretsOf` does it. Params are taken
+ * where the spider is the same: another one might show them.
+ *
+ * @param secret pointers of `secretParams` of the stored one
+ */
+export function withSecretsOfStart<T extends { params?: unknown; spider?: unknown }>(
+  start: T,
+  stored: { params?: unknown; spider?: unknown },
+  secret: readonly string[],
+): T {
+  const full = restored(start, placesOfStart(start), stored, placesOfStart(stored));
+  const isSame = JSON.stringify(sorted(full.spider)) === JSON.stringify(sorted(stored.spider));
+  if (!isSame || full.params === undefined) return full;
+  let params: unknown = full.params;
+  for (const pointer of secret) params = keptParam(params, stored.params, pointer.split('/').slice(1));
+  return { ...full, params };
+}
+
+/** With the stored value in the place of `(hidden)`, whatever its type is. */
+function keptParam(value: unknown, stored: unknown, names: readonly string[]): unknown {
+  const [name, ...rest] = names;
+  if (name === undefined) return value === HIDDEN ? stored : value;
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return value;
+  return { ...value, [name]: keptParam(Reflect.get(value, name), memberOf(stored, name), rest) };
 }
 
 /** Where a secret is: its place; in a list, the list and what its member shows. @param shown the whole document, as it is shown */

@@ -11,6 +11,7 @@ import { CHANGE_KINDS } from '../model/outcome.ts';
 import { PreviewSchema } from '../model/preview.ts';
 import { recordOf } from '../model/record.ts';
 import { REQUEST_STATES, ReasonSchema } from '../model/request.ts';
+import { ChangeScheduleSchema, NewScheduleSchema, ScheduleRunSchema, ScheduleSchema } from '../model/schedule.ts';
 import { SettingsSchema } from '../model/settings.ts';
 import { type Spider, SpiderSchema } from '../model/spider.ts';
 import { CheckAnswerSchema, PreviewAnswerSchema } from './preview_answers.ts';
@@ -249,6 +250,8 @@ const bookSpider: Spider = {
   ],
 };
 
+const nightly = { name: 'nightly', cron: '0 3 * * *', timeZone: 'Europe/Berlin', crawl: { spider: 'books' } };
+
 const startExamples = [
   { startUrls: ['https://books.example/'] },
   { spider: 'books@3', startUrls: ['https://books.example/'] },
@@ -279,6 +282,10 @@ export const COMPONENTS: Readonly<Record<string, TSchema>> = {
   StartCrawl: { ...StartCrawlSchema, examples: startExamples },
   ChangeCrawl: { ...ChangeCrawlSchema, examples: [{ settings: { maxPages: 2000 } }] },
   Crawl: CrawlSchema,
+  NewSchedule: { ...NewScheduleSchema, examples: [nightly] },
+  ChangeSchedule: { ...ChangeScheduleSchema, examples: [{ enabled: false }] },
+  Schedule: ScheduleSchema,
+  ScheduleRun: ScheduleRunSchema,
   Item: ItemSchema,
   ItemPage: ItemPageSchema,
   LedgerRequest: LedgerRequestSchema,

@@ -39,6 +39,8 @@ export interface RouteDeps {
   previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;
   /** Tells the engine that a crawl was `started`, `changed`, `paused`, `resumed` or `cancelled`. */
   onCrawlChanged: (crawlId: string, what: string) => void;
+  /** Told that a schedule is new or changed. */
+  onScheduled: () => void;
   /** Told that there is something to delete in the background. */
   onDeleted: () => void;
   /** Everything that is measured, as Prometheus text. */

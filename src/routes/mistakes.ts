@@ -16,7 +16,7 @@ export interface Beyond<T> {
   /** What is wrong with the spider, which may be any JSON; pointers start at it. */
   ofSpider: (spider: unknown) => Promise<Problem[]>;
   /** Where the spider is in the body. */
-  spiderAt: '' | '/spider';
+  spiderAt: '' | '/spider' | '/crawl/spider';
 }
 
 /**
@@ -40,8 +40,10 @@ export async function refuseBody<T>(request: FastifyRequest, schema: TSchema, be
 }
 
 async function spiderMistakes<T>(body: unknown, { ofSpider, spiderAt }: Beyond<T>): Promise<Problem[]> {
-  const isObject = typeof body === 'object' && body !== null;
-  const spider = spiderAt === '' || !isObject ? body : Reflect.get(body, 'spider');
+  const spider = pointerNames(spiderAt).reduce<unknown>(
+    (value, name) => (typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined),
+    body,
+  );
   if (typeof spider !== 'object' || spider === null || Array.isArray(spider)) return [];
   // A spider so wrong that it cannot be checked has been refused by the schema already.
   const found = (await ofSpider(spider)).filter(({ code }) => code !== 'too_complex');

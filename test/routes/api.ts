@@ -62,6 +62,7 @@ export async function testApi(overrides: Partial<AppDeps> = {}): Promise<TestApi
       check: () => assert.fail('there is no engine'),
     },
     onCrawlChanged: (id) => api.changed.push(id),
+    onScheduled: () => {},
     onDeleted: () => {},
     metrics: async () => 'up 1\n',
     engineStatus: () => ({
