@@ -250,8 +250,10 @@ function placesOfStart(start: unknown): Place[] {
     ...below('settings', OF_SETTINGS),
     ...below('startUrls', OF_START_URLS),
     ...below('spider', placesOf(memberOf(start, 'spider'))),
-    whole('webhooks', EACH, 'secret'),
-    whole('webhooks', EACH, 'headers', HEADER),
+    ...below(
+      'webhooks',
+      OF_WEBHOOK.map(({ path, part }) => ({ path: [EACH, ...path], part })),
+    ),
   ];
 }
 
