@@ -16,8 +16,8 @@ const LEDGER = ['requests', 'host_queues', 'page_links', 'url_patterns', 'item_k
 const REST = ['items', 'crawl_logs', 'deliveries', 'delivery_attempts', 'crawl_counts'];
 /** They go with the crawl's own row. */
 const AT_ONCE = ['exports'];
-/** What is remembered over the crawls of a spider, and the deletions themselves. */
-const STAYS = ['spider_pages', 'deletions'];
+/** What is remembered over the crawls of a spider or a schedule, and the deletions themselves. */
+const STAYS = ['spider_pages', 'deletions', 'schedule_runs'];
 
 /** A crawl with `n` rows in each table that has many of one crawl. */
 async function fullCrawl(n: number): Promise<string> {
