@@ -113,15 +113,26 @@ export function inKeyedTransaction<T>(sql: Sql, work: (tx: Tx) => Promise<T>): P
 async function begin<T>(sql: Sql, first: string, work: (tx: Tx) => Promise<T>): Promise<T> {
   let result: T | undefined;
   await sql.begin(async (tx) => {
-    try {
+    await unlessLost(async () => {
       await tx.unsafe(first);
       result = await work(tx);
-    } catch (error) {
-      if (isLostConnection(error)) await new Promise(() => {});
-      throw error;
-    }
+    });
   });
   return result as T;
+}
+
+async function unlessLost(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (isLostConnection(error)) await new Promise(() => {});
+    throw error;
+  }
+}
+
+/** Undoes the work alone where it fails; the transaction goes on. A lost connection is as in `inTransaction`. */
+export async function inSavepoint(tx: Tx, work: (tx: Tx) => Promise<void>): Promise<void> {
+  await tx.savepoint((inner) => unlessLost(() => work(inner)));
 }
 
 /**
