@@ -2,7 +2,7 @@
  * Readers of one crawl are woken at most once in this many milliseconds for each of them, and a second at most: so few
  * that a single reader is told at once, and a thousand get few pieces, and large ones.
  */
-const MS_PER_READER = 0.7;
+const MS_PER_READER = 1;
 const MAX_WAIT_MS = 1000;
 /** A crawl's readers are woken after this long without a wake-up, so that a hint that was lost costs no more. */
 const POLL_MS = 1000;
