@@ -1,7 +1,9 @@
 import { readExtra } from '../model/extra.ts';
 import { type ClaimedRequest, STATE } from '../model/request.ts';
 import { inKeyedTransaction, type Sql, type Tx } from './client.ts';
+import { noteChanges } from './crawl_changes.ts';
 import { applyCrawlDeltas, type CrawlDelta, emptyDelta, lockCrawls, settleCrawls } from './crawl_counters.ts';
+import { numberFailures } from './failures.ts';
 import { hostBudgets, queueKey, skipSpent } from './host_budgets.ts';
 import { applyQueueDeltas, QueueDeltas } from './host_queues.ts';
 import { fencedHosts } from './hosts.ts';
@@ -96,6 +98,8 @@ interface RunningCrawl {
   done: number;
   in_progress: number;
   settings_version: number;
+  /** In this very transaction. */
+  has_started: boolean;
 }
 
 /**
@@ -103,12 +107,17 @@ interface RunningCrawl {
  * which has them in another order than `lockForCommit` takes them.
  */
 async function startCrawls(tx: Tx, ids: readonly string[]): Promise<RunningCrawl[]> {
-  return tx<RunningCrawl[]>`
+  const rows = await tx<RunningCrawl[]>`
     update crawls set state = 'running', started_at = coalesce(started_at, now()),
       deadline_at = case when state = 'queued' then now() + remaining_ms * interval '1 ms' else deadline_at end,
       remaining_ms = case when state = 'queued' then null else remaining_ms end
     where id = any (${ids as string[]}::uuid[]) and (state in ('queued', 'running')) is true
-    returning id, max_pages, max_pages_per_host, done, in_progress, settings_version`;
+    returning id, max_pages, max_pages_per_host, done, in_progress, settings_version, started_at = now() as has_started`;
+  await noteChanges(
+    tx,
+    rows.flatMap((row) => (row.has_started ? [row.id] : [])),
+  );
+  return rows;
 }
 
 /** The states are literals: a cached plan with a parameter in their place cannot use the partial indexes. */
@@ -178,13 +187,14 @@ export async function handBack(sql: Sql, requests: readonly ClaimedRequest[]): P
       from unnest(${requests.map((r) => r.crawlId)}::uuid[], ${requests.map((r) => r.fp)}::uuid[],
                   ${requests.map((r) => r.attempts)}::int[]) as u (crawl_id, fp, attempts)
       where r.crawl_id = u.crawl_id and r.fp = u.fp and (r.state = ${STATE.fetching}) is true and r.attempts = u.attempts
-      returning r.crawl_id as "crawlId", r.host_id as "hostId", r.rank::text as rank, r.state`;
+      returning r.crawl_id as "crawlId", replace(r.fp::text, '-', '') as fp, r.host_id as "hostId", r.rank::text as rank, r.state`;
     await countRequeued(tx, rows);
   });
 }
 
 interface RequeuedRow {
   crawlId: string;
+  fp: string;
   hostId: number;
   rank: string;
   state: number;
@@ -219,7 +229,7 @@ export async function recoverHosts(
         finished_at = case when r.crashes + ${add}::int >= ${MAX_CRASHES}::int then now() end
       where r.crawl_id = any (${ids}::uuid[]) and r.host_id = any (${hosts}::bigint[])
         and r.state = 2
-      returning r.crawl_id as "crawlId", r.host_id as "hostId", r.rank::text as rank, r.state`;
+      returning r.crawl_id as "crawlId", replace(r.fp::text, '-', '') as fp, r.host_id as "hostId", r.rank::text as rank, r.state`;
     await countRequeued(tx, rows);
     return ids;
   });
@@ -247,5 +257,11 @@ async function countRequeued(tx: Tx, rows: readonly RequeuedRow[]): Promise<void
   }
   await applyQueueDeltas(tx, queues.sorted());
   await counts.store(tx);
-  await settleCrawls(tx, await applyCrawlDeltas(tx, [...crawls.values()]));
+  const statuses = await applyCrawlDeltas(tx, [...crawls.values()]);
+  await numberFailures(
+    tx,
+    rows.filter((row) => row.state === STATE.failed),
+    statuses,
+  );
+  await settleCrawls(tx, statuses);
 }

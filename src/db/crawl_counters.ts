@@ -1,5 +1,6 @@
 import type { CrawlState, StopReason } from '../model/crawl.ts';
 import { inTransaction, type Sql, type Tx } from './client.ts';
+import { noteChanges } from './crawl_changes.ts';
 import { warnOfRedirects, warnWithoutItems } from './crawl_warnings.ts';
 import { endCrawl } from './crawls.ts';
 
@@ -136,11 +137,16 @@ export async function settleCrawls(
       onFetched?.(id);
       continue;
     }
-    if (verdict.state === 'paused') await tx`update crawls set state = 'paused' where id = ${id}`;
+    if (verdict.state === 'paused') await setPauseReached(tx, id);
     else await end(tx, id, verdict.state, verdict.stopReason);
     changed.set(id, verdict.state);
   }
   return changed;
+}
+
+async function setPauseReached(tx: Tx, id: string): Promise<void> {
+  await tx`update crawls set state = 'paused' where id = ${id}`;
+  await noteChanges(tx, [id]);
 }
 
 async function end(tx: Tx, id: string, state: 'finished' | 'failed', stopReason: StopReason): Promise<void> {

@@ -3,6 +3,7 @@ import { shownParams, shownSettings } from '../model/secrets.ts';
 import type { Settings } from '../model/settings.ts';
 import type { Params, Spider, StartUrl } from '../model/spider.ts';
 import type { Db, Tx } from './client.ts';
+import { noteChanges } from './crawl_changes.ts';
 import { insertDeletion } from './deletions.ts';
 
 /** A row of `crawls` without the definition, as the driver gives it. */
@@ -229,6 +230,7 @@ export async function setPaused(tx: Tx, id: string): Promise<CrawlRow> {
       state = case when in_progress > 0 then 'pausing' else 'paused' end,
       remaining_ms = ${remainingMs(tx)}, deadline_at = null
     where id = ${id} returning ${tx(COLUMNS)}`;
+  await noteChanges(tx, [row!.id]);
   return row!;
 }
 
@@ -241,6 +243,7 @@ export async function setResumed(tx: Tx, id: string): Promise<CrawlRow> {
       deadline_at = case when started_at is null then null else clock_timestamp() + remaining_ms * interval '1 ms' end,
       remaining_ms = case when started_at is null then remaining_ms end
     where id = ${id} returning ${tx(COLUMNS)}`;
+  await noteChanges(tx, [row!.id]);
   return row!;
 }
 
@@ -270,6 +273,7 @@ export async function endCrawl(
       state = ${state}, stop_reason = ${stopReason}, stop_detail = ${detail}, ended_at = clock_timestamp(),
       remaining_ms = ${remainingMs(tx)}, deadline_at = null
     where id = ${crawlId} returning ${tx(COLUMNS)}`;
+  await noteChanges(tx, [row!.id]);
   return row!;
 }
 

@@ -30,6 +30,7 @@ const WHOLE: readonly CrawlTable[] = [
   ...LEDGER,
   table('items', 'offset', 'bigint'),
   table('crawl_logs', 'n', 'bigint'),
+  table('crawl_changes', 'n', 'integer'),
   table('delivery_attempts', 'delivery', 'integer'),
   table('deliveries', 'n', 'integer'),
   { name: 'crawl_counts', crawl: 'crawl_id', key: null },

@@ -117,31 +117,3 @@ export async function readParents(
     )
     select url, depth from chain order by hop`;
 }
-
-/** A failed request, for the events of a crawl. */
-export interface FailedRow {
-  seq: number;
-  url: string;
-  reason: Reason | null;
-  detail: string | null;
-  status: number | null;
-  attempts: number;
-  finished_at: Date;
-}
-
-/**
- * Requests that failed since a time, without those named: rows commit a little out of the order of their times, so a
- * reader looks back some seconds and names what it has seen.
- */
-export async function readFailedSince(
-  db: Db,
-  crawlId: string,
-  since: Date,
-  seen: readonly number[],
-  limit: number,
-): Promise<FailedRow[]> {
-  return db<FailedRow[]>`
-    select seq, url, reason, detail, status, attempts, finished_at from requests
-    where crawl_id = ${crawlId} and state = 4 and finished_at > ${since} and seq <> all(${[...seen]}::bigint[])
-    order by finished_at limit ${limit}`;
-}

@@ -1,6 +1,7 @@
 import { inKeyedTransaction, type Sql, type Tx } from '../db/client.ts';
 import { applyCrawlDeltas, type CrawlDelta, emptyDelta, settleCrawls } from '../db/crawl_counters.ts';
 import type { Discovery } from '../db/discoveries.ts';
+import { numberFailures } from '../db/failures.ts';
 import { applyQueueDeltas, QueueDeltas } from '../db/host_queues.ts';
 import { fencedHosts } from '../db/hosts.ts';
 import {
@@ -156,6 +157,8 @@ async function storeApplied(
     applyQueueDeltas(tx, tally.queues.sorted()),
     tally.counts.store(tx),
   ]);
+  const failed = applied.filter(({ outcome }) => outcome.state === 'failed').map(({ outcome }) => outcome);
+  await numberFailures(tx, failed, statuses);
   const fetched: string[] = [];
   const changed = await settleCrawls(tx, statuses, (id) => fetched.push(id));
   return { discoveries, changed, fetched, cookieVersions };

@@ -1,36 +1,44 @@
-import { countLogLines, readLogs, type StoredLogLine } from '../db/crawl_logs.ts';
-import { findCrawl } from '../db/crawls.ts';
-import { type FailedRow, readFailedSince } from '../db/ledger.ts';
+import { Type } from 'typebox';
+import { countEvents } from '../db/crawl_changes.ts';
 import { ApiError } from '../errors.ts';
-import { sseEvent } from '../formats/sse.ts';
-import { type CrawlState, ENDED_STATES } from '../model/crawl.ts';
-import { LOG_LEVELS } from '../model/outcome.ts';
+import { type EventPiece, type EventPlace, EventReader, isBehind, parsePlace, placeText } from '../stream/events.ts';
 import { type Chunks, sendStream } from '../stream/send.ts';
 import { errorResponses } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';
 import type { App, RouteDeps } from './deps.ts';
+import { invalid } from './schemas.ts';
 import { progressOf } from './stats.ts';
 
 const TICK_MS = 1000;
 const HEARTBEAT_TICKS = 15;
-/** Failures may commit a little out of the order of their times. */
-const LOOK_BACK_MS = 5000;
-const ERRORS_PER_TICK = 100;
-const LINES_PER_TICK = 100;
+
+const EventsQuery = Type.Object(
+  {
+    after: Type.Optional(
+      Type.String({
+        description: 'The `id` of the last event that was read, also as `Last-Event-ID`; none: from now on',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
 
 /** `GET /crawls/:id/events`: what happens in a crawl, as server-sent events. */
 export function eventRoutes(app: App, deps: RouteDeps): void {
+  const reader = new EventReader(deps.sql, progressOf);
   app.get(
     '/crawls/:id/events',
     {
       schema: {
         summary: 'Progress once a second, changes of state, failed requests, the log',
         description:
-          '`state` when it changes (and first), `progress` once a second while it runs, `error` for each failed request ' +
-          '(at most a hundred a second: the ledger has all), `log` for each line that the script logs from now on (so too: ' +
-          'GET /crawls/:id/logs), `end` with state and stopReason.',
+          'First the `state`, then each change of it; `progress` once a second while it runs; `error` for each failed ' +
+          'request; `log` for each line that the script logs (the first 10,000 are kept); `end` with state and stopReason. ' +
+          'Each event has an `id`: a client that connects again with it as `Last-Event-ID` or `after`, to any node, gets ' +
+          'each change of state, error and line since then, once. `0.0.0` tells all from the beginning.',
         tags: ['crawls'],
         params: CrawlParams,
+        querystring: EventsQuery,
         response: {
           200: { description: 'The events', content: { 'text/event-stream': { schema: { type: 'string' } } } },
           ...errorResponses,
@@ -39,7 +47,11 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const id = crawlId(request.params);
-      if ((await findCrawl(deps.sql, id)) === null) throw new ApiError('crawl_not_found', `There is no crawl ${id}`);
+      const after = placeOf(request.query.after, request.headers['last-event-id']);
+      const now = await countEvents(deps.sql, id);
+      if (now === null) throw new ApiError('crawl_not_found', `There is no crawl ${id}`);
+      if (after !== null && !isBehind(after, now))
+        throw badPlace(request.query.after, `found one behind all events of this crawl, ${placeText(now)}`);
       reply.hijack();
       const headers = {
         ...reply.getHeaders(),
@@ -47,7 +59,7 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
         'cache-control': 'no-store',
         'x-accel-buffering': 'no',
       };
-      const chunks = (signal: AbortSignal) => eventChunks(deps, id, signal);
+      const chunks = (signal: AbortSignal) => eventChunks(reader, id, after, signal);
       const farewell = ': broken off; connect again\n\n';
       const error = await sendStream(reply.raw, { headers, chunks, closing: deps.closing, farewell });
       if (error !== null) request.log.warn({ err: error, crawl: id }, 'an event stream was broken off');
@@ -56,58 +68,34 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
   );
 }
 
-async function* eventChunks(deps: RouteDeps, id: string, signal: AbortSignal): Chunks {
+async function* eventChunks(reader: EventReader, id: string, after: EventPlace | null, signal: AbortSignal): Chunks {
   yield { data: 'retry: 1000\n\n' };
-  const failures = new Failures();
-  let logged = ((await countLogLines(deps.sql, id)) ?? 0) - 1;
-  let state: CrawlState | null = null;
-  for (let tick = 1; ; tick++) {
-    const crawl = await findCrawl(deps.sql, id);
-    if (crawl === null) return;
-    const progress = progressOf(crawl);
-    const end = { state: crawl.state, stopReason: crawl.stop_reason };
-    const ended = ENDED_STATES.includes(crawl.state);
-    const events: string[] = [];
-    if (crawl.state !== state) events.push(sseEvent('state', JSON.stringify(end)));
-    for (const failed of await failures.next(deps, id)) events.push(sseEvent('error', failedJson(failed)));
-    const lines = await readLogs(deps.sql, id, { levels: LOG_LEVELS, after: logged, limit: LINES_PER_TICK });
-    for (const line of lines) events.push(sseEvent('log', logJson(line)));
-    logged = lines.at(-1)?.n ?? logged;
-    if (ended || crawl.state === 'running' || crawl.state === 'pausing')
-      events.push(sseEvent('progress', JSON.stringify(progress)));
-    if (ended) events.push(sseEvent('end', JSON.stringify(end)));
-    if (events.length === 0 && tick % HEARTBEAT_TICKS === 0) events.push(': \n\n');
-    state = crawl.state;
-    yield { data: events.join('') };
-    if (ended) return;
-    await sleep(TICK_MS, signal);
+  let place = after;
+  for (let silent = 0; ; ) {
+    const piece: EventPiece | null = await (place === null ? reader.begin(id) : reader.next(id, place));
+    if (piece === null) return;
+    place = piece.place;
+    silent = piece.text === '' ? silent + 1 : 0;
+    if (piece.text !== '') yield { data: piece.text };
+    else if (silent % HEARTBEAT_TICKS === 0) yield { data: ': \n\n' };
+    if (piece.go === 'never') return;
+    if (piece.go === 'later') await sleep(TICK_MS - (Date.now() % TICK_MS), signal);
+    signal.throwIfAborted();
   }
 }
 
-/** Failed requests since the reader came, each once. */
-class Failures {
-  #newest = Date.now();
-  readonly #seen = new Map<number, number>();
-
-  async next(deps: RouteDeps, id: string): Promise<FailedRow[]> {
-    const since = this.#newest - LOOK_BACK_MS;
-    for (const [seq, at] of this.#seen) if (at <= since) this.#seen.delete(seq);
-    const rows = await readFailedSince(deps.sql, id, new Date(since), [...this.#seen.keys()], ERRORS_PER_TICK);
-    for (const row of rows) {
-      this.#seen.set(row.seq, row.finished_at.getTime());
-      this.#newest = Math.max(this.#newest, row.finished_at.getTime());
-    }
-    return rows;
-  }
+/** The place after which a client goes on: `after`, or what a browser sends when it connects again; null: from now on. */
+function placeOf(after: string | undefined, lastEventId: string | string[] | undefined): EventPlace | null {
+  const given = after ?? (lastEventId === '' ? undefined : lastEventId);
+  if (given === undefined) return null;
+  const place = typeof given === 'string' ? parsePlace(given) : null;
+  if (place !== null) return place;
+  throw badPlace(after, 'found something else');
 }
 
-function failedJson(row: FailedRow): string {
-  const { url, reason, detail, status, attempts, finished_at } = row;
-  return JSON.stringify({ url, reason, detail, status, attempts, finishedAt: finished_at.toISOString() });
-}
-
-function logJson({ at, ...line }: StoredLogLine): string {
-  return JSON.stringify({ ...line, at: at.toISOString() });
+function badPlace(after: string | undefined, found: string): ApiError {
+  const pointer = after === undefined ? 'last-event-id:' : '?after';
+  return invalid([{ pointer, code: 'bad_format', message: `expected the id of an event, as 3.17.204; ${found}` }]);
 }
 
 /** @throws the signal's reason, at once */

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { fpOf } from '../support/rows.ts';
 import { type TestApi, testApi } from './api.ts';
@@ -154,25 +153,4 @@ it('GET /crawls/:id/stats counts, rates and estimates', async () => {
   assert.deepEqual(json.fetchMs, { p50: 64, p90: 64, p99: 1024 });
   assert.deepEqual([json.pagesPerSecond, json.itemsPerSecond], [2, 4]);
   assert.equal((json.hosts as { origin: string }[])[0]?.origin, 'https://books.example');
-});
-
-it('GET /crawls/:id/events tells state, failures once, progress and the end', async () => {
-  const crawl = await api.start();
-  const fail = (seq: number, path: string) => api.sql`
-    insert into requests (crawl_id, fp, seq, rank, depth, state, url, reason, finished_at)
-    values (${crawl}, ${randomUUID()}, ${seq}, 0, 1, 4, ${path}, 'dns', now())`;
-  await api.sql`update crawls set state = 'running', started_at = now() where id = ${crawl}`;
-  await fail(1, 'https://one.example/');
-  const events = api.call('GET', `/crawls/${crawl}/events`);
-  setTimeout(() => {
-    void fail(2, 'https://two.example/').then(
-      () =>
-        api.sql`update crawls set state = 'finished', stop_reason = 'finished', ended_at = now() where id = ${crawl}`,
-    );
-  }, 1500);
-  const { text } = await events;
-  assert.equal(text.match(/event: error/g)?.length, 2);
-  assert.match(text, /event: state\ndata: \{"state":"running"/);
-  assert.match(text, /event: progress\ndata: \{"state":"running"/);
-  assert.ok(text.endsWith('event: end\ndata: {"state":"finished","stopReason":"finished"}\n\n'));
 });

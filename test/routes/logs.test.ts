@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type TestApi, testApi } from './api.ts';
 
 let api: TestApi;
@@ -81,21 +80,4 @@ test('GET /engine tells what the node is and does, also of a worker', async () =
   } finally {
     await worker.stop();
   }
-});
-
-test('GET /crawls/:id/events tells what is logged from then on, each line once', async () => {
-  const id = await api.start();
-  await log(id, 2);
-  const events = api.call('GET', `/crawls/${id}/events`);
-  await sleep(300);
-  await api.sql`
-    insert into crawl_logs (crawl_id, n, at, level, url, message)
-    values (${id}, 2, now(), 'warn', 'https://a.example/', 'news')`;
-  await api.sql`update crawls set log_lines = 3, state = 'cancelled', stop_reason = 'cancelled', ended_at = now() where id = ${id}`;
-  const { text } = await events;
-  const told = [...text.matchAll(/^event: log\ndata: (.*)$/gm)].map(([, data]) => JSON.parse(data!) as Line);
-  assert.deepEqual(
-    told.map(({ n, message }) => [n, message]),
-    [[2, 'news']],
-  );
 });
