@@ -13,7 +13,7 @@ before(async () => {
 after(() => database.drop());
 
 const LEDGER = ['requests', 'host_queues', 'page_links', 'url_patterns', 'item_keys', 'crawl_cookies', 'crawl_state'];
-const REST = ['items', 'crawl_logs', 'deliveries', 'delivery_attempts', 'crawl_counts'];
+const REST = ['items', 'crawl_logs', 'crawl_changes', 'deliveries', 'delivery_attempts', 'crawl_counts'];
 /** They go with the crawl's own row. */
 const AT_ONCE = ['exports'];
 /** What is remembered over the crawls of a spider or a schedule, and the deletions themselves. */
@@ -36,6 +36,7 @@ async function fullCrawl(n: number): Promise<string> {
     `'${id}', n, now(), n, 2, 'a', 'https://a.example/', '{}'`,
   );
   await each('crawl_logs (crawl_id, n, at, level, url, message)', `'${id}', n, now(), 'info', '', ''`);
+  await each('crawl_changes (crawl_id, n, state)', `'${id}', n, 'running'`);
   await each('deliveries (crawl_id, webhook, n, event, next_offset)', `'${id}', 0, n, 'crawl.started', 0`);
   await each('delivery_attempts (crawl_id, webhook, delivery, n, at, attempt)', `'${id}', 0, n, 1, now(), '{}'`);
   await each('crawl_counts (crawl_id, kind, key, n)', `'${id}', 'field', 'f' || n, 1`);
