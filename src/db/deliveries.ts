@@ -142,6 +142,13 @@ export async function recordAttempt(
     select ${crawl_id}, ${webhook}, ${n}, attempts, ${at}::text::timestamptz, ${storedJson(attempt)}::text::json from counted`;
 }
 
+/** Gives a message up that cannot be sent any more. */
+export async function giveUp(db: Db, { crawl_id, webhook, n }: DeliveryKey): Promise<void> {
+  await db`
+    update deliveries set state = 'failed', next_at = null
+    where crawl_id = ${crawl_id} and webhook = ${webhook} and n = ${n} and state = 'pending'`;
+}
+
 /** The kept tries of a message, in their order. */
 export async function listAttempts(
   db: Db,

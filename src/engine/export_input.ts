@@ -113,17 +113,27 @@ export function webhookProblems(
   refuses: RefusesWebhook,
 ): Problem[] {
   const { url, secret, headers = {} } = webhook;
-  const problems = [...headerProblems(headers, `${at}/headers`), ...hiddenInWebhook(webhook, at)];
+  const problems = [
+    ...headerProblems(headers, `${at}/headers`),
+    ...hiddenInWebhook({ headers }, at),
+    ...secretProblems(secret, at),
+  ];
   for (const name of Object.keys(headers))
     if (OF_MESSAGES.has(name.toLowerCase())) {
       const message = `\`${name}\` is a header of every message and cannot be given`;
       problems.push({ pointer: `${at}/headers/${pointerPart(name)}`, code: 'bad_header', message });
     }
-  const fault = secret === undefined || secret === HIDDEN ? null : secretFault(secret);
-  if (fault !== null) problems.push({ pointer: `${at}/secret`, code: 'bad_secret', message: fault });
   const wrong = urlFault(url, refuses);
   if (wrong !== null) problems.push({ pointer: `${at}/url`, ...wrong });
   return problems;
+}
+
+/** What is wrong with a webhook's secret, where one is given. @param at pointer of the object that it is in */
+export function secretProblems(secret: string | undefined, at: string): Problem[] {
+  if (secret === undefined) return [];
+  const hidden = hiddenInWebhook({ secret }, at);
+  const fault = hidden.length > 0 ? null : secretFault(secret);
+  return fault === null ? hidden : [{ pointer: `${at}/secret`, code: 'bad_secret', message: fault }];
 }
 
 function urlFault(text: string, refuses: RefusesWebhook): Omit<Problem, 'pointer'> | null {

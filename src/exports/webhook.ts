@@ -3,6 +3,7 @@ import { patiently } from '../db/client.ts';
 import { findCrawl, toCrawl } from '../db/crawls.ts';
 import {
   type DeliveryRow,
+  giveUp,
   insertDelivery,
   lastDelivery,
   type NewDelivery,
@@ -159,7 +160,7 @@ export class WebhookTarget implements Target {
       body = await storedBody(this.#parts.sql, row, this.#webhook, this.#job.spider);
     } catch (error) {
       if (!(error instanceof ItemsGone)) throw error;
-      throw new ExportError('gone', error.message, { permanent: true });
+      return giveUp(this.#parts.sql, row);
     }
     await this.#send(row, body, signal);
   }

@@ -106,7 +106,7 @@ export const CrawlStatsSchema = Type.Object({
 });
 
 /** A webhook as the answer to the start says it. */
-const StartedWebhookSchema = Type.Object({
+export const StartedWebhookSchema = Type.Object({
   name: Type.String(),
   url: Type.String(),
   secret: Type.String({ description: 'Made for it, and never shown again; one that was given is `(hidden)`' }),

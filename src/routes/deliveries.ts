@@ -1,11 +1,14 @@
 import type { FastifyReply } from 'fastify';
 import { type Static, Type } from 'typebox';
+import { retried } from '../db/client.ts';
 import { findCrawl } from '../db/crawls.ts';
 import { type DeliveryKey, type DeliveryOf, findDelivery, listAttempts, listDeliveries } from '../db/deliveries.ts';
-import { webhookProblems } from '../engine/export_input.ts';
+import { changeSecret } from '../db/webhook_secrets.ts';
+import { secretProblems, webhookProblems } from '../engine/export_input.ts';
 import { ApiError, refuse } from '../errors.ts';
 import type { Unsent } from '../exports/webhook_calls.ts';
 import { messageId, placeOf } from '../exports/webhook_message.ts';
+import { type StartedWebhook, StartedWebhookSchema } from '../model/crawl.ts';
 import {
   type Attempt,
   AttemptSchema,
@@ -14,6 +17,9 @@ import {
   DeliverySchema,
   WebhookTestSchema,
 } from '../model/delivery.ts';
+import { WebhookSchema } from '../model/export.ts';
+import { HIDDEN } from '../model/secrets.ts';
+import { makeSecret } from '../model/webhook_secret.ts';
 import { errorResponses } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';
 import type { App, RouteDeps } from './deps.ts';
@@ -43,6 +49,7 @@ const WholeDelivery = Type.Object({
     description: 'The last fifty',
   }),
 });
+const SecretSchema = Type.Object({ secret: WebhookSchema.properties.secret }, { additionalProperties: false });
 const TestAnswer = Type.Object({
   ...AttemptSchema.properties,
   secret: Type.Optional(Type.String({ description: 'What it was signed with, where none was given' })),
@@ -54,6 +61,7 @@ export function deliveryRoutes(app: App, deps: RouteDeps): void {
   oneRoute(app, deps);
   redeliverRoute(app, deps);
   testRoute(app, deps);
+  secretRoute(app, deps);
 }
 
 function listRoute(app: App, deps: RouteDeps): void {
@@ -148,6 +156,38 @@ function testRoute(app: App, deps: RouteDeps): void {
     async (request, reply): Promise<Static<typeof TestAnswer>> => {
       refuse(webhookProblems(request.body, '', deps.refusesWebhook ?? (() => null)));
       return sentOrThrow(await deps.webhooks.test(request.body, whileConnected(reply, deps)));
+    },
+  );
+}
+
+function secretRoute(app: App, deps: RouteDeps): void {
+  app.post(
+    '/crawls/:id/webhooks/:name/secret',
+    {
+      schema: {
+        summary: 'Give a webhook a new secret',
+        description:
+          'Where the old one was lost or is known to others. Messages are signed with it from now on, those that are tried again too; ' +
+          'what the endpoint refuses until it has the new secret is tried again.',
+        tags: ['webhooks'],
+        params: Type.Object({ ...CrawlParams.properties, name: Type.String({ description: 'Name of the webhook' }) }),
+        body: Type.Union([SecretSchema, Type.Null()]),
+        response: {
+          200: { description: 'The webhook; the secret is never shown again', ...StartedWebhookSchema },
+          ...errorResponses,
+        },
+      },
+    },
+    async (request): Promise<StartedWebhook> => {
+      const id = crawlId(request.params);
+      const { name } = request.params;
+      const given = (request.body as Static<typeof SecretSchema> | null | undefined)?.secret;
+      refuse(secretProblems(given, ''));
+      const secret = given ?? makeSecret();
+      const webhook = await retried(() => changeSecret(deps.sql, id, name, secret));
+      if (webhook === null)
+        throw new ApiError('not_found', `There is no webhook ${name.slice(0, 100)} of a crawl ${id}`);
+      return { name, url: webhook.url, secret: given === undefined ? secret : HIDDEN };
     },
   );
 }

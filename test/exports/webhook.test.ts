@@ -462,6 +462,16 @@ describe('a message is tried again', () => {
   );
 
   it(
+    'no more where its items have been deleted',
+    inScene(async (scene) => {
+      scene.endpoint.manner = answer(500);
+      await scene.write(someItems(2));
+      assert.equal(await scene.run(), null);
+      assert.deepEqual([await states(scene), scene.stored.next], [['failed'], 2]);
+    }, ITEMS),
+  );
+
+  it(
     'not for ever in the database: the last fifty tries are kept',
     inScene(async (scene) => {
       scene.endpoint.manner = answer(500);

@@ -130,6 +130,26 @@ describe('a webhook’s secret', () => {
   });
 });
 
+describe('a webhook’s secret that was lost', () => {
+  it('is replaced, by one that is made or given, from the next message on', async () => {
+    const id = await api.start({ startUrls, webhooks: [{ url: endpoint.url, events: ['items.created'] }] });
+    await commitItems(api.sql, id, 2);
+    const made = await api.call('POST', `/crawls/${id}/webhooks/webhook/secret`);
+    assert.deepEqual([made.status, made.json.name, made.json.url], [200, 'webhook', endpoint.url]);
+    assert.match(String(made.json.secret), /^whsec_/);
+    const given = await api.call('POST', `/crawls/${id}/webhooks/webhook/secret`, { secret: SECRET });
+    assert.equal(given.json.secret, '(hidden)');
+    const [row] = await api.sql`select fence, node_id from exports where crawl_id = ${id}`;
+    assert.deepEqual({ ...row }, { fence: 2, node_id: null }, 'whoever sends for it takes it anew');
+    const before = endpoint.received.length;
+    await deliver(id, 2); // the endpoint checks the signature
+    assert.equal(endpoint.received.length, before + 1);
+    const bad = await api.call('POST', `/crawls/${id}/webhooks/webhook/secret`, { secret: 'x' });
+    assert.deepEqual([bad.status, pointers(bad)], [422, ['bad_secret /secret']]);
+    assert.equal((await api.call('POST', `/crawls/${id}/webhooks/other/secret`)).status, 404);
+  });
+});
+
 describe('deliveries', () => {
   it('are listed with their tries, by webhook and state, page by page, and sent once more by hand', async () => {
     const id = await api.start({

@@ -16,10 +16,18 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-/** Starts a node on a free port; fetching from loopback is allowed. */
+/** Starts a node on a free port; fetching from loopback is allowed, and calling it by webhooks. */
 export async function startService(env: Record<string, string>): Promise<Service> {
   const child = spawn(process.execPath, [SERVER], {
-    env: { ...process.env, PORT: '0', EGRESS_ALLOW: '127.0.0.0/8', LOG_LEVEL: 'info', PARSER_THREADS: '2', ...env },
+    env: {
+      ...process.env,
+      PORT: '0',
+      EGRESS_ALLOW: '127.0.0.0/8',
+      WEBHOOK_EGRESS_ALLOW: '127.0.0.0/8',
+      LOG_LEVEL: 'info',
+      PARSER_THREADS: '2',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
