@@ -19,8 +19,6 @@ export interface Upload {
   parts: Part[];
 }
 
-/** Header of an object that was put whole: which items it holds. */
-const ITEMS = 'orbweaver-items';
 const CONNECT_MS = 10_000;
 const IDLE_MS = 30_000;
 const REQUEST_MS = 120_000;
@@ -34,8 +32,6 @@ export class Bucket {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
   readonly #name: string;
-  /** False once the server has said that it cannot put on a condition. */
-  #knowsConditions = true;
 
   private constructor(sdk: Sdk, { bucket, endpoint, region, credentials, pathStyle }: S3Location) {
     this.#sdk = sdk;
@@ -78,29 +74,16 @@ export class Bucket {
     }
   }
 
-  /**
-   * Puts an object whole. One that is there already is kept if it holds the same items: so a put whose answer was lost
-   * is not repeated, and one that was late for long does not undo a later one.
-   */
-  async put(key: string, body: Uint8Array, of: { type: string; items: string }, signal: AbortSignal): Promise<void> {
-    const put = (condition: { IfNoneMatch?: string }) =>
-      this.#client.send(
-        new this.#sdk.PutObjectCommand({
-          ...{ Bucket: this.#name, Key: key, Body: body, ContentType: of.type, Metadata: { [ITEMS]: of.items } },
-          ...condition,
-        }),
-        { abortSignal: signal },
-      );
+  /** Puts an empty object, which no upload can make. */
+  async putEmpty(key: string, type: string, signal: AbortSignal): Promise<void> {
     try {
-      if (this.#knowsConditions) return void (await put({ IfNoneMatch: '*' }));
+      const command = new this.#sdk.PutObjectCommand({
+        ...{ Bucket: this.#name, Key: key, Body: new Uint8Array(), ContentType: type },
+      });
+      await this.#client.send(command, { abortSignal: signal });
     } catch (error) {
-      if (isNamed(error, 'NotImplemented')) this.#knowsConditions = false;
-      else if (!isNamed(error, 'PreconditionFailed')) throw s3Error(error, 'writing an object');
-      else if ((await this.#head(key, signal))?.Metadata?.[ITEMS] === of.items) return;
-    }
-    await put({}).catch((error) => {
       throw s3Error(error, 'writing an object');
-    });
+    }
   }
 
   /** Begins an upload. */
@@ -168,8 +151,7 @@ export class Bucket {
       if (isNamed(error, 'InvalidPart')) return false;
       if (!isMissing(error)) throw s3Error(error, 'completing an object');
     }
-    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
-    return (await this.#head(key, signal))?.ContentLength === bytes;
+    return (await this.#length(key, signal)) === parts.reduce((sum, part) => sum + part.bytes, 0);
   }
 
   /** Gives an upload up, and with it what its parts take on the server. Best effort: the bucket's own rules do the rest. */
@@ -182,13 +164,15 @@ export class Bucket {
     this.#client.destroy();
   }
 
-  /** Null: there is none, or it may not be looked at. */
-  async #head(key: string, signal: AbortSignal) {
+  /** Bytes of an object. Null: there is none, or it may not be looked at. */
+  async #length(key: string, signal: AbortSignal): Promise<number | null> {
     const command = new this.#sdk.HeadObjectCommand({ Bucket: this.#name, Key: key });
-    return await this.#client.send(command, { abortSignal: signal }).catch((error: unknown) => {
+    try {
+      return (await this.#client.send(command, { abortSignal: signal })).ContentLength ?? null;
+    } catch (error) {
       const failure = s3Error(error, 'looking at an object');
       if (isMissing(error) || failure.code === 'refused') return null;
       throw failure;
-    });
+    }
   }
 }
