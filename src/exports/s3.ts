@@ -1,9 +1,9 @@
 import type { Encoder } from '../formats/encoder.ts';
 import type { TableShape } from '../formats/table.ts';
 import type { StoredItem } from '../model/item.ts';
-import type { FileFormat } from './file_format.ts';
+import type { FileLayout } from './file_layout.ts';
 import { Packing } from './packing.ts';
-import { Bucket, type Upload } from './s3_bucket.ts';
+import { S3Bucket, type Upload } from './s3_bucket.ts';
 import {
   type Batch,
   type BatchLimits,
@@ -25,7 +25,7 @@ export interface S3Settings {
   url: string;
   /** How the keys begin, with `{crawl}` and `{spider}`; without the first, the crawl's id comes behind it. */
   prefix?: string | undefined;
-  format: FileFormat;
+  layout: FileLayout;
   /** For servers that take smaller ones. */
   partBytes?: number;
 }
@@ -57,7 +57,7 @@ export class S3Export implements Target {
   readonly #settings: S3Settings;
   readonly #prefix: string;
   readonly #partBytes: number;
-  #bucket: Bucket | null = null;
+  #bucket: S3Bucket | null = null;
   #position: Position = { object: 1, first: 0, upload: null, sealed: false, shape: null };
   /** Every item before it is on the server. */
   #durable = 0;
@@ -68,20 +68,20 @@ export class S3Export implements Target {
   #packing: Packing;
 
   constructor(settings: S3Settings, { crawlId, spider }: ExportJob) {
-    const { format, prefix = '{crawl}/items', partBytes = PART_BYTES } = settings;
+    const { layout, prefix = '{crawl}/items', partBytes = PART_BYTES } = settings;
     this.#settings = settings;
     this.#prefix = keyPrefix(prefix, crawlId, spider);
     this.#partBytes = partBytes;
-    this.limits = { items: 10_000, bytes: Math.min(MIB, format.maxBytes), lingerMs: 1000 };
+    this.limits = { items: 10_000, bytes: Math.min(MIB, layout.maxBytes), lingerMs: 1000 };
     this.#packing = this.#newPacking();
   }
 
   async open(stored: Cursor, signal: AbortSignal): Promise<Cursor> {
-    this.#bucket = await Bucket.of(this.#settings.url);
+    this.#bucket = await S3Bucket.of(this.#settings.url);
     this.#durable = this.#next = stored.next;
     if (stored.position === null) this.#position.first = stored.next;
     else this.#position = stored.position as Position;
-    await this.#bucket.check(signal);
+    await this.#bucket.check(this.#prefix, signal);
     if (this.#position.sealed) {
       if (await this.#complete(signal)) this.#beginObject();
       else await this.#beginAnew();
@@ -95,7 +95,7 @@ export class S3Export implements Target {
     await this.#completeSealed(signal);
     if (items.length > 0) await this.#packing.add((await this.#begun(items)).encode(items));
     this.#next = next;
-    const { maxBytes, appendable } = this.#settings.format;
+    const { maxBytes, appendable } = this.#settings.layout;
     const { upload } = this.#position;
     const bytes = (upload?.parts ?? []).reduce((sum, part) => sum + part.bytes, this.#packing.readyBytes);
     if (bytes >= maxBytes || (upload?.parts.length ?? 0) >= MAX_PARTS - 1) await this.#seal(signal);
@@ -117,6 +117,14 @@ export class S3Export implements Target {
   async finish(_end: CrawlEnd, signal: AbortSignal): Promise<Cursor> {
     await this.#completeSealed(signal);
     return this.#cursor();
+  }
+
+  async discard({ position }: Cursor): Promise<void> {
+    if (position !== null) this.#position = position as Position;
+    const { upload } = this.#position;
+    if (upload === null) return;
+    this.#bucket ??= await S3Bucket.of(this.#settings.url);
+    await this.#bucket.abort(this.#key(), upload);
   }
 
   async close(): Promise<void> {
@@ -142,10 +150,10 @@ export class S3Export implements Target {
   /** The encoder of the present object, which is begun where it was not. */
   async #begun(first: readonly StoredItem[]): Promise<Encoder> {
     if (this.#encoder !== null) return this.#encoder;
-    const { format } = this.#settings;
-    const shape = this.#position.shape ?? (await format.shape(first));
+    const { layout } = this.#settings;
+    const shape = this.#position.shape ?? (await layout.shape(first));
     if (shape !== this.#position.shape) this.#position = { ...this.#position, shape };
-    const encoder = format.encoder(shape);
+    const encoder = await layout.encoder(shape);
     if (this.#position.upload === null) await this.#packing.add(encoder.begin());
     this.#encoder = encoder;
     return encoder;
@@ -155,7 +163,7 @@ export class S3Export implements Target {
   async #send(signal: AbortSignal): Promise<void> {
     const { upload } = this.#position;
     const key = this.#key();
-    const begun = upload ?? (await this.#opened.begin(key, this.#settings.format.contentType, signal));
+    const begun = upload ?? (await this.#opened.begin(key, this.#settings.layout.contentType, signal));
     try {
       const grown = await this.#opened.add(key, begun, await this.#packing.take(), signal);
       this.#position = { ...this.#position, upload: grown };
@@ -163,7 +171,7 @@ export class S3Export implements Target {
       if (upload === null) await this.#opened.abort(key, begun);
       throw error;
     }
-    if (this.#settings.format.appendable) this.#durable = this.#next;
+    if (this.#settings.layout.appendable) this.#durable = this.#next;
   }
 
   async #seal(signal: AbortSignal): Promise<void> {
@@ -184,12 +192,12 @@ export class S3Export implements Target {
   async #complete(signal: AbortSignal): Promise<boolean> {
     const { upload } = this.#position;
     if (upload !== null) return this.#opened.complete(this.#key(), upload, signal);
-    await this.#opened.putEmpty(this.#key(), this.#settings.format.contentType, signal);
+    await this.#opened.putEmpty(this.#key(), this.#settings.layout.contentType, signal);
     return true;
   }
 
   async #canGoOn(upload: Upload, signal: AbortSignal): Promise<boolean> {
-    return this.#settings.format.appendable && this.#opened.has(this.#key(), upload, signal);
+    return this.#settings.layout.appendable && this.#opened.has(this.#key(), upload, signal);
   }
 
   /** Turns to the object behind the present one. */
@@ -207,17 +215,17 @@ export class S3Export implements Target {
     this.#durable = this.#next = first;
   }
 
-  get #opened(): Bucket {
+  get #opened(): S3Bucket {
     if (this.#bucket === null) throw new Error('not opened');
     return this.#bucket;
   }
 
   #key(): string {
-    return `${this.#prefix}${String(this.#position.object).padStart(5, '0')}.${this.#settings.format.extension}`;
+    return `${this.#prefix}${String(this.#position.object).padStart(5, '0')}.${this.#settings.layout.extension}`;
   }
 
   #newPacking(): Packing {
-    const { gzip, maxBytes } = this.#settings.format;
+    const { gzip, maxBytes } = this.#settings.layout;
     return new Packing({ gzip, mostBytes: maxBytes });
   }
 }

@@ -23,12 +23,16 @@ const CONNECT_MS = 10_000;
 const IDLE_MS = 30_000;
 const REQUEST_MS = 120_000;
 /** Of one call; what goes on failing is the runner's to repeat. */
-const ATTEMPTS = 3;
+const ATTEMPTS = 2;
 /** Milliseconds that giving up an upload may take. */
 const ABORT_MS = 5000;
 
-/** The few calls to one bucket that an export needs, with errors as exports have them. */
-export class Bucket {
+/**
+ * The few calls to one bucket that an export needs, with errors as exports have them.
+ *
+ * Not named `Bucket`: TypeScript 7.0 takes the key of `{ Bucket: … }` for a reference to a class of that name.
+ */
+export class S3Bucket {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
   readonly #name: string;
@@ -55,22 +59,21 @@ export class Bucket {
   }
 
   /** Loads the SDK. Nothing is asked of the server. @param url of the connection, as `readS3Url` takes it */
-  static async of(url: string): Promise<Bucket> {
+  static async of(url: string): Promise<S3Bucket> {
     const location = readS3Url(url);
     if (location === null)
       throw new ExportError('refused', 'the connection is no s3://KEY:SECRET@host/bucket', { permanent: true });
-    return new Bucket(await import('@aws-sdk/client-s3'), location);
+    return new S3Bucket(await import('@aws-sdk/client-s3'), location);
   }
 
-  /** @throws ExportError where the server is away, or has no such bucket. Who may only write is not told */
-  async check(signal: AbortSignal): Promise<void> {
+  /** @throws ExportError where the server is away, the key is wrong or there is no such bucket */
+  async check(prefix: string, signal: AbortSignal): Promise<void> {
     try {
-      await this.#client.send(new this.#sdk.HeadBucketCommand({ Bucket: this.#name }), { abortSignal: signal });
+      const command = new this.#sdk.ListObjectsV2Command({ Bucket: this.#name, Prefix: prefix, MaxKeys: 1 });
+      await this.#client.send(command, { abortSignal: signal });
     } catch (error) {
-      if (isMissing(error)) throw s3Error({ name: 'NoSuchBucket' }, 'opening the bucket');
-      const failure = s3Error(error, 'opening the bucket');
-      // The right to list is not needed, and HEAD does not say what was refused.
-      if (failure.code !== 'refused') throw failure;
+      // Who may write need not be allowed to list.
+      if (!isNamed(error, 'AccessDenied')) throw s3Error(error, 'opening the bucket');
     }
   }
 

@@ -25,7 +25,9 @@ const REFUSALS: Readonly<Record<string, string>> = {
 };
 
 const FULL = new Set(['QuotaExceeded', 'XMinioStorageFull', 'XMinioAdminBucketQuotaExceeded', 'InsufficientStorage']);
-const TIMEOUTS = new Set(['TimeoutError', 'RequestTimeout', 'ETIMEDOUT', 'AbortError']);
+const TIMEOUTS = new Set(['TimeoutError', 'RequestTimeout', 'AbortError']);
+/** The SDK calls these time-outs, too. */
+const CUT_OFF = new Set(['ECONNRESET', 'EPIPE']);
 
 /** An error of the SDK as the export's. The server's own words stay out: they name keys, hosts and accounts. */
 export function s3Error(error: unknown, what: string): ExportError {
@@ -40,8 +42,10 @@ export function s3Error(error: unknown, what: string): ExportError {
   if (name === 'RequestTimeTooSkewed')
     return told('other', 'this machine’s clock and the server’s differ by more than 15 minutes; set them right');
   if (FULL.has(name) || status === 507) return told('full', `the storage is full (${name || status})`);
-  if (TIMEOUTS.has(name) || TIMEOUTS.has(code)) return told('timeout', 'the server did not answer in time');
-  if (status === undefined) return told('connect', `no connection (${code || name || 'unknown'})`);
+  if (CUT_OFF.has(code)) return told('connect', `the connection was cut off (${code})`);
+  if (TIMEOUTS.has(name) || code === 'ETIMEDOUT') return told('timeout', 'the server did not answer in time');
+  if (status === undefined && code !== '') return told('connect', `no connection (${code})`);
+  if (status === undefined) return told('other', `it failed here (${name})`);
   // An answer to HEAD has no body that could say more.
   if (status === 401 || status === 403) return told('refused', `refused (${status})`, true);
   return told('other', `the server answered ${status}${name === '' || name === 'Unknown' ? '' : ` (${name})`}`);

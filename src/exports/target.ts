@@ -58,6 +58,11 @@ export interface Target {
   flush(signal: AbortSignal, isLast: boolean): Promise<Cursor | null>;
   /** The crawl has ended, all its items were written and flushed. May be called again for the same end. */
   finish(end: CrawlEnd, signal: AbortSignal): Promise<Cursor>;
+  /**
+   * The crawl was deleted: removes what only this export could have gone on with. Called with the cursor as it was stored
+   * last, whether it was opened or not; `close` follows. Best effort. Absent: there is nothing of the kind.
+   */
+  discard?(stored: Cursor): Promise<void>;
   /** Gives up connections and files; never throws. Called however it ended. */
   close(): Promise<void>;
 }

@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, request, type ServerResponse } from
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Debian's own, that its Python packages belong to. */
 const PYTHON = '/usr/bin/python3';
@@ -24,13 +25,14 @@ export type Fault = 'lose' | { status: number; code: string; headers?: Record<st
 export interface Swift {
   /** Of a connection to the bucket. */
   url(bucket: string, user?: 'tests' | 'guest', secret?: string): string;
+  /** Of itself, with nothing before it. */
   endpoint: string;
   /** Asked at each request. */
   fault: (method: string, path: string) => Fault;
   /** Requests so far, as `PUT /bucket/key?query`. */
   readonly seen: string[];
-  /** Connections of clients that are open. */
-  open(): number;
+  /** Connections that are open to what stands before it, once those that were closed are gone. */
+  open(): Promise<number>;
   away: boolean;
   stop(): Promise<void>;
 }
@@ -72,14 +74,16 @@ export async function startSwift({ smallestPart }: { smallestPart: number }): Pr
       return void answer.writeHead(fault.status, { 'content-type': 'application/xml', ...fault.headers }).end(body);
     }
     const onward = request({ host: '127.0.0.1', port, method: asked.method!, path, headers: asked.headers });
-    onward.on('error', () => asked.socket.destroy());
+    onward.on('error', () => answer.headersSent || asked.socket.destroy());
     onward.on('response', (got) => {
       if (fault === 'lose' || swift.away) {
         got.resume().on('end', () => asked.socket.destroy());
         return;
       }
       answer.writeHead(got.statusCode!, got.headers);
-      got.pipe(answer);
+      // Swift's errors have a body even there, which is none of HTTP's.
+      if (asked.method === 'HEAD') answer.end();
+      else got.pipe(answer);
     });
     asked.pipe(onward);
   }
@@ -87,10 +91,13 @@ export async function startSwift({ smallestPart }: { smallestPart: number }): Pr
   const swift: Swift = {
     url: (bucket, user = 'tests', secret = SECRET) =>
       `s3+http://crawler%3A${user}:${encodeURIComponent(secret)}@${host}/${bucket}`,
-    endpoint: `http://${host}`,
+    endpoint: `http://127.0.0.1:${port}`,
     fault: () => null,
     seen: [],
-    open: () => sockets.size,
+    open: async () => {
+      for (let tries = 0; sockets.size > 0 && tries < 50; tries++) await sleep(10);
+      return sockets.size;
+    },
     away: false,
     stop: async () => {
       for (const socket of sockets) socket.destroy();

@@ -7,6 +7,7 @@ Usage: /usr/bin/python3 swift_server.py <empty directory> <bytes of the smallest
 Prints the port of the proxy once it listens. Ends when its standard input does.
 """
 import os
+import socket
 import sys
 
 import eventlet
@@ -34,6 +35,7 @@ class Silent:
 
 
 def serve(app, listener):
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     eventlet.spawn(eventlet.wsgi.server, listener, app, Silent(), custom_pool=eventlet.GreenPool(100), debug=False)
 
 

@@ -1,15 +1,14 @@
 import { type ColumnSources, tableShape } from '../formats/columns.ts';
-import { CsvEncoder } from '../formats/csv.ts';
 import type { Encoder } from '../formats/encoder.ts';
-import { NdjsonEncoder } from '../formats/json_encoders.ts';
+import { makeEncoder } from '../formats/make_encoder.ts';
 import type { TableShape } from '../formats/table.ts';
 import type { Export, FileTarget } from '../model/export.ts';
 import type { StoredItem } from '../model/item.ts';
 
 const GIB = 1024 ** 3;
 
-/** How an export's files or objects are written. */
-export interface FileFormat {
+/** What the files or objects of an export are like. */
+export interface FileLayout {
   /** Without the leading dot. */
   extension: string;
   contentType: string;
@@ -18,9 +17,9 @@ export interface FileFormat {
   maxBytes: number;
   /** Whether one that was begun can be gone on with by another encoder of the same shape, which then does not `begin`. */
   appendable: boolean;
-  /** The columns of all files of the export, found with the first items; null where there are none. To be kept. */
-  shape(first: readonly StoredItem[]): Promise<TableShape | null>;
-  encoder(shape: TableShape | null): Encoder;
+  /** The columns of all files of the export, found with the first items. To be kept. */
+  shape(first: readonly StoredItem[]): Promise<TableShape>;
+  encoder(shape: TableShape): Promise<Encoder>;
 }
 
 const CONTENT_TYPES = {
@@ -30,11 +29,11 @@ const CONTENT_TYPES = {
 } as const satisfies Record<FileTarget['format'], string>;
 
 /** @param sources asked for once, where there are columns to be found */
-export function fileFormat(
+export function fileLayout(
   { format, gzip = false, maxBytes = GIB }: Pick<FileTarget, 'format' | 'gzip' | 'maxBytes'>,
   { type, fields, flatten = false }: Pick<Export, 'type' | 'fields' | 'flatten'>,
   sources: () => Promise<Omit<ColumnSources, 'first'>>,
-): FileFormat {
+): FileLayout {
   const isPacked = gzip && format !== 'parquet';
   return {
     extension: isPacked ? `${format}.gz` : format,
@@ -44,11 +43,8 @@ export function fileFormat(
     appendable: format !== 'parquet',
     shape: async (first) =>
       format === 'ndjson'
-        ? null
+        ? { columns: [], change: false, flatten, fields: fields ?? null }
         : tableShape({ ...(await sources()), first }, { type, fields: fields ?? null, flatten }),
-    encoder: (shape) => {
-      if (shape === null) return new NdjsonEncoder({ fields: fields === undefined ? null : new Set(fields), flatten });
-      return new CsvEncoder(shape);
-    },
+    encoder: (shape) => makeEncoder(format, shape),
   };
 }
