@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import ipaddr from 'ipaddr.js';
 import { StartupError } from './errors.ts';
 import { connectionKind } from './model/connection.ts';
+import { readS3Url } from './model/s3_url.ts';
 
 export type Scope = 'read' | 'write';
 export interface ApiKey {
@@ -162,9 +163,11 @@ function apiKeys(value: string, variable: string): ApiKey[] {
 }
 
 function connections(value: string, variable: string): Map<string, string> {
-  return namedUrls(value, variable, 'postgres://user:password@host:port/database', (url) =>
-    connectionKind(url) === null ? 'is not a postgres://, mysql://, mongodb://, redis:// or s3:// URL' : null,
-  );
+  return namedUrls(value, variable, 'postgres://user:password@host:port/database', (url) => {
+    const kind = connectionKind(url);
+    if (kind === null) return 'is not a postgres://, mysql://, mongodb://, redis:// or s3:// URL';
+    return kind === 's3' && readS3Url(url) === null ? 'is not s3://KEY:SECRET@host/bucket' : null;
+  });
 }
 
 function proxies(value: string, variable: string): Map<string, string> {

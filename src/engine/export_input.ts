@@ -1,7 +1,7 @@
 import type { NewExport } from '../db/exports.ts';
 import type { ConnectionKind } from '../model/connection.ts';
 import type { StartedWebhook } from '../model/crawl.ts';
-import { EXPORT_KINDS, type Export, targetOf, type Webhook } from '../model/export.ts';
+import { DEFAULT_PREFIX, EXPORT_KINDS, type Export, type FileTarget, targetOf, type Webhook } from '../model/export.ts';
 import { headerProblems } from '../model/headers.ts';
 import { nearest } from '../model/nearest.ts';
 import { pointerPart } from '../model/pointer.ts';
@@ -47,6 +47,7 @@ export function planExports(
       };
     }),
   ];
+  problems.push(...sameObjects(exports));
   const taken = new Set<string>();
   for (const { definition, at } of given) {
     const { name } = definition;
@@ -85,7 +86,28 @@ function exportProblems(definition: Export, at: string, connections: Connections
   const problems: Problem[] = [];
   if (kind !== 'file')
     problems.push(...connectionProblems(kind, definition[kind]!.connection, `${at}/${kind}`, connections));
+  if (kind === 'file' || kind === 's3') problems.push(...fileProblems(definition[kind]!, `${at}/${kind}`));
   return problems;
+}
+
+function fileProblems({ format, gzip }: Pick<FileTarget, 'format' | 'gzip'>, at: string): Problem[] {
+  if (format !== 'parquet' || gzip !== true) return [];
+  const message = 'a parquet file is compressed inside already; leave `gzip` out';
+  return [{ pointer: `${at}/gzip`, code: 'conflict', message }];
+}
+
+/** Two that would write the same objects. */
+function sameObjects(exports: readonly Export[]): Problem[] {
+  const seen = new Set<string>();
+  return exports.flatMap(({ s3 }, i) => {
+    if (s3 === undefined) return [];
+    const { connection, prefix = DEFAULT_PREFIX, format, gzip = false } = s3;
+    const keys = JSON.stringify([connection, prefix, format, gzip]);
+    const isTaken = seen.has(keys);
+    seen.add(keys);
+    const message = 'another export writes objects of these names already; give one of them another `prefix`';
+    return isTaken ? [{ pointer: `/exports/${i}/s3/prefix`, code: 'conflict', message }] : [];
+  });
 }
 
 function connectionProblems(kind: ConnectionKind, name: string, at: string, connections: Connections): Problem[] {

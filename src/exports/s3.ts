@@ -1,5 +1,6 @@
 import type { Encoder } from '../formats/encoder.ts';
 import type { TableShape } from '../formats/table.ts';
+import { DEFAULT_PREFIX, type S3Target } from '../model/export.ts';
 import type { StoredItem } from '../model/item.ts';
 import type { FileLayout } from './file_layout.ts';
 import { Packing } from './packing.ts';
@@ -20,13 +21,11 @@ const PART_BYTES = 5 * MIB;
 /** Of an object; Amazon takes 10,000, others no more than this. */
 const MAX_PARTS = 1000;
 
-export interface S3Settings {
+export interface S3Settings extends Pick<S3Target, 'prefix'> {
   /** Of the connection. */
   url: string;
-  /** How the keys begin, with `{crawl}` and `{spider}`; without the first, the crawl's id comes behind it. */
-  prefix?: string | undefined;
   layout: FileLayout;
-  /** For servers that take smaller ones. */
+  /** For servers that take smaller parts. */
   partBytes?: number;
 }
 
@@ -68,7 +67,7 @@ export class S3Export implements Target {
   #packing: Packing;
 
   constructor(settings: S3Settings, { crawlId, spider }: ExportJob) {
-    const { layout, prefix = '{crawl}/items', partBytes = PART_BYTES } = settings;
+    const { layout, prefix = DEFAULT_PREFIX, partBytes = PART_BYTES } = settings;
     this.#settings = settings;
     this.#prefix = keyPrefix(prefix, crawlId, spider);
     this.#partBytes = partBytes;

@@ -122,6 +122,8 @@ const FileSchema = Type.Object(
 );
 export type FileTarget = Static<typeof FileSchema>;
 
+/** Of an S3 export's keys. */
+export const DEFAULT_PREFIX = '{crawl}/items';
 const S3Schema = Type.Object(
   {
     ...file,
@@ -129,7 +131,10 @@ const S3Schema = Type.Object(
     prefix: Type.Optional(
       Type.String({
         maxLength: 500,
-        description: 'How the objects’ keys begin; `{crawl}` and `{spider}` are filled in; default `{crawl}/items`',
+        pattern: '^(?:[^{}\\u0000-\\u001f\\u007f]|\\{crawl\\}|\\{spider\\})*$',
+        description:
+          'How the objects’ keys begin; `{crawl}` and `{spider}` are filled in; default `{crawl}/items`. ' +
+          'Without `{crawl}`, the crawl’s id stands behind it: no two crawls write the same objects',
       }),
     ),
   },

@@ -17,7 +17,7 @@ export interface S3Location {
  * @returns null where it names no bucket, or what cannot be
  */
 export function readS3Url(text: string): S3Location | null {
-  const url = URL.parse(text);
+  const url = isDecodable(text) ? URL.parse(text) : null;
   const [bucket, ...more] = url?.pathname.split('/').filter((part) => part !== '') ?? [];
   if (url === null || bucket === undefined || more.length > 0 || url.hash !== '') return null;
   const { host, username, password, searchParams } = url;
@@ -33,4 +33,13 @@ export function readS3Url(text: string): S3Location | null {
         : { accessKeyId: decodeURIComponent(username), secretAccessKey: decodeURIComponent(password) },
     pathStyle: ofAmazon === null && searchParams.get('virtualHost') !== 'true',
   };
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
