@@ -11,6 +11,12 @@ export interface ApiKey {
   scopes: readonly Scope[];
 }
 
+/** Seconds that crawls, and their ledgers, are kept after their end; null: for ever. */
+export interface Retention {
+  items: number | null;
+  ledger: number | null;
+}
+
 type Parse<T> = (text: string, variable: string) => T;
 interface Setting<T> {
   variable: string;
@@ -102,6 +108,12 @@ export const SETTINGS_TABLE = {
   ),
   maxFetches: setting('MAX_FETCHES', 512, integer(1, 10_000), 'fetches at once on this node, over all crawls'),
   cacheMb: setting('CACHE_MB', 1024, integer(0, 1_000_000), 'MiB of responses that crawls with `cache` keep, in all'),
+  retention: setting<Retention>(
+    'RETENTION',
+    { items: null, ledger: null },
+    retention,
+    'how long crawls are kept after their end, as 30d or items=90d,ledger=7d (s, m, h, d, w); none: for ever; a crawl’s `keepFor` goes first',
+  ),
   logLevel: setting(
     'LOG_LEVEL',
     'info',
@@ -177,6 +189,21 @@ function proxies(value: string, variable: string): Map<string, string> {
       ? null
       : 'is not http://host:port; a proxy is asked by CONNECT over plain HTTP';
   });
+}
+
+const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
+
+function retention(value: string, variable: string): Retention {
+  const kept: Retention = { items: null, ledger: null };
+  for (const part of value.split(',')) {
+    const [, what, n, unit] = /^\s*(?:(items|ledger)\s*=\s*)?(\d{1,6})([smhdw])\s*$/.exec(part) ?? [];
+    if (n === undefined || unit === undefined)
+      throw new StartupError(`${variable} has "${part}"; expected 30d, or items=90d,ledger=7d (s, m, h, d or w)`);
+    const seconds = Number(n) * SECONDS[unit]!;
+    if (what !== 'ledger') kept.items = seconds;
+    if (what !== 'items') kept.ledger = seconds;
+  }
+  return kept;
 }
 
 /** Never quotes a value: it holds passwords. @param fault why a URL is none for this, or null */

@@ -41,6 +41,11 @@ export const ERRORS = {
     title: 'The crawl has no such delivery',
     consequence: 'check the id, which is the webhook-id of the message; GET …/deliveries lists them',
   },
+  ledger_deleted: {
+    status: 410,
+    title: 'The ledger of the crawl was deleted',
+    consequence: 'items, counters and log are there; keepFor and RETENTION say how long a ledger is kept',
+  },
   method_not_allowed: { status: 405, title: 'Method not allowed', consequence: 'see /docs' },
   not_acceptable: { status: 406, title: 'No such format', consequence: 'ask for one of the listed formats' },
   wrong_state: { status: 409, title: 'The crawl is in the wrong state for this', consequence: 'nothing was changed' },

@@ -11,13 +11,12 @@ import { MigrationError, migrate } from './db/migrate.ts';
 import { Downloader } from './downloader/downloader.ts';
 import { EgressGuard } from './downloader/egress.ts';
 import { senderOf } from './downloader/sender.ts';
-import { Deletions } from './engine/deletions.ts';
+import { Chores } from './engine/chores.ts';
 import { Engine } from './engine/engine.ts';
 import type { Checks } from './engine/lifecycle.ts';
 import { Metrics } from './engine/metrics.ts';
 import { Previews } from './engine/preview.ts';
 import { renderProblems } from './engine/rendering.ts';
-import { ScheduleTicks } from './engine/schedule_ticks.ts';
 import { ScriptFacts } from './engine/script_facts.ts';
 import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
@@ -260,19 +259,6 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   const parts = await startEngine(config, engineSql, lookups, closers, log);
   const { parser, scripts, renderer, downloader, engine, wakeups } = parts;
   closers.stopping.throwIfAborted();
-  const deletions = new Deletions({ sql: apiSql, log });
-  closers.add('the deletions', () => deletions.stop());
-  deletions.start();
-  const metrics = new Metrics({
-    engine,
-    downloader,
-    parser,
-    scripts,
-    streams: () => wakeups.size,
-    deletions,
-    onSlowLoop: (p99Ms) => log.warn({ p99Ms }, 'once in a hundred times the event loop was late by more than 50 ms'),
-  });
-  closers.add('the metrics', () => metrics.stop());
   const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, wakeups, engine));
   closers.add('the listener', unlisten);
   const closing = new AbortController();
@@ -295,9 +281,19 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     wakeups.publish([id]);
     if (engine.hasOthers) void apiSql.notify(CHANNEL, JSON.stringify({ changed: id })).catch(() => {});
   };
-  const schedules = new ScheduleTicks({ sql: apiSql, checks, onCrawlChanged, log });
-  closers.add('the schedules', () => schedules.stop());
-  schedules.start();
+  const chores = new Chores({ sql: apiSql, checks, kept: config.retention, onCrawlChanged, log });
+  closers.add('the chores', () => chores.stop());
+  chores.start();
+  const metrics = new Metrics({
+    engine,
+    downloader,
+    parser,
+    scripts,
+    streams: () => wakeups.size,
+    deletions: chores.deletions,
+    onSlowLoop: (p99Ms) => log.warn({ p99Ms }, 'once in a hundred times the event loop was late by more than 50 ms'),
+  });
+  closers.add('the metrics', () => metrics.stop());
   const processes = config.scriptProcesses;
   const app = await buildApp({
     sql: apiSql,
@@ -308,8 +304,8 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     webhooks,
     previews: new Previews({ sql: apiSql, parser, scripts, engine, checks }),
     onCrawlChanged,
-    onScheduled: () => schedules.wake(),
-    onDeleted: () => deletions.wake(),
+    onScheduled: () => chores.onScheduled(),
+    onDeleted: () => chores.deletions.wake(),
     onDelivered: (ms) => metrics.delivered(ms),
     metrics: () => metrics.text(),
     engineStatus: () =>

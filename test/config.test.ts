@@ -49,3 +49,17 @@ test('proxies are read by name, and refused without telling a password', () => {
       (error: Error) => message.test(error.message) && !/secret/.test(error.message),
     );
 });
+
+test('RETENTION is read as seconds, for both or each', () => {
+  const DAY = 86_400;
+  for (const [text, items, ledger] of [
+    ['', null, null],
+    ['30d', 30 * DAY, 30 * DAY],
+    ['items=12w, ledger = 36h', 84 * DAY, 1.5 * DAY],
+    ['ledger=90m', null, 5400],
+    ['30d,ledger=45s', 30 * DAY, 45],
+  ] as const)
+    assert.deepEqual(readConfig({ RETENTION: text }).retention, { items, ledger });
+  for (const text of ['30', 'd', 'pages=3d', 'items=3y', '-1d', '3d,'])
+    assert.throws(() => readConfig({ RETENTION: text }), /RETENTION has ".*"; expected 30d, or items=90d,ledger=7d/);
+});

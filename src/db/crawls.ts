@@ -28,6 +28,7 @@ export interface CrawlRow {
   scope_hosts: string[];
   labels: Record<string, string>;
   warnings: string[];
+  ledger_deleted_at: Date | null;
   max_pages: number | null;
   max_items: number | null;
   max_errors: number | null;
@@ -68,6 +69,7 @@ const COLUMNS: readonly (keyof CrawlRow)[] = [
   'scope_hosts',
   'labels',
   'warnings',
+  'ledger_deleted_at',
   'max_pages',
   'max_items',
   'max_errors',
@@ -125,6 +127,7 @@ export function toCrawl(row: CrawlRow): Crawl {
     createdAt: row.created_at.toISOString(),
     startedAt: row.started_at?.toISOString() ?? null,
     endedAt: row.ended_at?.toISOString() ?? null,
+    ledgerDeletedAt: row.ledger_deleted_at?.toISOString() ?? null,
   };
 }
 

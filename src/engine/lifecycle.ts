@@ -16,6 +16,7 @@ import {
 import { insertExports } from '../db/exports.ts';
 import { findAnswer, keepAnswer, type StoredAnswer } from '../db/idempotency.ts';
 import { addHosts, insertStartRequests } from '../db/ledger.ts';
+import { setKeepFor } from '../db/retention.ts';
 import { CookieJar } from '../downloader/cookies.ts';
 import { ApiError, refuse } from '../errors.ts';
 import {
@@ -156,6 +157,7 @@ export async function storeCrawl(
       return { status: 201, location, crawl: { ...toCrawl(stored), ...told(plan) }, replayed: false };
     throw new Error('the crawl was deleted while it was stored');
   }
+  if (plan.crawl.settings.keepFor !== null) await setKeepFor(tx, id, plan.crawl.settings.keepFor);
   await insertStartRequests(tx, id, plan.requests);
   await storeCookies(tx, null, givenCookies(id, plan));
   await insertExports(tx, id, plan.exports);
@@ -218,6 +220,11 @@ export async function resumeCrawl(sql: Sql, id: string): Promise<Crawl> {
 }
 
 function refuseResume(row: CrawlRow): void {
+  if (row.ledger_deleted_at !== null)
+    throw wrongState(
+      row,
+      `its ledger was deleted at ${row.ledger_deleted_at.toISOString()}, so that nothing is left to go on with`,
+    );
   if (row.stop_reason === null || !RESUMABLE.includes(row.stop_reason))
     throw wrongState(row, 'only a crawl that stopped at a limit can go on');
   const limit = reachedLimit(row);
@@ -260,9 +267,10 @@ export async function changeCrawl(
     ...hiddenInSettings(change.settings, '/settings'),
     ...settingsProblems(change.settings, '/settings', proxies),
   ]);
-  return withLock(sql, id, (tx, row) =>
-    storeChange(tx, row, { ...row.settings, ...change.settings }, wellFormed(change.labels ?? row.labels)),
-  );
+  return withLock(sql, id, async (tx, row) => {
+    if (change.settings?.keepFor !== undefined) await setKeepFor(tx, id, change.settings.keepFor);
+    return storeChange(tx, row, { ...row.settings, ...change.settings }, wellFormed(change.labels ?? row.labels));
+  });
 }
 
 /** Deletes a crawl that has ended: it is gone at once, its rows soon after. @throws ApiError `crawl_not_found`, `wrong_state` */

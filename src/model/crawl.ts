@@ -78,6 +78,7 @@ export const CHANGEABLE_SETTINGS = [
   'retries',
   'retryReasons',
   'proxy',
+  'keepFor',
 ] as const;
 export const ChangeCrawlSchema = Type.Object(
   {
@@ -132,6 +133,10 @@ export const CrawlSchema = Type.Object({
   createdAt: Type.String({ format: 'date-time' }),
   startedAt: time,
   endedAt: time,
+  ledgerDeletedAt: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], {
+    description:
+      'When its ledger was deleted, as keepFor or RETENTION says; the counters are still the sums of what it held',
+  }),
   webhooks: Type.Optional(Type.Array(StartedWebhookSchema, { description: 'In the answer to the start alone' })),
 });
 export type Crawl = Static<typeof CrawlSchema>;

@@ -2,9 +2,9 @@ import { type Static, Type } from 'typebox';
 import { CRAWL_STATES, type StartCrawl, StartCrawlSchema } from './crawl.ts';
 import { NAME_PATTERN } from './name.ts';
 
-export const OVERLAPS = ['skip', 'queue', 'cancel'] as const;
+const OVERLAPS = ['skip', 'queue', 'cancel'] as const;
 export type Overlap = (typeof OVERLAPS)[number];
-export const CATCH_UPS = ['none', 'last', 'all'] as const;
+const CATCH_UPS = ['none', 'last', 'all'] as const;
 export type CatchUp = (typeof CATCH_UPS)[number];
 const RUN_STATES = ['started', 'queued', 'skipped', 'failed'] as const;
 export type RunState = (typeof RUN_STATES)[number];

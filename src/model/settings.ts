@@ -84,6 +84,21 @@ const CacheSchema = Type.Object(
 );
 export type CacheSetting = Static<typeof CacheSchema>;
 
+const kept = (description: string) =>
+  Type.Optional(Type.Union([Type.Integer({ minimum: 0, maximum: 3_153_600_000 }), Type.Null()], { description }));
+
+const KeepForSchema = Type.Object(
+  {
+    items: kept('Until the crawl is deleted whole'),
+    ledger: kept('Until its ledger is deleted, and with it all that it needs to go on; items and counters stay'),
+  },
+  {
+    additionalProperties: false,
+    description: 'Seconds from the end of the crawl; null: for ever; absent: as RETENTION says',
+  },
+);
+export type KeepFor = Static<typeof KeepForSchema>;
+
 /** Failures of a fetch; those of `retryReasons` are tried again. */
 const FETCH_FAILURES = [
   'dns',
@@ -158,6 +173,9 @@ export const SettingsSchema = Type.Object(
     dedup: Type.Optional(DedupSchema),
     cache: Type.Optional(
       Type.Union([CacheSchema, Type.Null()], { description: 'Responses kept for developing a spider' }),
+    ),
+    keepFor: Type.Optional(
+      Type.Union([KeepForSchema, Type.Null()], { description: 'How long it is kept; null: as RETENTION says' }),
     ),
     order: Type.Optional(Type.Enum(['breadth', 'depth', 'priority'])),
     parser: Type.Optional(Type.Enum(['fast', 'html5'], { description: 'fast: htmlparser2; html5: parse5' })),
@@ -261,6 +279,7 @@ export const DEFAULT_SETTINGS: Settings = {
   nofollow: true,
   dedup: { scope: 'crawl' },
   cache: null,
+  keepFor: null,
   order: 'breadth',
   parser: 'fast',
   parseTimeoutMs: 2000,

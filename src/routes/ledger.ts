@@ -110,10 +110,13 @@ function whyRoute(app: App, deps: RouteDeps): void {
   );
 }
 
+/** @throws ApiError `crawl_not_found`, `ledger_deleted` */
 async function crawlOr404(deps: RouteDeps, params: { id: string }): Promise<CrawlRow> {
   const id = crawlId(params);
   const crawl = await findCrawl(deps.sql, id);
   if (crawl === null) throw new ApiError('crawl_not_found', `There is no crawl ${id}`);
+  if (crawl.ledger_deleted_at !== null)
+    throw new ApiError('ledger_deleted', `It was deleted at ${crawl.ledger_deleted_at.toISOString()}`);
   return crawl;
 }
 
