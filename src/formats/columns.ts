@@ -8,7 +8,7 @@ import type { CellType, TableColumn, TableShape } from './table.ts';
 /** What a table's columns are found in. */
 export interface ColumnSources {
   /** The spider of the crawl. */
-  definition: Spider;
+  definition: Pick<Spider, 'pages' | 'pipeline'>;
   /** Whether the crawl compares its items with earlier ones: `dedup.scope` is `spider`. */
   compares: boolean;
   /** Item types that were counted in the crawl. */
@@ -73,7 +73,7 @@ function foundFields(
 }
 
 /** What the definition says of the items' fields behind the pipeline; a script or the default item says nothing. */
-function declaredFields(definition: Spider, { type, flatten }: TableWish): Map<string, CellType> {
+function declaredFields(definition: ColumnSources['definition'], { type, flatten }: TableWish): Map<string, CellType> {
   const fields = new Map<string, CellType>();
   for (const { name = 'item', items = [] } of definition.pages ?? [])
     for (const rule of items)

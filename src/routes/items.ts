@@ -1,29 +1,42 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { ApiError } from '../errors.ts';
+import { beginBody, type Coding, pieceOf } from '../formats/codings.ts';
 import { itemJson } from '../formats/item_json.ts';
-import type { Narrowing } from '../formats/members.ts';
-import { sseEvent } from '../formats/sse.ts';
+import { ParquetThread } from '../formats/parquet_thread.ts';
+import { hasRoomForZstd } from '../formats/zstd.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
 import type { StoredItem } from '../model/item.ts';
 import { CHANGE_KINDS, type ChangeKind } from '../model/outcome.ts';
-import type { PieceFormat } from '../stream/pieces.ts';
-import { type Batch, CrawlGone, type ItemQuery } from '../stream/reader.ts';
-import { type Chunk, type Chunks, sendStream } from '../stream/send.ts';
+import { CrawlGone } from '../stream/reader.ts';
 import { errorResponses, ref } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';
 import type { App, RouteDeps } from './deps.ts';
-import { negotiate } from './negotiate.ts';
+import { inSlices } from './item_formats.ts';
+import { asFile, STREAMS, sendItems, type Wanted } from './item_stream.ts';
+import { negotiate, negotiateCoding } from './negotiate.ts';
 import { invalid } from './schemas.ts';
 
-const FORMATS = { ndjson: 'application/x-ndjson', sse: 'text/event-stream', json: 'application/json' } as const;
-const HEARTBEAT_MS = 15_000;
-const RECONNECT_MS = 1000;
+/** By name in `?format=`. The page has the media type of the array, and comes first. */
+const FORMATS = {
+  ndjson: 'application/x-ndjson',
+  sse: 'text/event-stream',
+  json: 'application/json',
+  csv: 'text/csv',
+  parquet: 'application/vnd.apache.parquet',
+  'json-array': 'application/json',
+} as const;
+type FormatName = keyof typeof FORMATS;
 const PAGE_LIMIT = 1000;
+const PAGE_TYPE = 'application/json; charset=utf-8';
 
 const ItemsQuery = Type.Object(
   {
-    format: Type.Optional(Type.Enum(['ndjson', 'sse', 'json'], { description: 'Instead of `Accept`' })),
+    format: Type.Optional(
+      Type.Enum(Object.keys(FORMATS) as FormatName[], {
+        description: 'Instead of `Accept`. `json` is a page, `json-array` all of it as one array',
+      }),
+    ),
     after: Type.Optional(Type.Integer({ minimum: -1, description: 'Exclusive offset; absent or -1: from the first' })),
     limit: Type.Optional(
       Type.Integer({ minimum: 1, description: 'At most so many items; a JSON page holds 100, 1000 at most' }),
@@ -50,24 +63,20 @@ const ItemsQuery = Type.Object(
 );
 type ItemsQuery = Static<typeof ItemsQuery>;
 
-/** What a client asked for, read from query and headers. */
-interface Wanted {
-  id: string;
-  query: ItemQuery;
-  follow: boolean;
-  narrowing: Narrowing;
-}
+type ItemsRequest = FastifyRequest<{ Params: { id: string }; Querystring: ItemsQuery }>;
 
-/** `GET /crawls/:id/items` in its formats. */
+/** `GET /crawls/:id/items` in its formats, and `HEAD`. */
 export function itemRoutes(app: App, deps: RouteDeps): void {
+  const thread = new ParquetThread();
   app.get(
     '/crawls/:id/items',
     {
       schema: {
         summary: 'The items, while the crawl runs and afterwards',
         description:
-          'In offset order from `after`. NDJSON and SSE stay open until the crawl has ended. A stream that is cut off is ' +
-          'incomplete (NDJSON: the body has no end; SSE: there is no `end` event): ask again with the last offset as `after`.',
+          'In offset order from `after`. All formats but the page stay open until the crawl has ended. A stream that is ' +
+          'cut off is incomplete (the body has no end; server-sent events: there is no `end` event): ask again with the last offset as `after`. ' +
+          'Compressed with gzip or zstd by `Accept-Encoding`, but for Parquet.',
         tags: ['items'],
         params: CrawlParams,
         querystring: ItemsQuery,
@@ -75,17 +84,60 @@ export function itemRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const format = negotiate(FORMATS, request.query.format, request.headers.accept);
+      const { format, coding } = negotiated(request);
       const wanted = readWanted(request);
       await headOr404(deps, wanted.id);
-      if (format === 'json') return sendPage(deps, reply, wanted, request.query.limit ?? 100);
-      await sendItems(deps, request, reply, wanted, format);
+      setHeaders(reply, coding);
+      if (format === 'json') return sendPage(deps, reply, wanted, request.query.limit ?? 100, coding);
+      await sendItems(deps, thread, { request, reply }, wanted, { format, coding });
       return reply;
+    },
+  );
+  headRoute(app, deps);
+}
+
+function headRoute(app: App, deps: RouteDeps): void {
+  app.head(
+    '/crawls/:id/items',
+    {
+      schema: {
+        summary: 'How many items there are',
+        description:
+          'The headers that GET would answer with, and the crawl’s counts: `x-total-items` (all that are committed, whatever ' +
+          '`type` and `change` leave), `x-next-offset` (of the next item that is committed) and `x-crawl-state`.',
+        tags: ['items'],
+        params: CrawlParams,
+        querystring: ItemsQuery,
+        response: { 200: { description: 'Headers alone', type: 'null' }, ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      const { format, coding } = negotiated(request);
+      const { id } = readWanted(request);
+      const head = await headOr404(deps, id);
+      setHeaders(reply, coding);
+      if (format !== 'json') reply.headers(asFile(format, id));
+      reply.headers({ 'x-total-items': head.items, 'x-next-offset': head.items, 'x-crawl-state': head.state });
+      return reply.type(format === 'json' ? PAGE_TYPE : STREAMS[format]).send();
     },
   );
 }
 
+/** @throws ApiError `not_acceptable` */
+function negotiated(request: ItemsRequest): { format: FormatName; coding: Coding } {
+  const format = negotiate(FORMATS, request.query.format, request.headers.accept);
+  const codings: Coding[] = format === 'parquet' ? ['identity'] : ['gzip', 'zstd', 'identity'];
+  const free = codings.filter((coding) => coding !== 'zstd' || hasRoomForZstd());
+  return { format, coding: negotiateCoding(free, request.headers['accept-encoding']) };
+}
+
+function setHeaders(reply: FastifyReply, coding: Coding): void {
+  reply.header('vary', 'Accept, Accept-Encoding');
+  if (coding !== 'identity') reply.header('content-encoding', coding);
+}
+
 function itemsAnswer() {
+  const binary = { type: 'string', format: 'binary' } as const;
   return {
     description: 'The items',
     content: {
@@ -96,12 +148,22 @@ function itemsAnswer() {
           description: '`event: item` with an Item, `id` its offset; `event: end` with state and stopReason',
         },
       },
-      'application/json': { schema: ref('ItemPage') },
+      'application/json': {
+        schema: { anyOf: [ref('ItemPage'), { type: 'array', items: ref('Item') }] },
+      },
+      'text/csv': {
+        schema: {
+          type: 'string',
+          description:
+            'offset, type, url, scrapedAt, with `dedup.scope: spider` change, then the fields; `_other` holds what has no column, as JSON',
+        },
+      },
+      'application/vnd.apache.parquet': { schema: { ...binary, description: 'Columns as in CSV, typed' } },
     },
   };
 }
 
-function readWanted(request: FastifyRequest<{ Params: { id: string }; Querystring: ItemsQuery }>): Wanted {
+function readWanted(request: ItemsRequest): Wanted {
   const { after, limit, follow = true, type, change, fields, flatten = false } = request.query;
   const changes = change === undefined ? undefined : ([...new Set(change.split(','))].sort() as ChangeKind[]);
   const query = { after: after ?? lastEventId(request) ?? -1, limit: limit ?? Number.MAX_SAFE_INTEGER, type, changes };
@@ -130,79 +192,41 @@ async function headOr404(deps: RouteDeps, id: string) {
   }
 }
 
-async function sendPage(deps: RouteDeps, reply: FastifyReply, wanted: Wanted, limit: number): Promise<FastifyReply> {
-  const head = await headOr404(deps, wanted.id);
-  const query = { ...wanted.query, limit: Math.min(limit, PAGE_LIMIT) };
-  const lines: string[] = [];
-  let after = query.after;
-  // Pages without an item of the wanted type are passed over, a few at a time: the client goes on with `next`.
-  for (let pages = 0; pages < 20 && lines.length < query.limit && after + 1 < head.items; pages++) {
-    const page = await deps.reader.page(wanted.id, { ...query, after, limit: query.limit - lines.length }, head.items);
-    for (const item of page.items) lines.push(itemJson(item, wanted.narrowing));
-    after = page.through;
-    if (lines.length > 0 && page.items.length > 0 && wanted.query.type === undefined) break;
-  }
-  const next = ENDED_STATES.includes(head.state) && after + 1 >= head.items ? 'null' : after;
-  const text = `{"items":[${lines.join(',')}],"next":${next},"state":"${head.state}"}`;
-  return reply.type('application/json; charset=utf-8').serializer(String).send(text);
-}
-
-async function sendItems(
+async function sendPage(
   deps: RouteDeps,
-  request: FastifyRequest,
   reply: FastifyReply,
   wanted: Wanted,
-  format: 'ndjson' | 'sse',
-): Promise<void> {
-  reply.hijack();
-  const error = await sendStream(reply.raw, {
-    headers: {
-      ...reply.getHeaders(),
-      'content-type': format === 'sse' ? 'text/event-stream; charset=utf-8' : 'application/x-ndjson; charset=utf-8',
-      'cache-control': 'no-store',
-      'x-accel-buffering': 'no',
-    },
-    chunks: (signal) => {
-      const piece = pieceFormat(format, wanted.narrowing);
-      const batches = deps.reader.follow(wanted.id, wanted.query, piece, wanted.follow, signal);
-      return format === 'sse' ? sseChunks(batches, deps) : ndjsonChunks(batches, deps);
-    },
-    closing: deps.closing,
-    farewell: format === 'sse' ? ': broken off; connect again to go on\n\n' : null,
-  });
-  if (error !== null) request.log.warn({ err: error, crawl: wanted.id }, 'an item stream was broken off');
-}
-
-function pieceFormat(format: 'ndjson' | 'sse', narrowing: Narrowing): PieceFormat {
-  const one: (item: StoredItem) => string =
-    format === 'sse'
-      ? (item) => sseEvent('item', itemJson(item, narrowing), item.offset)
-      : (item) => `${itemJson(item, narrowing)}\n`;
-  return {
-    key: JSON.stringify([format, narrowing.fields && [...narrowing.fields].sort(), narrowing.flatten]),
-    encode: (items) => Buffer.from(items.map(one).join('')),
-  };
-}
-
-async function* ndjsonChunks(batches: AsyncIterable<Batch>, deps: RouteDeps): Chunks {
-  for await (const batch of batches) if (batch.count > 0) yield chunk(batch, deps);
-}
-
-async function* sseChunks(batches: AsyncIterable<Batch>, deps: RouteDeps): Chunks {
-  yield { data: `retry: ${RECONNECT_MS}\n\n` };
-  let writtenAt = Date.now();
-  for await (const batch of batches) {
-    const { end } = batch;
-    const silent = batch.count === 0 && end === null;
-    if (silent && Date.now() - writtenAt < HEARTBEAT_MS) continue;
-    writtenAt = Date.now();
-    if (end !== null)
-      yield { data: sseEvent('end', JSON.stringify({ state: end.state, stopReason: end.stop_reason })) };
-    else yield silent ? { data: ': \n\n' } : chunk(batch, deps);
+  limit: number,
+  coding: Coding,
+): Promise<FastifyReply> {
+  const head = await headOr404(deps, wanted.id);
+  const query = { ...wanted.query, limit: Math.min(limit, PAGE_LIMIT) };
+  const pieces: Uint8Array[] = [];
+  let [after, count] = [query.after, 0];
+  // Pages without an item of the wanted type are passed over, a few at a time: the client goes on with `next`.
+  for (let pages = 0; pages < 20 && count < query.limit && after + 1 < head.items; pages++) {
+    const page = await deps.reader.page(wanted.id, { ...query, after, limit: query.limit - count }, head.items);
+    pieces.push(await inSlices(page.items, (items) => commaEach(items, wanted)));
+    count += page.items.length;
+    after = page.through;
+    if (count > 0 && page.items.length > 0 && wanted.query.type === undefined) break;
   }
+  const next = ENDED_STATES.includes(head.state) && after + 1 >= head.items ? 'null' : after;
+  const items = Buffer.concat(pieces).subarray(1);
+  const text = [Buffer.from('{"items":['), items, Buffer.from(`],"next":${next},"state":"${head.state}"}`)];
+  return reply.type(PAGE_TYPE).send(await wholeBody(Buffer.concat(text), coding));
 }
 
-function chunk({ bytes, committedAt }: Batch, deps: RouteDeps): Chunk {
-  if (committedAt === null || deps.onDelivered === undefined) return { data: bytes };
-  return { data: bytes, sent: () => deps.onDelivered?.(performance.now() - committedAt) };
+/** The items as members of an array, with a comma before each. */
+function commaEach(items: readonly StoredItem[], { narrowing }: Wanted): Uint8Array {
+  return Buffer.from(items.map((item) => `,${itemJson(item, narrowing)}`).join(''));
+}
+
+async function wholeBody(bytes: Uint8Array, coding: Coding): Promise<Uint8Array> {
+  const body = beginBody(coding);
+  try {
+    return Buffer.concat([await body.add(await pieceOf(coding, bytes)), await body.end()]);
+  } finally {
+    body.close();
+  }
 }

@@ -246,7 +246,7 @@ describe('when the service stops', () => {
       const id = await other.start();
       await commitItems(other.sql, id, 3);
       const ndjson = await fetch(`${url}/crawls/${id}/items`);
-      const sse = await fetch(`${url}/crawls/${id}/items?format=sse`);
+      const sse = await fetch(`${url}/crawls/${id}/items?format=sse`, { headers: { 'accept-encoding': 'identity' } });
       await until(() => other.wakeups.size === 2);
       const events = sse.text();
       const lines = collect(ndjson);
