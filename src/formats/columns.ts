@@ -8,7 +8,7 @@ import type { CellType, TableColumn, TableShape } from './table.ts';
 /** What a table's columns are found in. */
 export interface ColumnSources {
   /** The spider of the crawl. */
-  definition: Pick<Spider, 'pages' | 'pipeline'>;
+  definition: Pick<Spider, 'name' | 'pages' | 'pipeline'>;
   /** Whether the crawl compares its items with earlier ones: `dedup.scope` is `spider`. */
   compares: boolean;
   /** Item types that were counted in the crawl. */
