@@ -26,6 +26,7 @@ import { spiderRoutes } from './routes/spiders.ts';
 import { statsRoutes } from './routes/stats.ts';
 import { Turns } from './routes/turns.ts';
 import { isTooDeep, tooDeep } from './routes/validate.ts';
+import { WEBHOOK_MESSAGES } from './routes/webhook_messages.ts';
 import { ItemReader } from './stream/reader.ts';
 
 /** What the API needs of the process around it. */
@@ -158,6 +159,7 @@ function openapiOptions(locked: boolean) {
         description:
           'Post a spider and start URLs; read the items back while the crawl runs. Errors are RFC 9457 documents.',
       },
+      webhooks: WEBHOOK_MESSAGES,
       components: { securitySchemes: { apiKey: { type: 'http' as const, scheme: 'bearer' } } },
       ...(locked ? { security: [{ apiKey: [] }] } : {}),
     },

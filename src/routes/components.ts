@@ -7,6 +7,8 @@ import {
   STOP_REASONS,
   StartCrawlSchema,
 } from '../model/crawl.ts';
+import { AttemptSchema, DeliverySchema } from '../model/delivery.ts';
+import { WebhookSchema } from '../model/export.ts';
 import { CHANGE_KINDS } from '../model/outcome.ts';
 import { PreviewSchema } from '../model/preview.ts';
 import { recordOf } from '../model/record.ts';
@@ -290,6 +292,9 @@ export const COMPONENTS: Readonly<Record<string, TSchema>> = {
   ItemPage: ItemPageSchema,
   LedgerRequest: LedgerRequestSchema,
   Why: WhySchema,
+  Webhook: WebhookSchema,
+  Delivery: DeliverySchema,
+  Attempt: AttemptSchema,
   Stats: StatsSchema,
   Engine: EngineSchema,
 };

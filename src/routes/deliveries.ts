@@ -20,7 +20,7 @@ import {
 import { WebhookSchema } from '../model/export.ts';
 import { HIDDEN } from '../model/secrets.ts';
 import { makeSecret } from '../model/webhook_secret.ts';
-import { errorResponses } from './components.ts';
+import { errorResponses, ref } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';
 import type { App, RouteDeps } from './deps.ts';
 import { orNull, text } from './schema_parts.ts';
@@ -36,7 +36,7 @@ const DeliveryQuery = Type.Object(
   { additionalProperties: false },
 );
 const DeliveryPage = Type.Object({
-  deliveries: Type.Array(DeliverySchema),
+  deliveries: Type.Array(ref<Delivery>('Delivery')),
   next: orNull(text, 'Give it as `cursor` for the next page'),
 });
 const DeliveryParams = Type.Object({
@@ -129,7 +129,7 @@ function redeliverRoute(app: App, deps: RouteDeps): void {
           'Whatever became of it, and whether the crawl has ended or not; under the same `webhook-id`. Answers with the try.',
         tags: ['webhooks'],
         params: DeliveryParams,
-        response: { 200: { description: 'The try; see `delivered`', ...AttemptSchema }, ...errorResponses },
+        response: { 200: { description: 'The try; see `delivered`', ...ref<Attempt>('Attempt') }, ...errorResponses },
       },
     },
     async (request, reply): Promise<Attempt> => {
