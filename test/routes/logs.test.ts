@@ -50,6 +50,22 @@ test('the log is read in pages and by level', async () => {
   );
 });
 
+test('as NDJSON the log comes whole, or from a line on, by level, at most so many', async () => {
+  const id = await api.start();
+  await log(id, 2500);
+  const get = async (query: string) => {
+    const answer = await api.call('GET', `/crawls/${id}/logs${query}`, undefined, { accept: 'application/x-ndjson' });
+    assert.equal(answer.headers['content-type'], 'application/x-ndjson');
+    return answer.text.split('\n').flatMap((line) => (line === '' ? [] : [(JSON.parse(line) as Line).n]));
+  };
+  assert.deepEqual(
+    await get(''),
+    Array.from({ length: 2500 }, (_, n) => n),
+  );
+  assert.deepEqual(await get('?after=2490&level=error'), [2491, 2495, 2499]);
+  assert.equal((await get('?limit=1200')).length, 1200);
+});
+
 test('a log of a crawl that is not there is 404; a bad level names what there is', async () => {
   const missing = await api.call('GET', '/crawls/00000000-0000-7000-8000-000000000000/logs');
   assert.deepEqual([missing.status, missing.json.type], [404, 'crawl_not_found']);

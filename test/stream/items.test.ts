@@ -183,25 +183,38 @@ describe('readers', () => {
     assert.deepEqual(seen, upTo(crawl?.items));
   });
 
-  it('39: a reader that does not read is waited for, and holds a bounded piece', async () => {
+  it('39: hundreds of readers that hardly read, or leave at any moment, share what they hold, and a quick one gets all', async () => {
     const id = await api.start();
-    for (let i = 0; i < 40; i++) await commitItems(api.sql, id, 1, () => `"${'x'.repeat(1_000_000)}"`);
-    const before = process.memoryUsage();
-    const sockets = Array.from({ length: 20 }, () => openStream(id));
-    await until(() => api.wakeups.size === 20);
-    try {
-      await sleep(500);
-      const grown = process.memoryUsage().rss - before.rss;
-      assert.ok(grown < 400 * 1024 * 1024, `twenty readers of 40 MB each hold ${grown >> 20} MB`);
-      await until(async () => {
-        const [row] = await api.sql`
-          select count(*)::int as n from pg_stat_activity
-          where datname = current_database() and state = 'active' and pid <> pg_backend_pid()`;
-        return row?.n === 0; // no connection is held for them
-      });
-    } finally {
-      for (const socket of sockets) socket.destroy();
+    const held = new Set<Socket>();
+    api.app.server.on('connection', (socket: Socket) => held.add(socket));
+    const slow = Array.from({ length: 200 }, () => openStream(id));
+    const quick = fetch(`${base}/crawls/${id}/items`).then((response) => response.text());
+    await until(() => api.wakeups.size === 201);
+    const before = process.memoryUsage().arrayBuffers;
+    let most = 0;
+    let left = 0;
+    for (let i = 0; i < 12; i++) {
+      await commitItems(api.sql, id, 2, () => `"${'x'.repeat(500_000)}"`);
+      api.wakeups.publish([id]);
+      for (const socket of slow.slice(0, 20)) socket.read(1);
+      for (const leaving of slow.splice(i * 5, 5)) left += Number(leaving.destroy() !== null);
+      slow.push(...Array.from({ length: 5 }, () => openStream(id)));
+      most = Math.max(most, ...[...held].map((socket) => socket.writableLength));
     }
+    await end(id);
+    assert.deepEqual(offsets(parse(await quick)), upTo(24), 'nobody waits for the others');
+    most = Math.max(most, ...[...held].map((socket) => socket.writableLength));
+    assert.equal(left, 60);
+    assert.ok(most > 0 && most < 2_500_000, `one piece each: ${most} bytes`);
+    const grown = process.memoryUsage().arrayBuffers - before;
+    assert.ok(grown < 100_000_000, `200 readers wait for 12 MB each, and hold ${grown} bytes together`);
+    await until(async () => {
+      const [row] = await api.sql`
+        select count(*)::int as n from pg_stat_activity
+        where datname = current_database() and state = 'active' and pid <> pg_backend_pid()`;
+      return row?.n === 0; // no connection is held for them
+    });
+    for (const socket of slow) socket.destroy();
     await until(() => api.wakeups.size === 0);
   });
 
@@ -249,8 +262,9 @@ describe('when the service stops', () => {
       const sse = await fetch(`${url}/crawls/${id}/items?format=sse`, { headers: { 'accept-encoding': 'identity' } });
       await until(() => other.wakeups.size === 2);
       const events = sse.text();
-      const lines = collect(ndjson);
-      other.closing.abort();
+      const lines = collect(ndjson, (text) => {
+        if (text.split('\n').length > 3) setImmediate(() => other.closing.abort());
+      });
       const { text, whole } = await lines;
       assert.deepEqual([offsets(parse(text)), whole], [[0, 1, 2], false]);
       assert.doesNotMatch(await events, /event: end/);
@@ -261,10 +275,13 @@ describe('when the service stops', () => {
   });
 });
 
-async function collect(response: Response): Promise<{ text: string; whole: boolean }> {
+async function collect(response: Response, onText: (text: string) => void): Promise<{ text: string; whole: boolean }> {
   let text = '';
   try {
-    for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) text += piece;
+    for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
+      text += piece;
+      onText(text);
+    }
     return { text, whole: true };
   } catch {
     return { text, whole: false };
