@@ -31,3 +31,17 @@ export async function readItems(db: Db, crawlId: string, range: ItemRange): Prom
     where bytes_before < ${range.bytes}
     order by "offset"`;
 }
+
+/** How many items a range has, of a type or with a change. */
+export async function countItems(
+  db: Db,
+  crawlId: string,
+  { from, to, type, changes }: Pick<ItemRange, 'from' | 'to' | 'type' | 'changes'>,
+): Promise<number> {
+  const [row] = await db<{ n: number }[]>`
+    select count(*) as n from items
+    where crawl_id = ${crawlId} and "offset" between ${from} and ${to}
+      ${type === undefined ? db`` : db`and type = ${type}`}
+      ${changes === undefined ? db`` : db`and change->>'kind' = any (${[...changes]}::text[])`}`;
+  return row?.n ?? 0;
+}
