@@ -3,9 +3,11 @@ import { access, constants } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { buildApp } from './app.ts';
+import { Closers } from './closers.ts';
 import { type Config, readConfig, runsScripts } from './config.ts';
 import { openPool, type Sql } from './db/client.ts';
 import { EmbeddedServerError, startEmbedded } from './db/embedded.ts';
+import { isExportDue } from './db/exports.ts';
 import { Lookups } from './db/lookups.ts';
 import { MigrationError, migrate } from './db/migrate.ts';
 import { Downloader } from './downloader/downloader.ts';
@@ -20,6 +22,7 @@ import { renderProblems } from './engine/rendering.ts';
 import { ScriptFacts } from './engine/script_facts.ts';
 import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
+import { ExportThread } from './exports/thread.ts';
 import { WebhookCalls } from './exports/webhook_calls.ts';
 import { type ConnectionKind, connectionKind } from './model/connection.ts';
 import { KnownFingerprints } from './model/known.ts';
@@ -30,6 +33,8 @@ import { Wakeups } from './stream/wakeups.ts';
 
 /** Time for what is in flight to end and commit after SIGTERM. */
 const GRACE_MS = 10_000;
+/** Of it, for exports and webhooks to store their cursors. */
+const EXPORT_GRACE_MS = 4000;
 /** Time to stop in order after a bug. */
 const BUG_GRACE_MS = 5000;
 /** A second Ctrl-C sooner than this is the same one: under npm it comes from the terminal and once more from npm. */
@@ -37,49 +42,6 @@ const SAME_KEY_MS = 500;
 /** 2¹⁸ fingerprints, 5 MB. */
 const KNOWN_SLOTS = 2 ** 18;
 const CHANNEL = 'orbweaver';
-
-/**
- * The end of the process: closes what was started, the last first. The end may begin during the start, whose steps then
- * fail or are not begun; only what outlives the process (the embedded database) is added before its step is done.
- */
-class Closers {
-  readonly #log: Logger;
-  readonly #stack: { name: string; close: () => Promise<unknown> | unknown }[] = [];
-  readonly #begun = new AbortController();
-  #code = 0;
-  #closed: Promise<void> | null = null;
-
-  constructor(log: Logger) {
-    this.#log = log;
-  }
-
-  /** Fires when the process begins to end. */
-  get stopping(): AbortSignal {
-    return this.#begun.signal;
-  }
-
-  add(name: string, close: () => Promise<unknown> | unknown): void {
-    this.#stack.push({ name, close });
-  }
-
-  /** Closes everything and ends the process. May be called again: the first code that is not 0 counts. */
-  exit(code: number): Promise<void> {
-    this.#code ||= code;
-    this.#begun.abort();
-    this.#closed ??= this.#closeAll().then(() => process.exit(this.#code));
-    return this.#closed;
-  }
-
-  async #closeAll(): Promise<void> {
-    for (let entry = this.#stack.pop(); entry !== undefined; entry = this.#stack.pop()) {
-      try {
-        await entry.close();
-      } catch (error) {
-        this.#log.warn({ err: error }, `${entry.name} did not close`);
-      }
-    }
-  }
-}
 
 function makeLog(config: Config): Logger {
   const pretty = process.stdout.isTTY === true;
@@ -139,6 +101,18 @@ async function checkReady(sql: Sql, engine: Engine): Promise<{ ok: boolean; chec
   return { ok: database === 'ok' && lease === 'ok', checks: { database, lease } };
 }
 
+/** Null: this node only serves the API. */
+function makeExports(config: Config, url: string, nodeId: string, sql: Sql, log: Logger): ExportThread | null {
+  if (config.role === 'api') return null;
+  const { connections, webhookEgressAllow } = config;
+  return new ExportThread({
+    entry: new URL('./delivery.js', import.meta.url),
+    data: { databaseUrl: url, nodeId, dataDir: resolve(config.dataDir), connections, webhookEgressAllow },
+    isDue: () => isExportDue(sql),
+    log,
+  });
+}
+
 interface Parts {
   parser: ParserPool;
   /** Null: scripts are off. */
@@ -148,6 +122,8 @@ interface Parts {
   downloader: Downloader;
   engine: Engine;
   wakeups: Wakeups;
+  /** Null: this node only serves the API. */
+  exports: ExportThread | null;
 }
 
 function threadsOf(config: Config): number {
@@ -187,7 +163,12 @@ async function makeRenderer(config: Config, downloader: Downloader, closers: Clo
   return renderer;
 }
 
-async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: Closers, log: Logger): Promise<Parts> {
+async function startEngine(
+  config: Config,
+  { url, sql, lookups }: { url: string; sql: Sql; lookups: Lookups },
+  closers: Closers,
+  log: Logger,
+): Promise<Parts> {
   const known = new KnownFingerprints(KNOWN_SLOTS);
   const parser = new ParserPool({
     threads: threadsOf(config),
@@ -205,9 +186,11 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
   const callDownloader = new Downloader({ egress: new EgressGuard({ allow: [...config.enrichEgressAllow] }) });
   closers.add('the downloader of calls', () => callDownloader.close());
   const wakeups = new Wakeups();
+  const nodeId = randomUUID();
+  const exports = makeExports(config, url, nodeId, sql, log);
   const engine = new Engine({
     sql,
-    nodeId: randomUUID(),
+    nodeId,
     role: config.role,
     maxFetches: config.maxFetches,
     downloader,
@@ -218,22 +201,30 @@ async function startEngine(config: Config, sql: Sql, lookups: Lookups, closers: 
     renderer,
     known,
     cacheBytes: config.cacheMb * 1024 * 1024,
-    onCommitted: (ids) => wakeups.publish(ids),
+    onCommitted: (ids) => {
+      wakeups.publish(ids);
+      exports?.publish(ids);
+    },
     log,
   });
   await engine.start();
   closers.add('the engine', () => engine.stop(GRACE_MS));
-  return { parser, scripts, renderer, downloader, engine, wakeups };
+  exports?.start();
+  closers.add('the exports', () => exports?.stop(EXPORT_GRACE_MS));
+  return { parser, scripts, renderer, downloader, engine, wakeups, exports };
 }
 
-/** Wake-ups from other nodes: `crawls` have new items, `changed` was started, paused or changed through their API. */
-function onNotify(payload: string, wakeups: Wakeups, engine: Engine): void {
-  const { crawls, changed } = JSON.parse(payload) as { crawls?: string[]; changed?: string };
-  if (crawls !== undefined) wakeups.publish(crawls);
-  if (changed !== undefined) {
-    wakeups.publish([changed]);
-    engine.wake();
-  }
+/**
+ * Wake-ups from other nodes: `crawls` have new items, `changed` was started, paused or changed through their API; `delivers`:
+ * one of its exports may be due.
+ */
+function onNotify(payload: string, { wakeups, engine, exports }: Pick<Parts, 'wakeups' | 'engine' | 'exports'>): void {
+  const { crawls, changed, delivers } = JSON.parse(payload) as { crawls?: string[]; changed?: string; delivers?: true };
+  const ids = crawls ?? (changed === undefined ? [] : [changed]);
+  wakeups.publish(ids);
+  exports?.publish(ids);
+  if (delivers) exports?.look();
+  if (changed !== undefined) engine.wake();
 }
 
 /** Where webhooks may be called, and how one is called by hand; the others are sent in a thread of their own. */
@@ -256,10 +247,10 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   closers.stopping.throwIfAborted();
   const lookups = new Lookups(urlsOf(config, 'postgres'));
   closers.add('the lookups', () => lookups.close());
-  const parts = await startEngine(config, engineSql, lookups, closers, log);
-  const { parser, scripts, renderer, downloader, engine, wakeups } = parts;
+  const parts = await startEngine(config, { url, sql: engineSql, lookups }, closers, log);
+  const { parser, scripts, renderer, downloader, engine, wakeups, exports } = parts;
   closers.stopping.throwIfAborted();
-  const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, wakeups, engine));
+  const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, parts));
   closers.add('the listener', unlisten);
   const closing = new AbortController();
   const facts = new ScriptFacts(scripts);
@@ -275,11 +266,14 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     connections: new Map([...config.connections].map(([name, url]) => [name, connectionKind(url)!])),
     refusesWebhook,
   };
-  const onCrawlChanged = (id: string, what: string) => {
+  const onCrawlChanged = (id: string, what: string, delivers = true) => {
     log.info({ crawl: id }, `crawl ${what}`);
     engine.wake();
     wakeups.publish([id]);
-    if (engine.hasOthers) void apiSql.notify(CHANNEL, JSON.stringify({ changed: id })).catch(() => {});
+    exports?.publish([id]);
+    if (delivers) exports?.look();
+    const told = JSON.stringify({ changed: id, delivers: delivers || undefined });
+    if (engine.hasOthers) void apiSql.notify(CHANNEL, told).catch(() => {});
   };
   const chores = new Chores({ sql: apiSql, checks, kept: config.retention, onCrawlChanged, log });
   closers.add('the chores', () => chores.stop());

@@ -16,7 +16,21 @@ const STAGES = ['frontier', 'downloader', 'parser', 'renderer', 'pipeline', 'str
 
 /** What each folder may import, and why not more: the imports run downward, as the way of a page does. */
 const MAY_IMPORT: Record<string, string[]> = {
-  server: ['app', 'config', 'errors', 'db', 'downloader', 'engine', 'exports', 'model', 'parser', 'renderer', 'stream'],
+  server: [
+    'app',
+    'closers',
+    'config',
+    'errors',
+    'db',
+    'downloader',
+    'engine',
+    'exports',
+    'model',
+    'parser',
+    'renderer',
+    'stream',
+  ],
+  closers: [],
   // The thread that exports and webhooks run in.
   delivery: ['db', 'downloader', 'exports', 'model'],
   openapi: ['app', 'config', 'db', 'model', 'stream'],

@@ -86,12 +86,14 @@ export interface ClaimedExport extends ExportRow {
 }
 
 /**
- * Takes up to `limit` exports that are due and have no living holder, the longest due first. Found first, then taken with the
+ * Takes up to `limit` exports that are due and have no living holder, the longest due first; none that this node has, which was
+ * frozen if it seems to be dead. Found first, then taken with the
  * fence as it was found: one that another node has taken meanwhile is left to it (the note at `lockFound` in hosts.ts).
  */
 export async function claimExports(sql: Sql, nodeId: string, limit: number): Promise<ClaimedExport[]> {
   const found = await sql<Pick<ExportRow, 'crawl_id' | 'n' | 'fence'>[]>`
-    select e.crawl_id, e.n, e.fence from exports e where ${due(sql)} order by e.due_at limit ${limit}`;
+    select e.crawl_id, e.n, e.fence from exports e
+    where ${due(sql)} and e.node_id is distinct from ${nodeId} order by e.due_at limit ${limit}`;
   if (found.length === 0) return [];
   const rows = await sql<ExportRow[]>`
     update exports e set node_id = ${nodeId}, fence = e.fence + 1

@@ -13,7 +13,7 @@ import {
   changeCrawl as storeChange,
   toCrawl,
 } from '../db/crawls.ts';
-import { insertExports } from '../db/exports.ts';
+import { insertExports, reviveExports } from '../db/exports.ts';
 import { findAnswer, keepAnswer, type StoredAnswer } from '../db/idempotency.ts';
 import { addHosts, insertStartRequests } from '../db/ledger.ts';
 import { setKeepFor } from '../db/retention.ts';
@@ -215,6 +215,7 @@ export async function resumeCrawl(sql: Sql, id: string): Promise<Crawl> {
   return withLock(sql, id, async (tx, row) => {
     if (row.state === 'queued' || row.state === 'running') return row;
     if (ENDED_STATES.includes(row.state)) refuseResume(row);
+    await reviveExports(tx, id);
     return setResumed(tx, id);
   });
 }
@@ -247,6 +248,7 @@ export async function cancelCrawl(sql: Sql, id: string): Promise<Crawl> {
   return withLock(sql, id, async (tx, row) => {
     if (row.state === 'cancelled') return row;
     if (ENDED_STATES.includes(row.state)) throw wrongState(row, 'it has ended already');
+    await reviveExports(tx, id);
     return endCrawl(tx, id, 'cancelled', 'cancelled', null);
   });
 }

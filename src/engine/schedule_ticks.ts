@@ -1,5 +1,6 @@
 import { inTransaction, isTransient, retried, type Sql, type Tx } from '../db/client.ts';
 import { endCrawl, lockCrawl } from '../db/crawls.ts';
+import { reviveExports } from '../db/exports.ts';
 import { decideQueued, insertRuns, knownTicks, type NewRun, openCrawls, queuedTicks } from '../db/schedule_runs.ts';
 import { dueSchedules, freeSchedules, lockSchedule, nextDue, type ScheduleRow, setNextRuns } from '../db/schedules.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
@@ -282,6 +283,7 @@ async function cancelAll(tx: Tx, ids: readonly string[]): Promise<string[]> {
   for (const id of ids) {
     const crawl = await lockCrawl(tx, id);
     if (crawl === null || ENDED_STATES.includes(crawl.state)) continue;
+    await reviveExports(tx, id);
     await endCrawl(tx, id, 'cancelled', 'cancelled', 'the next run of its schedule began');
     cancelled.push(id);
   }

@@ -14,6 +14,7 @@ import type { ByteBudget } from './budget.ts';
 import { PAGE_BYTES, readPage } from './item_pages.ts';
 import type { KindTotals } from './protocol.ts';
 import { type Cursor, ExportError, type Target } from './target.ts';
+import { narrowItems } from './targets.ts';
 
 /** Nothing came for so long: what was written is made durable. */
 const QUIET_MS = 1000;
@@ -176,11 +177,12 @@ export class ExportRun {
     const giveBack = await budget.take(bytes);
     try {
       const wish = { from: this.#next, total, type, changes, rows, bytes };
-      const batch = await patiently(() => readPage(sql, this.row.crawl_id, wish), killing);
+      const { items, next } = await patiently(() => readPage(sql, this.row.crawl_id, wish), killing);
       this.#unflushedSince = Date.now();
+      const batch = { items: narrowItems(this.row, items), next };
       const cursor = await this.#call((signal) => this.#target!.write(batch, signal));
-      this.#next = batch.next;
-      this.totals.written += batch.items.length;
+      this.#next = next;
+      this.totals.written += items.length;
       if (this.#next >= (this.#crawl?.items ?? 0)) this.#waitingSince = null;
       await this.#store(cursor);
     } finally {

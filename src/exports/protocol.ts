@@ -22,7 +22,7 @@ export type FromDelivery =
   /** The crawls whose news are wanted from now on. */
   | { kind: 'watch'; crawlIds: string[] }
   | { kind: 'totals'; totals: ExportTotals }
-  | { kind: 'log'; level: 'info' | 'warn' | 'error'; detail: object; message: string }
+  | { kind: 'log'; detail: object; message: string }
   /** There has been nothing to do for a while. */
   | { kind: 'idle' };
 

@@ -26,6 +26,7 @@ export interface RunnerOptions {
   onIdle: () => void;
   idleMs?: number;
   maxOpen?: number;
+  claimMs?: number;
   backOffMs?: number;
   warn: (detail: object, message: string) => void;
 }
@@ -94,13 +95,17 @@ export class Runner {
   }
 
   async #claimLoop(): Promise<void> {
-    await this.#patiently(() => abandonExports(this.#options.sql, this.#options.nodeId));
+    let isFirst = true;
     while (!this.#stopping.signal.aborted) {
       this.#wantsClaim = false;
-      await this.#patiently(() => this.#claim());
+      await this.#patiently(async () => {
+        if (isFirst) await abandonExports(this.#options.sql, this.#options.nodeId);
+        isFirst = false;
+        await this.#claim();
+      });
       if (this.#runs.size > 0) this.#busyAt = Date.now();
       else if (Date.now() - this.#busyAt > (this.#options.idleMs ?? IDLE_MS)) this.#options.onIdle();
-      if (!this.#wantsClaim) await this.#pause(CLAIM_MS, (wake) => (this.#wakeClaim = wake));
+      if (!this.#wantsClaim) await this.#pause(this.#options.claimMs ?? CLAIM_MS, (wake) => (this.#wakeClaim = wake));
     }
   }
 

@@ -17,7 +17,7 @@ export interface ExportThreadOptions {
   data: DeliveryData;
   /** Whether an export waits for a node. */
   isDue: () => Promise<boolean>;
-  log: { info: Report; warn: Report; error: Report };
+  log: { warn: Report; error: Report };
 }
 
 /**
@@ -150,7 +150,7 @@ export class ExportThread {
         this.#totals = message.totals;
         return;
       case 'log':
-        this.#options.log[message.level](message.detail, message.message);
+        this.#options.log.warn(message.detail, message.message);
         return;
       case 'idle':
         this.#post({ kind: 'stop', graceMs: 0 });

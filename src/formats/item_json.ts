@@ -23,7 +23,8 @@ export function oneLine(json: string): string {
   return json.includes('\n') || json.includes('\r') ? json.replace(LINE_BREAKS, ' ') : json;
 }
 
-function narrowed(json: string, narrowing: Narrowing): string {
+/** An item's data with the fields alone that are wanted. @param json in one line */
+export function narrowed(json: string, narrowing: Narrowing): string {
   const members = membersOf(json, narrowing.flatten);
   if (members === null) return json;
   const parts = members

@@ -94,10 +94,14 @@ function startRoute(app: App, deps: RouteDeps): void {
       const options = { checkSpider, completeSpider, planStart, proxies, connections, refusesWebhook, idempotency };
       const started = await startCrawl(deps.sql, request.body, options);
       if (started.replayed) reply.header('idempotent-replayed', 'true');
-      else deps.onCrawlChanged(started.crawl.id, 'started');
+      else deps.onCrawlChanged(started.crawl.id, 'started', hasConsumers(request.body));
       return reply.code(started.status).header('location', started.location).send(started.crawl);
     },
   );
+}
+
+function hasConsumers({ exports = [], webhooks = [] }: StartCrawl): boolean {
+  return exports.length + webhooks.length > 0;
 }
 
 function idempotencyOf(request: FastifyRequest): StartOptions['idempotency'] {
@@ -192,7 +196,7 @@ function oneCrawlRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       if (request.validationError !== undefined) throw explainUnchangeable(request.validationError);
       const crawl = await changeCrawl(deps.sql, crawlId(request.params), request.body, deps.proxies);
-      deps.onCrawlChanged(crawl.id, 'changed');
+      deps.onCrawlChanged(crawl.id, 'changed', false);
       return crawl;
     },
   );
@@ -253,7 +257,7 @@ function actionRoutes(app: App, deps: RouteDeps): void {
       { schema: { tags: ['crawls'], params: CrawlParams, summary, description, response: crawlAnswer('The crawl') } },
       async (request) => {
         const crawl = await act(deps.sql, crawlId(request.params));
-        deps.onCrawlChanged(crawl.id, done);
+        deps.onCrawlChanged(crawl.id, done, done !== 'paused');
         return crawl;
       },
     );

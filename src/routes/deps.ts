@@ -37,8 +37,12 @@ export interface RouteDeps {
   refusesWebhook?: RefusesWebhook | undefined;
   webhooks: Pick<WebhookCalls, 'redeliver' | 'test'>;
   previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;
-  /** Tells the engine that a crawl was `started`, `changed`, `paused`, `resumed` or `cancelled`. */
-  onCrawlChanged: (crawlId: string, what: string) => void;
+  /**
+   * Tells the engine that a crawl was `started`, `changed`, `paused`, `resumed` or `cancelled`.
+   *
+   * @param delivers false: none of its exports and webhooks can be due; absent: they may be
+   */
+  onCrawlChanged: (crawlId: string, what: string, delivers?: boolean) => void;
   /** Told that a schedule is new or changed. */
   onScheduled: () => void;
   /** Told that there is something to delete in the background. */
