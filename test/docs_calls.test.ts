@@ -1,0 +1,153 @@
+/** Every call that the documents show is made, and every example of the contract fits it; those of requests are sent. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { type Shop, startShop } from '../demo/shop.ts';
+import { shopCrawl } from '../demo/spider.ts';
+import type { StartCrawl } from '../dist/model/crawl.js';
+import { ENDED, getJson, postCrawl, waitFor } from './support/client.ts';
+import { answerSchema, type ContractDocument, examplesOf, misfits } from './support/contract_document.ts';
+import { type CurlCall, curlCalls } from './support/curl.ts';
+import { type TestDatabase, testDatabase } from './support/database.ts';
+import { type Service, startService } from './support/service.ts';
+import { type Site, startSite } from './support/site.ts';
+
+const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+const JSON_TYPE = { 'content-type': 'application/json' };
+const ID = /\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b/g;
+
+let database: TestDatabase;
+let shop: Shop;
+/** Answers nothing: a crawl of it goes on and on. */
+let silent: Site;
+let service: Service;
+let contract: ContractDocument;
+before(async () => {
+  database = await testDatabase();
+  [shop, silent] = await Promise.all([startShop(), startSite(() => {})]);
+  service = await startService({ DATABASE_URL: database.url });
+  contract = await getJson<ContractDocument>(`${service.url}/openapi.json`);
+});
+after(async () => {
+  await service.stop();
+  await Promise.all([shop.close(), silent.close()]);
+  await database.drop();
+});
+
+/** The sites of the examples are this shop, and their service is ours. */
+const here = (text: string) =>
+  text
+    .replaceAll(/https:\/\/(?:books|shop)\.example/g, shop.url)
+    .replaceAll(/http:\/\/127\.0\.0\.1:\d{5}(?=\/)/g, shop.url)
+    .replaceAll(/(?:http:\/\/)?(?:localhost|127\.0\.0\.1):3000/g, service.url);
+
+/** @returns the answer, which is one of the contract's */
+async function send({ method, url, headers, body }: CurlCall): Promise<{ status: number; text: string }> {
+  const response = await fetch(url, { method, headers, body });
+  const text = await response.text();
+  const schema = method === 'HEAD' ? null : answerSchema(contract, method, url, response.status);
+  if (schema !== null && response.headers.get('content-type')?.startsWith('application/json'))
+    assert.deepEqual(misfits(contract, schema, JSON.parse(text)), [], `${method} ${url}: ${text.slice(0, 500)}`);
+  return { status: response.status, text };
+}
+
+const cancel = (id: string) => fetch(`${service.url}/crawls/${id}/cancel`, { method: 'POST' });
+
+/** A crawl that was shown is of no more use, and would stand in the way of what comes next. */
+async function cancelIfStarted({ method, url }: CurlCall, text: string): Promise<void> {
+  if (method === 'POST' && url.endsWith('/crawls')) await cancel((JSON.parse(text) as { id: string }).id);
+}
+
+const put = (name: string, definition: object) =>
+  send({ method: 'PUT', url: `${service.url}/spiders/${name}`, headers: JSON_TYPE, body: JSON.stringify(definition) });
+
+/** Three versions, as examples name `books@3`; the newest is the definition itself. */
+async function storeSpider(name: string): Promise<void> {
+  const { spider } = shopCrawl(shop.url) as { spider: object };
+  await put(name, { ...spider, name, description: 'one' });
+  await put(name, { ...spider, name, description: 'two' });
+  await put(name, { ...spider, name, samples: undefined });
+}
+
+test('README.md: its crawl gives the items that it shows, and they can be read on', async () => {
+  let id = '';
+  for (const call of curlCalls(here(read('README.md')), {})) {
+    const { status, text } = await send({ ...call, url: call.url.replace(ID, id) });
+    assert.ok(status < 300, `${call.method} ${call.url}: ${text}`);
+    if (call.method === 'POST') id = (JSON.parse(text) as { id: string }).id;
+    else assert.equal(text.trimEnd().split('\n').length, 300);
+  }
+  assert.notEqual(id, '');
+  const after = await getJson<{ items: unknown[] }>(`${service.url}/crawls/${id}/items?after=299&format=json`);
+  assert.deepEqual(after.items, []);
+  const shortest = here(/The shortest crawl has no spider: `(\{.+?\})`/.exec(read('README.md'))![1]!);
+  await postCrawl(service.url, { ...(JSON.parse(shortest) as StartCrawl), settings: { maxPages: 1 } });
+});
+
+test('docs/api.md: every call of curl is answered as the contract says', async () => {
+  const { id } = await postCrawl(service.url, { ...shopCrawl(shop.url), settings: { maxPages: 30 } });
+  await waitFor(service.url, id, ENDED);
+  const calls = curlCalls(here(read('docs/api.md')), { id });
+  assert.ok(calls.length > 25);
+  for (const call of calls) {
+    const { pathname } = new URL(call.url);
+    const own = await stage(call.method, pathname, id);
+    const { status, text } = await send({ ...call, url: call.url.replaceAll(id, own) });
+    assert.ok(status < 300, `${call.method} ${call.url}: ${status} ${text}`);
+    await cancelIfStarted(call, text);
+  }
+});
+
+/** Brings about what a call is about. @returns the crawl that it is made with */
+async function stage(method: string, path: string, id: string): Promise<string> {
+  if (path.startsWith('/spiders/shop')) await storeSpider('shop');
+  else if (method === 'POST' && path === '/spiders') await fetch(`${service.url}/spiders/shop`, { method: 'DELETE' });
+  else if (method !== 'GET' && path.startsWith('/crawls/')) {
+    const own = (await postCrawl(service.url, { startUrls: [`${silent.url}/`], settings: { robots: false } })).id;
+    if (method === 'DELETE') await cancel(own);
+    return own;
+  }
+  return id;
+}
+
+test('openapi.yaml: every example fits the schema that it stands beside', () => {
+  const examples = [...examplesOf(contract)];
+  assert.ok(examples.length >= 10);
+  for (const { at, schema, value } of examples) assert.deepEqual(misfits(contract, schema, value), [], at);
+});
+
+/** How an example of a request is sent, by the component that it is one of. */
+const REQUESTS: Readonly<Record<string, (body: string) => Promise<CurlCall>>> = {
+  StartCrawl: async (body) => ({ method: 'POST', url: `${service.url}/crawls`, headers: JSON_TYPE, body }),
+  PreviewRequest: async (body) => ({ method: 'POST', url: `${service.url}/spiders/preview`, headers: JSON_TYPE, body }),
+  Spider: async (body) => {
+    const { name } = JSON.parse(body) as { name: string };
+    return { method: 'PUT', url: `${service.url}/spiders/${name}`, headers: JSON_TYPE, body };
+  },
+  ChangeCrawl: async (body) => {
+    const { id } = await postCrawl(service.url, { startUrls: [`${silent.url}/`] });
+    return { method: 'PATCH', url: `${service.url}/crawls/${id}`, headers: JSON_TYPE, body };
+  },
+};
+
+test('openapi.yaml: every example of a request is taken', async () => {
+  await storeSpider('books');
+  const bodies = new Set<string>();
+  for (const methods of Object.values(contract.paths))
+    for (const { requestBody } of Object.values(methods)) {
+      const schema = requestBody?.content['application/json']?.schema as { $ref?: string } | undefined;
+      if (schema?.$ref !== undefined) bodies.add(schema.$ref.split('/').at(-1)!);
+    }
+  for (const name of bodies) {
+    const examples = contract.components.schemas[name]!.examples as unknown[] | undefined;
+    assert.ok(examples !== undefined && examples.length > 0, `${name} is posted, and has no example`);
+    for (const example of examples) {
+      const toSend = REQUESTS[name];
+      assert.ok(toSend !== undefined, `say here how an example of ${name} is sent`);
+      const call = await toSend(here(JSON.stringify(example)));
+      const { status, text } = await send(call);
+      assert.ok(status < 300, `${name} ${call.body}: ${status} ${text}`);
+      await cancelIfStarted(call, text);
+    }
+  }
+});
