@@ -151,7 +151,10 @@ test('a failed crawl exits with 1 and says why; a limit says how to go on', asyn
   const limited = await cli('crawl', `${site.url}/`, ...spider(), ...settings({ ...FAST, maxPages: 3 }));
   assert.equal(limited.code, 0);
   assert.equal(itemsOf(limited.out).length, 3);
-  assert.match(limited.err, /finished \(max_pages.*then: orbweaver resume/s);
+  assert.match(limited.err, /finished \(max_pages.*to go on: orbweaver resume \S+ --setting maxPages=…\n$/s);
+  const id = /crawl (\S+)/.exec(limited.err)![1]!;
+  assert.equal((await cli('resume', id, '--setting', 'maxPages=5')).code, 0);
+  assert.equal(itemsOf((await cli('tail', id)).out).length, 5);
   const quiet = await cli('crawl', `${site.url}/`, '-q', ...settings({ ...FAST, maxPages: 1 }));
   assert.deepEqual([quiet.code, quiet.err, itemsOf(quiet.out).length], [0, '', 1]);
 });

@@ -8,6 +8,9 @@ import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { readArgs } from '../../clients/typescript/src/cli/command.ts';
+import { COMMANDS } from '../../clients/typescript/src/cli/commands.ts';
+import { commandsOf } from '../support/curl.ts';
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -40,6 +43,19 @@ test('what a browser loads of the client imports nothing of Node', async () => {
     }
   }
   assert.ok(seen.size > 3);
+});
+
+test('every command line that the help and the README show is one', async () => {
+  const readme = /## On the command line\n.*?```sh\n(.*?)```/s.exec(
+    await readFile(join(CLIENT, 'README.md'), 'utf8'),
+  )![1]!;
+  const shown = [...Object.values(COMMANDS).flatMap(({ examples }) => examples), ...readme.trim().split('\n')];
+  assert.ok(shown.length >= 15);
+  for (const [name, command, ...rest] of shown.flatMap((line) => commandsOf(line, {}))) {
+    assert.equal(name, 'orbweaver');
+    const redirect = rest.indexOf('>');
+    assert.doesNotThrow(() => readArgs(COMMANDS[command!]!, redirect < 0 ? rest : rest.slice(0, redirect)));
+  }
 });
 
 const PROGRAM = `

@@ -3,25 +3,11 @@
  * The command line. Exit codes: 0 what was asked for was done; 1 it was not (the crawl failed, the service refused or was not
  * there); 2 the command line is wrong; 130 interrupted.
  */
-import { type Command, helpOf, nearest, readArgs, UsageError } from './cli/command.ts';
-import { crawlCommand } from './cli/crawl.ts';
-import { changeCommand, listCommand, statusCommand, tailCommand, whyCommand } from './cli/crawls.ts';
+import { helpOf, nearest, readArgs, UsageError } from './cli/command.ts';
+import { COMMANDS } from './cli/commands.ts';
 import { PipeClosed } from './cli/output.ts';
-import { previewCommand } from './cli/preview.ts';
 import { OrbweaverError } from './client.ts';
 import { nothingListens } from './errors.ts';
-
-const COMMANDS: Readonly<Record<string, Command>> = {
-  crawl: crawlCommand,
-  preview: previewCommand,
-  tail: tailCommand,
-  status: statusCommand,
-  list: listCommand,
-  why: whyCommand,
-  cancel: changeCommand('cancel', 'Ends crawls; what was committed is kept.'),
-  pause: changeCommand('pause', 'Lets the fetches under way end, and waits.'),
-  resume: changeCommand('resume', 'Goes on after a pause, and after a limit that was raised.'),
-};
 
 async function main([name, ...rest]: string[]): Promise<number> {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {

@@ -39,6 +39,8 @@ export interface ItemOptions extends RetryOptions {
   change?: readonly ('new' | 'changed' | 'same' | 'gone')[] | undefined;
   /** Only these fields of the data. */
   fields?: readonly string[] | undefined;
+  /** Objects inside the data become fields as `specs.weight`. */
+  flatten?: boolean | undefined;
   /** Default true: on until the crawl has ended. False: what is there now. */
   follow?: boolean | undefined;
 }
@@ -201,12 +203,13 @@ function there<T>(data: T | undefined): T {
 }
 
 function itemQuery(options: ItemOptions, after: number, left: number): string {
-  const { type, change, fields, follow } = options;
+  const { type, change, fields, flatten, follow } = options;
   const query = new URLSearchParams({ after: String(after) });
   if (Number.isFinite(left)) query.set('limit', String(left));
   if (type !== undefined) query.set('type', type);
   if (change !== undefined) query.set('change', change.join(','));
   if (fields !== undefined) query.set('fields', fields.join(','));
+  if (flatten === true) query.set('flatten', 'true');
   if (follow === false) query.set('follow', 'false');
   return query.toString();
 }

@@ -2,7 +2,7 @@ import { withRetries } from '../back_off.ts';
 import type { ItemOptions, Orbweaver, OrbweaverError } from '../client.ts';
 import { type Args, UsageError } from './command.ts';
 import { type Format, formatOf, openSink, parameterOf, type Sink } from './output.ts';
-import { openProgress } from './progress.ts';
+import type { Progress } from './progress.ts';
 
 /** Where items go, and as what. */
 export interface Destination {
@@ -17,14 +17,24 @@ export const OUTPUT_OPTIONS = {
     help: 'where the items go: .ndjson, .csv, .json, .parquet; - or nothing: stdout. It gets its name when it is whole',
   },
   format: { value: 'FORMAT', help: 'ndjson, csv, json, parquet; else by the ending of FILE; ndjson on stdout' },
+  type: { value: 'TYPE', help: 'only items of this type' },
+  fields: { value: 'A,B', help: 'only these fields of the data' },
+  flatten: { help: 'objects inside the data become fields as specs.weight' },
 } as const;
+
+/** What of the items is wanted. @param say told of the service's absence */
+export function wantedItems(args: Args, say = (line: string) => args.note(line)): ItemOptions {
+  const fields = args.text('fields')?.split(',');
+  return { type: args.text('type'), fields, flatten: args.flag('flatten'), onRetry: outages(say) };
+}
 
 export async function openDestination(args: Args): Promise<Destination> {
   const file = args.text('output');
   const format = formatOf(file, args.text('format'));
-  if (format === 'parquet' && (file === undefined || file === '-') && process.stdout.isTTY)
+  const sink = await openSink(file);
+  if (format === 'parquet' && sink.isStdout && process.stdout.isTTY)
     throw new UsageError('Parquet is not for a terminal: give -o FILE');
-  return { format, sink: await openSink(file) };
+  return { format, sink };
 }
 
 /**
@@ -55,10 +65,9 @@ export async function collect(
 export async function showProgress(
   client: Orbweaver,
   id: string,
-  isQuiet: boolean,
+  progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
-  const progress = openProgress(isQuiet);
   try {
     for await (const { event, data } of client.followEvents(id, { signal }))
       if (event === 'progress') progress.show(data);
@@ -69,12 +78,12 @@ export async function showProgress(
   }
 }
 
-/** Says once of each absence that the service is away. */
-export function outages(args: Args): (error: OrbweaverError) => void {
+/** Says of an absence of the service that it is away, now and then. */
+function outages(say: (line: string) => void): (error: OrbweaverError) => void {
   let saidAt = 0;
   return (error) => {
     if (Date.now() - saidAt > 15_000 && error.code !== 'cut_off') {
-      args.note(`orbweaver: the service is away (${error.message}); it is waited for`);
+      say(`orbweaver: the service is away (${error.message}); it is waited for`);
       saidAt = Date.now();
     }
   };

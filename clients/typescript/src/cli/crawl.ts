@@ -1,7 +1,8 @@
 import { type Crawl, type Orbweaver, OrbweaverError, type StartCrawl } from '../client.ts';
-import { collect, type Destination, OUTPUT_OPTIONS, openDestination, outages, showProgress } from './collect.ts';
+import { collect, type Destination, OUTPUT_OPTIONS, openDestination, showProgress, wantedItems } from './collect.ts';
 import { type Args, type Command, UsageError } from './command.ts';
 import { PipeClosed } from './output.ts';
+import { openProgress, type Progress } from './progress.ts';
 import { readPairs, readSpider, readTextPairs } from './spider_file.ts';
 
 /** A second Ctrl-C sooner than this is the same one: under npm it comes from the terminal and once more from npm. */
@@ -66,13 +67,19 @@ async function readBody(args: Args): Promise<StartCrawl> {
 
 async function followCrawl(args: Args, client: Orbweaver, { id }: Crawl, destination: Destination): Promise<number> {
   const over = new AbortController();
-  const interrupt = new Interrupt(args, client, id);
-  const progress = showProgress(client, id, args.flag('quiet'), over.signal);
+  const view = openProgress(args.flag('quiet'), destination.sink.isStdout);
+  const interrupt = new Interrupt(view, client, id);
+  const progress = showProgress(client, id, view, over.signal);
   try {
-    await collect(client, id, destination, { onRetry: outages(args) });
+    await collect(
+      client,
+      id,
+      destination,
+      wantedItems(args, (line) => view.note(line)),
+    );
   } catch (error) {
     if (error instanceof PipeClosed) return await interrupt.byPipe();
-    args.note(`orbweaver: the crawl goes on: orbweaver tail ${id} -o FILE`);
+    view.note(`orbweaver: the crawl goes on: orbweaver tail ${id} -o FILE`);
     throw error;
   } finally {
     over.abort();
@@ -93,20 +100,26 @@ function sayHowItEnded(args: Args, { id, state, stopReason, stopDetail, stats, w
       : ` (${stopReason}${stopDetail === null ? '' : `: ${stopDetail}`})`;
   const { items, done, failed, skipped } = stats;
   args.note(`${state}${reason}: ${items} items of ${done} pages; ${failed} failed, ${skipped} skipped`);
-  if (stopReason?.startsWith('max_')) args.note(`raise the limit by PATCH /crawls/${id}, then: orbweaver resume ${id}`);
+  if (stopReason?.startsWith('max_')) args.note(`to go on: orbweaver resume ${id} --setting ${limitOf(stopReason)}=…`);
+}
+
+/** `max_pages` → `maxPages`. */
+function limitOf(stopReason: string): string {
+  const name = stopReason.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+  return name === 'maxDuration' ? 'maxDurationSeconds' : name;
 }
 
 /** Ctrl-C: the first time the crawl is cancelled and its end waited for, the second time the process ends. */
 class Interrupt {
   happened = false;
-  readonly #args: Args;
+  readonly #view: Progress;
   readonly #client: Orbweaver;
   readonly #id: string;
   #at = 0;
   readonly #onSignal = (): void => this.#signalled();
 
-  constructor(args: Args, client: Orbweaver, id: string) {
-    this.#args = args;
+  constructor(view: Progress, client: Orbweaver, id: string) {
+    this.#view = view;
     this.#client = client;
     this.#id = id;
     process.on('SIGINT', this.#onSignal);
@@ -118,7 +131,7 @@ class Interrupt {
 
   /** Who reads has gone, as in `… | head`. @returns the exit code */
   async byPipe(): Promise<number> {
-    this.#args.note(
+    this.#view.note(
       `orbweaver: nobody reads on; the crawl is cancelled, and its items stay: orbweaver tail ${this.#id}`,
     );
     await this.#client.cancel(this.#id);
@@ -130,7 +143,7 @@ class Interrupt {
     if (this.happened) process.exit(INTERRUPTED);
     this.happened = true;
     this.#at = Date.now();
-    this.#args.note(
+    this.#view.note(
       `\norbweaver: the crawl is being cancelled; what was committed is kept: orbweaver tail ${this.#id}`,
     );
     this.#client.cancel(this.#id).catch((error: Error) => {

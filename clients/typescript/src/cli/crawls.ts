@@ -1,6 +1,7 @@
 import type { Crawl, Stats } from '../client.ts';
-import { collect, OUTPUT_OPTIONS, openDestination, outages } from './collect.ts';
+import { collect, OUTPUT_OPTIONS, openDestination, wantedItems } from './collect.ts';
 import { type Args, type Command, UsageError } from './command.ts';
+import { readPairs } from './spider_file.ts';
 
 const JSON_OPTION = { json: { help: 'the answer of the API as it is' } } as const;
 
@@ -14,8 +15,6 @@ export const tailCommand: Command = {
     ...OUTPUT_OPTIONS,
     after: { value: 'OFFSET', help: 'only items behind this offset; default: all' },
     limit: { value: 'N', help: 'at most so many items' },
-    type: { value: 'TYPE', help: 'only items of this type' },
-    fields: { value: 'A,B', help: 'only these fields of the data' },
     'no-follow': { help: 'only what is there now' },
     events: { help: 'instead of the items: states, progress, failures and the log, one JSON a line' },
   },
@@ -27,19 +26,13 @@ export const tailCommand: Command = {
   run: async (args) => {
     const [id] = args.exactly('CRAWL') as [string];
     const { client } = args;
-    const onRetry = outages(args);
     if (args.flag('events')) {
+      const { onRetry } = wantedItems(args);
       for await (const event of client.followEvents(id, { onRetry })) print(JSON.stringify(event));
       return 0;
     }
-    const options = {
-      onRetry,
-      after: args.whole('after'),
-      limit: args.whole('limit'),
-      type: args.text('type'),
-      fields: args.text('fields')?.split(','),
-      follow: !args.flag('no-follow'),
-    };
+    const [after, limit, follow] = [args.whole('after'), args.whole('limit'), !args.flag('no-follow')];
+    const options = { ...wantedItems(args), after, limit, follow };
     await collect(client, id, await openDestination(args), options);
     return 0;
   },
@@ -116,12 +109,13 @@ function statusOf(crawl: Crawl, stats: Stats): string[] {
     Object.entries(of)
       .map(([word, n]) => `${n} ${word}`)
       .join(', ') || 'none';
+  const statuses = Object.entries(stats.byStatus).map(([status, n]) => `${status}: ${n}`);
   return [
     `state    ${crawl.state}${why}, ${stats.seconds.toFixed(1)} s, ${stats.pagesPerSecond} pages/s`,
     `URLs     ${discovered} = ${queued} queued + ${inProgress} in progress + ${done} done + ${failed} failed + ${skipped} skipped`,
     `items    ${items} (${counts(stats.itemTypes)}), ${dropped} dropped`,
     `reasons  ${counts(stats.byReason)}`,
-    `status   ${counts(stats.byStatus)}`,
+    `status   ${statuses.join(', ') || 'none'}`,
     ...crawl.warnings.map((warning) => `warning  ${warning}`),
   ];
 }
@@ -144,20 +138,36 @@ export const whyCommand: Command = {
   },
 };
 
-/** `cancel`, `pause` and `resume` differ in a word. */
-export function changeCommand(word: 'cancel' | 'pause' | 'resume', summary: string): Command {
+/** `cancel` and `pause` differ in a word. */
+export function changeCommand(word: 'cancel' | 'pause', summary: string): Command {
   return {
     operands: 'CRAWL …',
     summary,
     options: {},
     examples: [`orbweaver ${word} 01a20615-0591-7679-ae59-06275bfdbf09`],
-    run: async (args: Args) => {
-      if (args.operands.length === 0) throw new UsageError('CRAWL is missing');
-      const { client } = args;
-      for (const id of args.operands) print(`${id} ${(await client[word](id)).state}`);
-      return 0;
-    },
+    run: (args) => forEach(args, (id) => args.client[word](id)),
   };
+}
+
+export const resumeCommand: Command = {
+  operands: 'CRAWL …',
+  summary: 'Goes on after a pause, and after a limit that is raised.',
+  options: { setting: { value: 'NAME=VALUE', multiple: true, help: 'changed first, as maxPages=2000' } },
+  examples: ['orbweaver resume 01a20615-0591-7679-ae59-06275bfdbf09 --setting maxPages=2000'],
+  run: (args) => {
+    const settings = readPairs('setting', args.list('setting'));
+    return forEach(args, async (id) => {
+      if (Object.keys(settings).length > 0)
+        await args.client.http.PATCH('/crawls/{id}', { ...pathOf(id), body: { settings } });
+      return args.client.resume(id);
+    });
+  },
+};
+
+async function forEach(args: Args, change: (id: string) => Promise<Crawl>): Promise<number> {
+  if (args.operands.length === 0) throw new UsageError('CRAWL is missing');
+  for (const id of args.operands) print(`${id} ${(await change(id)).state}`);
+  return 0;
 }
 
 const pathOf = (id: string) => ({ params: { path: { id } } });

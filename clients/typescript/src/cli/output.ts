@@ -19,6 +19,7 @@ const BUFFERED = 64 * 1024;
 
 /** Where items go. */
 export interface Sink {
+  readonly isStdout: boolean;
   write(piece: string | Uint8Array): Promise<void>;
   /** All is there. Without it nothing of a file stays. */
   finish(): Promise<void>;
@@ -38,7 +39,7 @@ export function formatOf(file: string | undefined, format: string | undefined): 
     if (!Object.hasOwn(FORMATS, format)) throw new UsageError(`--format is "${format}"; expected one of ${known}`);
     return format as Format;
   }
-  if (file === undefined || file === '-') return 'ndjson';
+  if (isStdout(file)) return 'ndjson';
   const found = EXTENSIONS[extname(file).toLowerCase()];
   if (found === undefined)
     throw new UsageError(`-o ${file}: its ending names no format; give --format, one of ${known}`);
@@ -48,11 +49,14 @@ export function formatOf(file: string | undefined, format: string | undefined): 
 /** The service's word for a format that is a file. */
 export const parameterOf = (format: Exclude<Format, 'ndjson'>) => FORMATS[format];
 
+const isStdout = (file: string | undefined): file is undefined | '-' => file === undefined || file === '-';
+
 export function openSink(file: string | undefined): Promise<Sink> {
-  return file === undefined || file === '-' ? Promise.resolve(new StdoutSink()) : FileSink.open(file);
+  return isStdout(file) ? Promise.resolve(new StdoutSink()) : FileSink.open(file);
 }
 
 class StdoutSink implements Sink {
+  readonly isStdout = true;
   canRestart = true;
   #closed = false;
   #wake: (() => void) | null = null;
@@ -83,6 +87,7 @@ class StdoutSink implements Sink {
 
 /** Written beside its place under another name, and renamed when it is whole: who sees the file sees all of it. */
 class FileSink implements Sink {
+  readonly isStdout = false;
   readonly canRestart = true;
   readonly #file: string;
   readonly #part: string;

@@ -9,17 +9,18 @@ type Figures = Pick<Stats, 'state' | 'counts' | 'pagesPerSecond'>;
 /** How far a crawl is: a bar on a terminal, else a line now and then. */
 export interface Progress {
   show(figures: Figures): void;
+  /** A line beside it. */
+  note(line: string): void;
   stop(): void;
 }
 
-const SILENT: Progress = { show: () => {}, stop: () => {} };
+const SILENT: Progress = { show: () => {}, note: () => {}, stop: () => {} };
 
-/** @param isQuiet nothing is shown */
-export function openProgress(isQuiet: boolean): Progress {
+/** @param isQuiet nothing is shown. @param toStdout items go there */
+export function openProgress(isQuiet: boolean, toStdout: boolean): Progress {
   if (isQuiet) return SILENT;
-  if (!process.stderr.isTTY) return new Lines();
-  // One screen cannot hold both.
-  return process.stdout.isTTY ? new Lines() : new Bar();
+  // One screen cannot hold both items and a bar.
+  return process.stderr.isTTY && !(toStdout && process.stdout.isTTY) ? new Bar() : new Lines();
 }
 
 /** Done of what is known; more becomes known while it is crawled. */
@@ -36,23 +37,32 @@ class Bar implements Progress {
     },
     cliProgress.Presets.shades_classic,
   );
-  #isStarted = false;
-  readonly #stop = () => this.#bar.stop();
+  #isShown = false;
+  readonly #hide = () => this.stop();
 
   show({ state, counts, pagesPerSecond }: Figures): void {
     const { done, failed, queued, inProgress, items } = counts;
     const payload = { items, failed, state, rate: pagesPerSecond };
     const total = done + failed + queued + inProgress;
-    if (!this.#isStarted) this.#bar.start(total, done, payload);
-    if (!this.#isStarted) process.once('exit', this.#stop); // the cursor comes back
-    this.#isStarted = true;
-    this.#bar.setTotal(total);
-    this.#bar.update(done, payload);
+    if (this.#isShown) {
+      this.#bar.setTotal(total);
+      this.#bar.update(done, payload);
+      return;
+    }
+    this.#isShown = true;
+    process.once('exit', this.#hide); // the cursor comes back
+    this.#bar.start(total, done, payload);
+  }
+
+  note(line: string): void {
+    this.stop(); // it comes back below with the next figures
+    process.stderr.write(`${line}\n`);
   }
 
   stop(): void {
-    if (this.#isStarted) this.#bar.stop();
-    process.off('exit', this.#stop);
+    if (this.#isShown) this.#bar.stop();
+    this.#isShown = false;
+    process.off('exit', this.#hide);
   }
 }
 
@@ -70,7 +80,11 @@ class Lines implements Progress {
       `${pagesPerSecond} pages/s`,
       `${failed} failed`,
     ];
-    process.stderr.write(`${state}: ${figures.join(', ')}\n`);
+    this.note(`${state}: ${figures.join(', ')}`);
+  }
+
+  note(line: string): void {
+    process.stderr.write(`${line}\n`);
   }
 
   stop(): void {}
