@@ -64,9 +64,10 @@ const put = (name: string, definition: object) =>
 /** Three versions, as examples name `books@3`; the newest is the definition itself. */
 async function storeSpider(name: string): Promise<void> {
   const { spider } = shopCrawl(shop.url) as { spider: object };
-  await put(name, { ...spider, name, description: 'one' });
-  await put(name, { ...spider, name, description: 'two' });
-  await put(name, { ...spider, name, samples: undefined });
+  const start = { ...spider, name, startUrls: [`${shop.url}/`] };
+  await put(name, { ...start, description: 'one' });
+  await put(name, { ...start, description: 'two' });
+  await put(name, start);
 }
 
 test('README.md: its crawl gives the items that it shows, and they can be read on', async () => {
@@ -116,38 +117,42 @@ test('openapi.yaml: every example fits the schema that it stands beside', () => 
   for (const { at, schema, value } of examples) assert.deepEqual(misfits(contract, schema, value), [], at);
 });
 
-/** How an example of a request is sent, by the component that it is one of. */
-const REQUESTS: Readonly<Record<string, (body: string) => Promise<CurlCall>>> = {
-  StartCrawl: async (body) => ({ method: 'POST', url: `${service.url}/crawls`, headers: JSON_TYPE, body }),
-  PreviewRequest: async (body) => ({ method: 'POST', url: `${service.url}/spiders/preview`, headers: JSON_TYPE, body }),
-  Spider: async (body) => {
-    const { name } = JSON.parse(body) as { name: string };
-    return { method: 'PUT', url: `${service.url}/spiders/${name}`, headers: JSON_TYPE, body };
+const bodyless = (method: string, path: string) => fetch(`${service.url}${path}`, { method });
+const created = async (path: string, body: object) => {
+  const call = { method: 'POST', url: `${service.url}${path}`, headers: JSON_TYPE, body: JSON.stringify(body) };
+  return (JSON.parse((await send(call)).text) as { id: string }).id;
+};
+
+/** Where the example of a request goes, for paths with a name or an id in them, or with something to be done before. */
+const PLACES: Readonly<Record<string, () => Promise<string>>> = {
+  '/spiders': async () => {
+    await bodyless('DELETE', '/spiders/books');
+    return '/spiders';
   },
-  ChangeCrawl: async (body) => {
-    const { id } = await postCrawl(service.url, { startUrls: [`${silent.url}/`] });
-    return { method: 'PATCH', url: `${service.url}/crawls/${id}`, headers: JSON_TYPE, body };
+  '/spiders/{name}': async () => '/spiders/books',
+  '/crawls/{id}': async () => `/crawls/${await created('/crawls', { startUrls: [`${silent.url}/`] })}`,
+  '/schedules/{id}': async () => {
+    const example = contract.components.schemas.NewSchedule!.examples as object[];
+    return `/schedules/${await created('/schedules', { ...example[0], name: 'another' })}`;
   },
 };
 
 test('openapi.yaml: every example of a request is taken', async () => {
-  await storeSpider('books');
-  const bodies = new Set<string>();
-  for (const methods of Object.values(contract.paths))
-    for (const { requestBody } of Object.values(methods)) {
-      const schema = requestBody?.content['application/json']?.schema as { $ref?: string } | undefined;
-      if (schema?.$ref !== undefined) bodies.add(schema.$ref.split('/').at(-1)!);
+  for (const [template, methods] of Object.entries(contract.paths))
+    for (const [method, { requestBody }] of Object.entries(methods)) {
+      const { $ref } = (requestBody?.content['application/json']?.schema ?? {}) as { $ref?: string };
+      if ($ref === undefined) continue;
+      const examples = (contract.components.schemas[$ref.split('/').at(-1)!]!.examples ?? []) as unknown[];
+      assert.ok(examples.length > 0, `${$ref} is sent, and has no example`);
+      for (const example of examples) {
+        await storeSpider('books');
+        const path = (await PLACES[template]?.()) ?? template;
+        assert.ok(!path.includes('{'), `say here where an example of ${method} ${template} goes`);
+        const body = here(JSON.stringify(example));
+        const call = { method: method.toUpperCase(), url: service.url + path, headers: JSON_TYPE, body };
+        const { status, text } = await send(call);
+        assert.ok(status < 300, `${method} ${path} ${body}: ${status} ${text}`);
+        await cancelIfStarted(call, text);
+      }
     }
-  for (const name of bodies) {
-    const examples = contract.components.schemas[name]!.examples as unknown[] | undefined;
-    assert.ok(examples !== undefined && examples.length > 0, `${name} is posted, and has no example`);
-    for (const example of examples) {
-      const toSend = REQUESTS[name];
-      assert.ok(toSend !== undefined, `say here how an example of ${name} is sent`);
-      const call = await toSend(here(JSON.stringify(example)));
-      const { status, text } = await send(call);
-      assert.ok(status < 300, `${name} ${call.body}: ${status} ${text}`);
-      await cancelIfStarted(call, text);
-    }
-  }
 });
