@@ -1,3 +1,11 @@
+/** What somebody holds of a budget. */
+export interface Held {
+  /** Gives back what it does not need. */
+  shrinkTo(bytes: number): void;
+  /** Gives back the rest. */
+  end(): void;
+}
+
 /** Bytes that all exports of a node hold at once. Whoever asks for more than there is waits, in the order of asking. */
 export class ByteBudget {
   readonly #total: number;
@@ -9,13 +17,18 @@ export class ByteBudget {
     this.#free = total;
   }
 
-  /** Never more than the whole is taken, so that nobody waits for ever. @returns what gives it back */
-  async take(wanted: number): Promise<() => void> {
-    const bytes = Math.min(wanted, this.#total);
+  /** Never more than the whole is taken, so that nobody waits for ever. */
+  async take(wanted: number): Promise<Held> {
+    let bytes = Math.min(wanted, this.#total);
     if (this.#waiting.length > 0 || bytes > this.#free)
       await new Promise<void>((resolve) => this.#waiting.push({ bytes, resolve }));
     else this.#free -= bytes;
-    return () => this.#give(bytes);
+    const shrinkTo = (rest: number) => {
+      const given = Math.max(0, bytes - rest);
+      bytes -= given;
+      this.#give(given);
+    };
+    return { shrinkTo, end: () => shrinkTo(0) };
   }
 
   #give(bytes: number): void {

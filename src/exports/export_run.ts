@@ -165,7 +165,8 @@ export class ExportRun {
     const { items, lingerMs } = this.#target!.limits;
     this.#waitingSince ??= Date.now();
     const wait = this.#waitingSince + lingerMs - Date.now();
-    if (wait > 0 && crawl.items - this.#next < items && !crawl.ended) await this.#sleep(wait);
+    const isFull = items > 0 && crawl.items - this.#next >= items;
+    if (wait > 0 && !isFull && !crawl.ended) await this.#sleep(wait);
     else await this.#writeBatch(crawl);
   }
 
@@ -174,10 +175,13 @@ export class ExportRun {
     const { items: rows, bytes: most } = this.#target!.limits;
     const { type, changes } = this.row.definition;
     const bytes = Math.min(most, PAGE_BYTES);
-    const giveBack = await budget.take(bytes);
+    const held = await budget.take(rows === 0 ? 0 : bytes);
     try {
       const wish = { from: this.#next, total, type, changes, rows, bytes };
-      const { items, next } = await patiently(() => readPage(sql, this.row.crawl_id, wish), killing);
+      const page = () => readPage(sql, this.row.crawl_id, wish);
+      const { items, next } = rows === 0 ? { items: [], next: total } : await patiently(page, killing);
+      // A target that is slow holds no more than it has.
+      held.shrinkTo(items.reduce((sum, item) => sum + item.size, 0));
       this.#unflushedSince = Date.now();
       const batch = { items: narrowItems(this.row, items), next };
       const cursor = await this.#call((signal) => this.#target!.write(batch, signal));
@@ -186,7 +190,7 @@ export class ExportRun {
       if (this.#next >= (this.#crawl?.items ?? 0)) this.#waitingSince = null;
       await this.#store(cursor);
     } finally {
-      giveBack();
+      held.end();
     }
   }
 
@@ -239,6 +243,7 @@ export class ExportRun {
   /** Items between two cursors; below 0 where it goes back. */
   async #count(from: number, next: number): Promise<number> {
     const { type, changes } = this.row.definition;
+    if (this.#target!.limits.items === 0) return 0;
     if (from === next || (type === undefined && changes === undefined)) return next - from;
     const range = { from: Math.min(from, next), to: Math.max(from, next) - 1, type, changes };
     return Math.sign(next - from) * (await countItems(this.#parts.sql, this.row.crawl_id, range));

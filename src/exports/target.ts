@@ -16,6 +16,7 @@ export interface Batch {
 
 /** How many items a target wants at once: it is given fewer when no more have come for `lingerMs`. */
 export interface BatchLimits {
+  /** 0: none; it is told how far the crawl is by batches without any, and nothing is read for it. */
   items: number;
   bytes: number;
   lingerMs: number;

@@ -62,7 +62,8 @@ export class WebhookTarget implements Target {
     this.#parts = { now: Date.now, random: Math.random, ...parts };
     this.#events = new Set(webhook.events ?? WEBHOOK_EVENTS);
     const { items = BATCH_ITEMS, seconds = BATCH_SECONDS } = webhook.batch ?? {};
-    this.limits = { items, bytes: MAX_BODY_BYTES, lingerMs: Math.round(seconds * 1000) };
+    const isTold = this.#events.has('items.created');
+    this.limits = { items: isTold ? items : 0, bytes: MAX_BODY_BYTES, lingerMs: Math.round(seconds * 1000) };
   }
 
   async open(stored: Cursor, signal: AbortSignal): Promise<Cursor> {

@@ -5,8 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inTransaction } from '../../dist/db/client.js';
 import { type ClaimedExport, type ExportRow, insertExports, listExports, retryExport } from '../../dist/db/exports.js';
 import { cancelCrawl, deleteCrawl, pauseCrawl, resumeCrawl } from '../../dist/engine/lifecycle.js';
+import { ByteBudget } from '../../dist/exports/budget.js';
 import { Runner, type RunnerOptions } from '../../dist/exports/runner.js';
-import { type Batch, type Cursor, ExportError, type Target } from '../../dist/exports/target.js';
+import { type Batch, type BatchLimits, type Cursor, ExportError, type Target } from '../../dist/exports/target.js';
 import type { Export } from '../../dist/model/export.js';
 import { commitItems, type TestApi, testApi } from '../routes/api.ts';
 
@@ -38,7 +39,7 @@ class Place {
 }
 
 class PlaceTarget implements Target {
-  readonly limits = { items: 3, bytes: 1e6, lingerMs: 0 };
+  readonly limits: BatchLimits = { items: 3, bytes: 1e6, lingerMs: 0 };
   readonly #place: Place;
   #next = 0;
 
@@ -157,6 +158,39 @@ it('writes all items to each export, only those of a type where that is asked fo
       [1, 1, 1],
     ],
   );
+});
+
+it('reads no items for a target that wants none, and holds of the memory of all no more than a target has', async () => {
+  const { id, places: at } = await startCrawl([FILE, FILE]);
+  await commitItems(api.sql, id, 9);
+  class Mute extends PlaceTarget {
+    override readonly limits = { items: 0, bytes: 1e6, lingerMs: 0 };
+  }
+  const node = await startRunner({
+    makeTarget: async (row) => (row.n === 0 ? new Mute(placeOf(row)) : new PlaceTarget(placeOf(row))),
+  });
+  await end(id);
+  const mute = await waitFor(id, 0, ({ state }) => state === 'done');
+  const other = await waitFor(id, 1, ({ state }) => state === 'done');
+  await node.stop();
+  assert.deepEqual([mute.next_offset, mute.written, at[0]!.offsets, at[0]!.finished], [9, 0, [], 1]);
+  assert.deepEqual([other.written, at[1]!.offsets], [9, upTo(9)]);
+
+  const budget = new ByteBudget(100);
+  const slow = await budget.take(100);
+  let isThere = false;
+  const next = budget.take(90).then((held) => {
+    isThere = true;
+    return held;
+  });
+  slow.shrinkTo(20);
+  await sleep(1);
+  assert.equal(isThere, false);
+  slow.shrinkTo(10);
+  slow.shrinkTo(50);
+  (await next).end();
+  slow.end();
+  (await budget.take(1000)).end();
 });
 
 it('lets a target that fails wait, and the others go on; a failure is told, and forgotten when it is over', async () => {
