@@ -18,6 +18,8 @@ import { narrowItems } from './targets.ts';
 
 /** Nothing came for so long: what was written is made durable. */
 const QUIET_MS = 1000;
+/** So it is where something comes all the time, and the target has said nothing for so long. */
+const UNSTORED_MS = 5000;
 /** The longest that a call of a target may take. */
 const CALL_MS = 120_000;
 /** For a call to end once its signal has fired; then it is left alone. */
@@ -74,6 +76,8 @@ export class ExportRun {
   #waitingSince: number | null = null;
   /** When the target was last given something, or the crawl's state changed, and it has not been flushed since; else null. */
   #unflushedSince: number | null = 0;
+  /** Since when the target holds what our database does not know to be durable; null: nothing. */
+  #unstoredSince: number | null = null;
   /** Failures are on record that what was done since does not bear out. */
   #isFailing: boolean;
   #givesWay = false;
@@ -183,12 +187,14 @@ export class ExportRun {
       // A target that is slow holds no more than it has.
       held.shrinkTo(items.reduce((sum, item) => sum + item.size, 0));
       this.#unflushedSince = Date.now();
+      this.#unstoredSince ??= Date.now();
       const batch = { items: narrowItems(this.row, items), next };
       const cursor = await this.#call((signal) => this.#target!.write(batch, signal));
       this.#next = next;
       this.totals.written += items.length;
       if (this.#next >= (this.#crawl?.items ?? 0)) this.#waitingSince = null;
       await this.#store(cursor);
+      if (this.#unstoredSince !== null && Date.now() - this.#unstoredSince > UNSTORED_MS) await this.#flush(false);
     } finally {
       held.end();
     }
@@ -202,6 +208,8 @@ export class ExportRun {
 
   async #flush(isLast: boolean): Promise<void> {
     this.#unflushedSince = null;
+    // One that can make nothing durable before its end is not asked with every batch.
+    this.#unstoredSince = null;
     await this.#store(await this.#call((signal) => this.#target!.flush(signal, isLast)));
   }
 
@@ -237,6 +245,7 @@ export class ExportRun {
     }, killing);
     if (!isHeld) throw new HoldLost('the export is not held any more');
     this.#stored = cursor;
+    this.#unstoredSince = cursor.next < this.#next ? Date.now() : null;
     if (isSound) this.#isFailing = false;
   }
 
