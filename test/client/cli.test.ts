@@ -6,6 +6,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { parse as parseCsv } from 'csv-parse/sync';
 import { createClient, type Item, type OrbweaverError } from '../../clients/typescript/src/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { FAST, TITLE_SPIDER, treeSite } from '../support/pages.ts';
@@ -142,7 +143,27 @@ test('a crawl left to itself is listed, looked at, explained, paused, gone on wi
     [10, 11, 12],
   );
   assert.equal((await cli('cancel', id)).code, 1, 'it has ended');
+  await checkFiles(id);
 });
+
+/** The items of a crawl as files of each kind. */
+async function checkFiles(id: string): Promise<void> {
+  const files = Object.fromEntries(['csv', 'json', 'parquet'].map((kind) => [kind, join(scratch, `items.${kind}`)]));
+  const written = await Promise.all(Object.values(files).map((file) => cli('tail', id, '-o', file)));
+  for (const { code, err } of written) assert.equal(code, 0, err);
+  const rows = parseCsv(await readFile(files.csv!, 'utf8'), { columns: true }) as { offset: string; title: string }[];
+  const items = JSON.parse(await readFile(files.json!, 'utf8')) as Item<{ title: string }>[];
+  assert.deepEqual(
+    rows.map(({ offset, title }) => [Number(offset), title]),
+    items.map(({ offset, data }) => [offset, data.title]),
+  );
+  assert.equal(items.length, 30);
+  const parquet = await readFile(files.parquet!);
+  assert.deepEqual([parquet.subarray(0, 4).toString(), parquet.subarray(-4).toString()], ['PAR1', 'PAR1']);
+  const some = await cli('tail', id, '--format', 'csv', '--after', '27', '--fields', 'title');
+  assert.equal(lines(some.out).length, 3, some.err);
+  await Promise.all(Object.values(files).map((file) => rm(file)));
+}
 
 test('a failed crawl exits with 1 and says why; a limit says how to go on', async () => {
   const failed = await cli('crawl', `${site.url}/none`, '--setting', 'robots=false');
