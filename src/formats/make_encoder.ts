@@ -1,10 +1,10 @@
 import { CsvEncoder } from './csv.ts';
 import type { Encoder } from './encoder.ts';
-import { JsonArrayEncoder, NdjsonEncoder } from './json_encoders.ts';
+import { NdjsonEncoder } from './ndjson.ts';
 import { parquetEncoder } from './parquet.ts';
 import type { TableShape } from './table.ts';
 
-export type FileFormat = 'ndjson' | 'csv' | 'json-array' | 'parquet';
+type FileFormat = 'ndjson' | 'csv' | 'parquet';
 
 /** The encoder of a file, begun anew. @param shape of a table; of the others, `fields` and `flatten` count */
 export async function makeEncoder(format: FileFormat, shape: TableShape): Promise<Encoder> {
@@ -12,8 +12,6 @@ export async function makeEncoder(format: FileFormat, shape: TableShape): Promis
   switch (format) {
     case 'ndjson':
       return new NdjsonEncoder(narrowing);
-    case 'json-array':
-      return new JsonArrayEncoder(narrowing);
     case 'csv':
       return new CsvEncoder(shape);
     case 'parquet':

@@ -20,7 +20,7 @@ export interface Narrowing {
 
 /** An object deeper than this, or behind a longer path, stays as it is: names would outgrow the data. */
 const MAX_DEPTH = 16;
-const MAX_PATH = 200;
+const MAX_PATH = 100;
 
 /**
  * The fields of an item's data; null where it is no object.

@@ -1,10 +1,9 @@
 import type { CrawlHead } from '../db/crawls.ts';
 import { type Coding, pieceOf } from '../formats/codings.ts';
 import { CsvEncoder } from '../formats/csv.ts';
-import { isNarrow, itemJson } from '../formats/item_json.ts';
-import { JsonArrayEncoder } from '../formats/json_encoders.ts';
+import type { FormatThread, ParquetFile } from '../formats/format_thread.ts';
+import { isNarrow, itemJson, oneLine } from '../formats/item_json.ts';
 import type { Narrowing } from '../formats/members.ts';
-import type { ParquetFile } from '../formats/parquet_thread.ts';
 import { sseEvent } from '../formats/sse.ts';
 import type { TableShape } from '../formats/table.ts';
 import type { StoredItem } from '../model/item.ts';
@@ -17,6 +16,7 @@ const SLICE_BYTES = 64 * 1024;
 const ITEM_BYTES = 200;
 const RECONNECT_MS = 1000;
 const NOTHING = new Uint8Array(0);
+const WHOLE: Narrowing = { fields: null, flatten: false };
 
 /** A stream of items as bytes. Close it when done. */
 export interface StreamFormat extends PieceFormat {
@@ -32,59 +32,72 @@ export interface StreamFormat extends PieceFormat {
 const turns = new Turns();
 
 /** One item a line. */
-export function ndjsonFormat(narrowing: Narrowing): StreamFormat {
+export function ndjsonFormat(narrowing: Narrowing, thread: FormatThread): StreamFormat {
   return {
     key: keyOf('ndjson', narrowing),
     opening: null,
     heartbeat: null,
-    encode: linesOf(narrowing, (item) => `${itemJson(item, narrowing)}\n`),
+    encode: (items) => encodeJson(items, narrowing, thread, (lines) => `${lines.join('\n')}\n`),
     end: async () => NOTHING,
     close: () => {},
   };
 }
 
 /** An event for each item, and one for the end. */
-export function sseFormat(narrowing: Narrowing): StreamFormat {
+export function sseFormat(narrowing: Narrowing, thread: FormatThread): StreamFormat {
   return {
     key: keyOf('sse', narrowing),
     opening: `retry: ${RECONNECT_MS}\n\n`,
     heartbeat: ': \n\n',
-    encode: linesOf(narrowing, (item) => sseEvent('item', itemJson(item, narrowing), item.offset)),
+    encode: (items) =>
+      encodeJson(items, narrowing, thread, (lines, of) =>
+        lines.map((line, i) => sseEvent('item', line, of[i]!.offset)).join(''),
+      ),
     end: async ({ state, stop_reason: stopReason }) =>
       Buffer.from(sseEvent('end', JSON.stringify({ state, stopReason }))),
     close: () => {},
   };
 }
 
-export function jsonArrayFormat(narrowing: Narrowing): StreamFormat {
-  const encoder = new JsonArrayEncoder(narrowing);
-  const encode = (items: readonly StoredItem[]) => encoder.encode(items);
+export function jsonArrayFormat(narrowing: Narrowing, thread: FormatThread): StreamFormat {
+  let isFirst = true;
+  const membersOf = (lines: readonly string[]) => {
+    const text = `${isFirst ? '\n' : ',\n'}${lines.join(',\n')}`;
+    isFirst = false;
+    return text;
+  };
   return {
     key: null,
-    opening: Buffer.from(encoder.begin()).toString(),
+    opening: '[',
     heartbeat: null,
-    encode: (items) => (isNarrow(narrowing) ? inSlices(items, encode) : encode(items)),
-    end: async () => encoder.end(),
+    encode: (items) => encodeJson(items, narrowing, thread, membersOf),
+    end: async () => Buffer.from('\n]\n'),
     close: () => {},
   };
 }
 
 /** @param shapeOf fixes the columns by the first items, which may be none */
-export function csvFormat(shapeOf: (first: readonly StoredItem[]) => Promise<TableShape>): StreamFormat {
-  let encoder: CsvEncoder | null = null;
+export function csvFormat(
+  shapeOf: (first: readonly StoredItem[]) => Promise<TableShape>,
+  thread: FormatThread,
+): StreamFormat {
+  let begun: { csv: CsvEncoder; shape: TableShape } | null = null;
   const encode = async (items: readonly StoredItem[]) => {
-    const begins = encoder === null;
-    const csv = encoder ?? new CsvEncoder(await shapeOf(items));
-    encoder = csv;
-    const rows = await inSlices(items, (slice) => csv.encode(slice));
-    return begins ? Buffer.concat([csv.begin(), rows]) : rows;
+    const first = begun === null;
+    if (begun === null) {
+      const shape = await shapeOf(items);
+      begun = { shape, csv: new CsvEncoder(shape) };
+    }
+    const { csv, shape } = begun;
+    const rows = await inSlices(items, (slice) => (isLarge(slice) ? thread.rows(shape, slice) : csv.encode(slice)));
+    return first ? Buffer.concat([csv.begin(), rows]) : rows;
   };
   return {
     key: null,
     opening: null,
     heartbeat: null,
     encode,
-    end: async () => (encoder === null ? encode([]) : NOTHING),
+    end: async () => (begun === null ? encode([]) : NOTHING),
     close: () => {},
   };
 }
@@ -124,15 +137,42 @@ export function inCoding(format: StreamFormat, coding: Coding): StreamFormat {
   };
 }
 
-/** Runs over the items a slice a turn. */
+/**
+ * Items as JSON, joined by `join`: at once where nothing is looked into, else a slice a turn, and the large ones in the thread.
+ *
+ * @param join is given as many lines as items
+ */
+export function encodeJson(
+  items: readonly StoredItem[],
+  narrowing: Narrowing,
+  thread: FormatThread,
+  join: (lines: readonly string[], of: readonly StoredItem[]) => string,
+): Uint8Array | Promise<Uint8Array> {
+  const encode = (slice: readonly StoredItem[], how: Narrowing) =>
+    Buffer.from(
+      join(
+        slice.map((item) => itemJson(item, how)),
+        slice,
+      ),
+    );
+  if (!isNarrow(narrowing)) return encode(items, narrowing);
+  return inSlices(items, async (slice) => {
+    if (!isLarge(slice)) return encode(slice, narrowing);
+    const item = slice[0]!;
+    return encode([{ ...item, data: await thread.narrow(oneLine(item.data), narrowing) }], WHOLE);
+  });
+}
+
+/** Runs over the items a slice a turn. A large item is a slice of its own. */
 export async function inSlices(
   items: readonly StoredItem[],
-  encode: (slice: readonly StoredItem[]) => Uint8Array,
+  encode: (slice: readonly StoredItem[]) => Uint8Array | Promise<Uint8Array>,
 ): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   for (let from = 0; from < items.length; ) {
-    let to = from;
-    for (let bytes = 0; to < items.length && bytes < SLICE_BYTES; to++) bytes += items[to]!.size + ITEM_BYTES;
+    let to = from + 1;
+    let bytes = items[from]!.size;
+    while (to < items.length && bytes + items[to]!.size < SLICE_BYTES) bytes += items[to++]!.size + ITEM_BYTES;
     const slice = items.slice(from, to);
     pieces.push(await inTurn(() => encode(slice)));
     from = to;
@@ -140,7 +180,12 @@ export async function inSlices(
   return Buffer.concat(pieces);
 }
 
-function inTurn<T>(work: () => T): Promise<T> {
+/** Whether looking into it takes so long that it is done in the thread: a megabyte of small fields takes 0.2 s. */
+function isLarge(slice: readonly StoredItem[]): boolean {
+  return slice[0]!.size > SLICE_BYTES;
+}
+
+function inTurn<T>(work: () => T | Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     turns.run(() => {
       try {
@@ -150,11 +195,6 @@ function inTurn<T>(work: () => T): Promise<T> {
       }
     });
   });
-}
-
-function linesOf(narrowing: Narrowing, lineOf: (item: StoredItem) => string): PieceFormat['encode'] {
-  const encode = (items: readonly StoredItem[]) => Buffer.from(items.map(lineOf).join(''));
-  return isNarrow(narrowing) ? (items) => inSlices(items, encode) : encode;
 }
 
 /** Names all that the bytes depend on. */

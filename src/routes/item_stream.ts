@@ -3,8 +3,8 @@ import { readTableSources } from '../db/table_sources.ts';
 import { ApiError } from '../errors.ts';
 import { beginBody, type Coding, pieceOf } from '../formats/codings.ts';
 import { tableShape } from '../formats/columns.ts';
+import type { FormatThread } from '../formats/format_thread.ts';
 import type { Narrowing } from '../formats/members.ts';
-import type { ParquetThread } from '../formats/parquet_thread.ts';
 import type { StoredItem } from '../model/item.ts';
 import { type Batch, CrawlGone, type ItemQuery } from '../stream/reader.ts';
 import { type Chunk, type Chunks, sendStream } from '../stream/send.ts';
@@ -22,7 +22,7 @@ import {
 const HEARTBEAT_MS = 15_000;
 /** So many of the first items are looked at for the columns of a table. */
 const FIRST_ITEMS = 100;
-const FIRST_BYTES = 256 * 1024;
+const FIRST_BYTES = 64 * 1024;
 
 /** The formats that are streams, and their media types as they are sent. */
 export const STREAMS = {
@@ -52,7 +52,7 @@ export function asFile(format: StreamName, id: string): Record<string, string> {
 /** @throws ApiError before anything is sent */
 export async function sendItems(
   deps: RouteDeps,
-  thread: ParquetThread,
+  thread: FormatThread,
   { request, reply }: { request: FastifyRequest; reply: FastifyReply },
   wanted: Wanted,
   how: { format: StreamName; coding: Coding },
@@ -78,19 +78,19 @@ export async function sendItems(
   if (error !== null) request.log.warn({ err: error, crawl: wanted.id }, 'an item stream was broken off');
 }
 
-function streamFormat(deps: RouteDeps, thread: ParquetThread, format: StreamName, wanted: Wanted): StreamFormat {
+function streamFormat(deps: RouteDeps, thread: FormatThread, format: StreamName, wanted: Wanted): StreamFormat {
   const shapeOf = (first: readonly StoredItem[]) => shapeBy(deps, wanted, first);
   switch (format) {
     case 'ndjson':
-      return ndjsonFormat(wanted.narrowing);
+      return ndjsonFormat(wanted.narrowing, thread);
     case 'sse':
-      return sseFormat(wanted.narrowing);
+      return sseFormat(wanted.narrowing, thread);
     case 'json-array':
-      return jsonArrayFormat(wanted.narrowing);
+      return jsonArrayFormat(wanted.narrowing, thread);
     case 'csv':
-      return csvFormat(shapeOf);
+      return csvFormat(shapeOf, thread);
     case 'parquet': {
-      const file = thread.open();
+      const file = thread.openParquet();
       if (file === null)
         throw new ApiError('too_busy', 'This node makes as many Parquet files as it does at once; try again later');
       return parquetFormat(file, shapeOf);
@@ -105,8 +105,8 @@ async function shapeBy(deps: RouteDeps, { id, query, narrowing }: Wanted, items:
   const first: StoredItem[] = [];
   let bytes = 0;
   for (const item of items.slice(0, FIRST_ITEMS)) {
-    if (first.length > 0 && bytes + item.size > FIRST_BYTES) break;
     bytes += item.size;
+    if (bytes > FIRST_BYTES) break;
     first.push(item);
   }
   const { fields, flatten } = narrowing;

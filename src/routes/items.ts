@@ -2,17 +2,15 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { ApiError } from '../errors.ts';
 import { beginBody, type Coding, pieceOf } from '../formats/codings.ts';
-import { itemJson } from '../formats/item_json.ts';
-import { ParquetThread } from '../formats/parquet_thread.ts';
+import { FormatThread } from '../formats/format_thread.ts';
 import { hasRoomForZstd } from '../formats/zstd.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
-import type { StoredItem } from '../model/item.ts';
 import { CHANGE_KINDS, type ChangeKind } from '../model/outcome.ts';
 import { CrawlGone } from '../stream/reader.ts';
 import { errorResponses, ref } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';
 import type { App, RouteDeps } from './deps.ts';
-import { inSlices } from './item_formats.ts';
+import { encodeJson } from './item_formats.ts';
 import { asFile, STREAMS, sendItems, type Wanted } from './item_stream.ts';
 import { negotiate, negotiateCoding } from './negotiate.ts';
 import { invalid } from './schemas.ts';
@@ -67,7 +65,8 @@ type ItemsRequest = FastifyRequest<{ Params: { id: string }; Querystring: ItemsQ
 
 /** `GET /crawls/:id/items` in its formats, and `HEAD`. */
 export function itemRoutes(app: App, deps: RouteDeps): void {
-  const thread = new ParquetThread();
+  const thread = new FormatThread();
+  app.addHook('onClose', () => thread.stop());
   app.get(
     '/crawls/:id/items',
     {
@@ -88,7 +87,8 @@ export function itemRoutes(app: App, deps: RouteDeps): void {
       const wanted = readWanted(request);
       await headOr404(deps, wanted.id);
       setHeaders(reply, coding);
-      if (format === 'json') return sendPage(deps, reply, wanted, request.query.limit ?? 100, coding);
+      if (format === 'json')
+        return sendPage(deps, thread, reply, wanted, { limit: request.query.limit ?? 100, coding });
       await sendItems(deps, thread, { request, reply }, wanted, { format, coding });
       return reply;
     },
@@ -194,10 +194,10 @@ async function headOr404(deps: RouteDeps, id: string) {
 
 async function sendPage(
   deps: RouteDeps,
+  thread: FormatThread,
   reply: FastifyReply,
   wanted: Wanted,
-  limit: number,
-  coding: Coding,
+  { limit, coding }: { limit: number; coding: Coding },
 ): Promise<FastifyReply> {
   const head = await headOr404(deps, wanted.id);
   const query = { ...wanted.query, limit: Math.min(limit, PAGE_LIMIT) };
@@ -206,7 +206,7 @@ async function sendPage(
   // Pages without an item of the wanted type are passed over, a few at a time: the client goes on with `next`.
   for (let pages = 0; pages < 20 && count < query.limit && after + 1 < head.items; pages++) {
     const page = await deps.reader.page(wanted.id, { ...query, after, limit: query.limit - count }, head.items);
-    pieces.push(await inSlices(page.items, (items) => commaEach(items, wanted)));
+    pieces.push(await encodeJson(page.items, wanted.narrowing, thread, commaEach));
     count += page.items.length;
     after = page.through;
     if (count > 0 && page.items.length > 0 && wanted.query.type === undefined) break;
@@ -217,9 +217,9 @@ async function sendPage(
   return reply.type(PAGE_TYPE).send(await wholeBody(Buffer.concat(text), coding));
 }
 
-/** The items as members of an array, with a comma before each. */
-function commaEach(items: readonly StoredItem[], { narrowing }: Wanted): Uint8Array {
-  return Buffer.from(items.map((item) => `,${itemJson(item, narrowing)}`).join(''));
+/** Members of an array, with a comma before each. */
+function commaEach(lines: readonly string[]): string {
+  return lines.map((line) => `,${line}`).join('');
 }
 
 async function wholeBody(bytes: Uint8Array, coding: Coding): Promise<Uint8Array> {

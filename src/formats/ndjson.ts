@@ -25,28 +25,3 @@ export class NdjsonEncoder implements Encoder {
     return NOTHING;
   }
 }
-
-/** All items as one JSON array. What is cut off is no valid JSON, which shows. */
-export class JsonArrayEncoder implements Encoder {
-  readonly #narrowing: Narrowing;
-  #isFirst = true;
-
-  constructor(narrowing: Narrowing) {
-    this.#narrowing = narrowing;
-  }
-
-  begin(): Uint8Array {
-    return Buffer.from('[');
-  }
-
-  encode(items: readonly StoredItem[]): Uint8Array {
-    if (items.length === 0) return NOTHING;
-    const comma = this.#isFirst ? '\n' : ',\n';
-    this.#isFirst = false;
-    return Buffer.from(comma + items.map((item) => itemJson(item, this.#narrowing)).join(',\n'));
-  }
-
-  end(): Uint8Array {
-    return Buffer.from('\n]\n');
-  }
-}
