@@ -149,7 +149,10 @@ export class ExportRun {
     const { stopping, sql } = this.#parts;
     for (;;) {
       const crawl = this.#crawl;
-      if (this.#isDeleted) return async () => {};
+      if (this.#isDeleted) {
+        await this.#call(async () => this.#target!.discard?.(this.#stored));
+        return async () => {};
+      }
       if (stopping.aborted || this.#givesWay) {
         await this.#flush(false);
         return () => releaseExport(sql, this.#hold, stopping.aborted ? 0 : TURN_MS);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import {
   AbortMultipartUploadCommand,
@@ -13,11 +14,17 @@ import {
 import { parse } from 'csv-parse/sync';
 import { parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
+import { listExports } from '../../dist/db/exports.js';
 import { fileLayout } from '../../dist/exports/file_layout.js';
 import { S3Export } from '../../dist/exports/s3.js';
 import { type Cursor, ExportError } from '../../dist/exports/target.js';
 import type { FileTarget } from '../../dist/model/export.js';
 import type { StoredItem } from '../../dist/model/item.js';
+import { ENDED, postCrawl, waitFor } from '../support/client.ts';
+import { testDatabase } from '../support/database.ts';
+import { FAST, TITLE_SPIDER, treeSite } from '../support/pages.ts';
+import { startService } from '../support/service.ts';
+import { startSite } from '../support/site.ts';
 import { needsSwift, SECRET, type Swift, startSwift } from '../support/swift.ts';
 import { conform, type Place, type Seen, someItems } from './conformance.ts';
 
@@ -244,6 +251,36 @@ describe('S3', needsSwift, () => {
     await last.discard(cursor!);
     await last.close();
     assert.equal(await uploads(prefix), 0);
+  });
+
+  it('a crawl’s items are in its bucket when it has ended', async () => {
+    const site = await startSite(treeSite(3));
+    const database = await testDatabase();
+    const service = await startService({ DATABASE_URL: database.url, CONNECTIONS: `store=${swift.url(BUCKET)}` });
+    try {
+      const { id } = await postCrawl(service.url, {
+        spider: TITLE_SPIDER,
+        startUrls: [`${site.url}/`],
+        settings: FAST,
+        exports: [{ s3: { connection: 'store', format: 'csv', gzip: true, prefix: 'crawls/{crawl}/{spider}' } }],
+      });
+      await waitFor(service.url, id, ENDED);
+      for (let tries = 0; (await listExports(database.sql, id))[0]?.state !== 'done'; tries++) {
+        assert.ok(tries < 300, JSON.stringify(await listExports(database.sql, id)));
+        await sleep(50);
+      }
+      const found = await objects(`crawls/${id}/`);
+      assert.deepEqual(
+        found.map(([key]) => key),
+        [`crawls/${id}/titles-00001.csv.gz`],
+      );
+      const rows = parse(gunzipSync(found[0]![1]), { columns: true }) as Row[];
+      assert.deepEqual(rows.map(({ title }) => title).sort(), ['Page 0', 'Page 1', 'Page 2']);
+    } finally {
+      await service.stop();
+      await database.drop();
+      await site.close();
+    }
   });
 
   for (const [title, fault, expected] of [
