@@ -72,12 +72,15 @@ export class ItemReader {
     return this.#shared(`${crawlId} head`, () => this.#load(crawlId));
   }
 
-  /** The next items after `query.after` of a crawl with `total` items; bounded in rows and in bytes. */
+  /** The next items after `query.after` of a crawl with `total` items; bounded in rows and in bytes. @throws CrawlGone */
   async page(crawlId: string, query: ItemQuery, total: number): Promise<Page> {
     const range = rangeOf(query, total);
     const items = await this.#shared(keyOf(crawlId, range), () =>
       withRetries(() => readItems(this.#sql, crawlId, range)),
     );
+    // Offsets have no gaps: the items of a deleted crawl go in the background, the first ones first.
+    const isPlain = query.type === undefined && query.changes === undefined;
+    if (isPlain && range.from <= range.to && items[0]?.offset !== range.from) throw gone(crawlId);
     const last = items.at(-1);
     const whole = last === undefined || (items.length < range.rows && sizeOf(items) < PAGE_BYTES);
     return { items, through: whole ? range.to : last.offset };
@@ -152,7 +155,7 @@ export class ItemReader {
 
   async #load(crawlId: string): Promise<CrawlHead> {
     const head = await withRetries(() => readHead(this.#sql, crawlId));
-    if (head === null) throw new CrawlGone(`the crawl ${crawlId} was deleted`);
+    if (head === null) throw gone(crawlId);
     return head;
   }
 
@@ -197,4 +200,8 @@ async function withRetries<T>(query: () => Promise<T>): Promise<T> {
       await new Promise((resolve) => setTimeout(resolve, Math.min(2000, 100 * 2 ** attempt)));
     }
   }
+}
+
+function gone(crawlId: string): CrawlGone {
+  return new CrawlGone(`the crawl ${crawlId} was deleted`);
 }

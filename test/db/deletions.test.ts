@@ -3,6 +3,8 @@ import { after, before, test } from 'node:test';
 import { inTransaction } from '../../dist/db/client.js';
 import { deleteCrawl } from '../../dist/db/crawls.js';
 import { countDeletions, deleteBatch, insertDeletion } from '../../dist/db/deletions.js';
+import { ItemReader } from '../../dist/stream/reader.js';
+import { Wakeups } from '../../dist/stream/wakeups.js';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { finishDeletions, seedCrawl } from '../support/rows.ts';
 
@@ -136,4 +138,17 @@ test('a ledger alone leaves items, log and counts', async () => {
   );
   assert.deepEqual(await rowsOf(id, REST), Object.fromEntries(REST.map((name) => [name, 10])));
   assert.equal(await deleteBatch(database.sql, 10), null);
+});
+
+test('45: a reader that came before the deletion gets no page with a hole in it', async () => {
+  const id = await fullCrawl(40);
+  const reader = new ItemReader(database.sql, new Wakeups());
+  const read = (after: number) => reader.page(id, { after, limit: 100 }, 40);
+  assert.equal((await read(-1)).items.length, 40);
+  await remove(id, 40);
+  while ((await rowsOf(id, ['items'])).items === 40) await deleteBatch(database.sql, 15);
+  await assert.rejects(read(-1), /was deleted/);
+  assert.deepEqual((await read(38)).items.length, 1);
+  await finishDeletions(database.sql);
+  await assert.rejects(read(38), /was deleted/);
 });

@@ -88,7 +88,7 @@ async function withNodes(n: number, work: (nodes: ScheduleTicks[], told: Told[])
 test('one start per tick, with two nodes that come to each at once', async () => {
   const id = await schedule();
   await withNodes(2, async (nodes, told) => {
-    const ROUNDS = 40;
+    const ROUNDS = 25;
     for (let round = 0; round < ROUNDS; round++) {
       await dueSince(id, ROUNDS - round);
       await untilDone(id, ...nodes);
