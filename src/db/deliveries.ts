@@ -5,6 +5,8 @@ import type { Db } from './client.ts';
 
 /** Tries that are kept of each message: the last ones. */
 const MAX_ATTEMPTS = 50;
+/** The tries of a delivered message are kept until so many more have been delivered: a kilobyte each, of a message an item perhaps. */
+const TRIES_OF = 1000;
 
 /** Which message: the n-th of a crawl's consumer. */
 export interface DeliveryKey {
@@ -137,6 +139,10 @@ export async function recordAttempt(
       delete from delivery_attempts a using counted
       where a.crawl_id = ${crawl_id} and a.webhook = ${webhook} and a.delivery = ${n}
         and a.n <= counted.attempts - ${MAX_ATTEMPTS}::integer
+    ), forgotten as (
+      delete from delivery_attempts a using deliveries d
+      where ${attempt.delivered} and a.crawl_id = ${crawl_id} and a.webhook = ${webhook} and a.delivery = ${n - TRIES_OF}::integer
+        and d.crawl_id = ${crawl_id} and d.webhook = ${webhook} and d.n = ${n - TRIES_OF}::integer and d.state = 'delivered'
     )
     insert into delivery_attempts (crawl_id, webhook, delivery, n, at, attempt)
     select ${crawl_id}, ${webhook}, ${n}, attempts, ${at}::text::timestamptz, ${storedJson(attempt)}::text::json from counted`;
@@ -149,7 +155,7 @@ export async function giveUp(db: Db, { crawl_id, webhook, n }: DeliveryKey): Pro
     where crawl_id = ${crawl_id} and webhook = ${webhook} and n = ${n} and state = 'pending'`;
 }
 
-/** The kept tries of a message, in their order. */
+/** The kept tries of a message, in their order; none of one that was delivered long ago. */
 export async function listAttempts(
   db: Db,
   { crawl_id, webhook, n }: DeliveryKey,

@@ -46,7 +46,7 @@ const DeliveryParams = Type.Object({
 const WholeDelivery = Type.Object({
   ...DeliverySchema.properties,
   tries: Type.Array(Type.Object({ n: Type.Integer({ description: '1, 2, 3 …' }), ...AttemptSchema.properties }), {
-    description: 'The last fifty',
+    description: 'The last fifty; none of a message behind which a thousand more have been delivered',
   }),
 });
 const SecretSchema = Type.Object({ secret: WebhookSchema.properties.secret }, { additionalProperties: false });

@@ -472,7 +472,7 @@ describe('a message is tried again', () => {
   );
 
   it(
-    'not for ever in the database: the last fifty tries are kept',
+    'not for ever in the database: the last fifty tries are kept, and none of what was delivered long ago',
     inScene(async (scene) => {
       scene.endpoint.manner = answer(500);
       await scene.write(await scene.commit(someItems(1)));
@@ -484,6 +484,34 @@ describe('a message is tried again', () => {
       const [row] = await scene.deliveries();
       const kept = await listAttempts(database.sql, row!);
       assert.deepEqual([kept.length, kept[0]!.n, kept.at(-1)!.n], [50, 12, 61]);
+      await database.sql`update deliveries set n = 999 where crawl_id = ${scene.crawlId}`;
+      await database.sql`update delivery_attempts set delivery = 999 where crawl_id = ${scene.crawlId}`;
+      for (const [n, state] of [
+        [0, 'delivered'],
+        [1, 'failed'],
+      ] as const) {
+        await database.sql`
+          insert into deliveries (crawl_id, webhook, n, event, next_offset, state)
+          values (${scene.crawlId}, 0, ${n}, 'items.created', 0, ${state})`;
+        await database.sql`
+          insert into delivery_attempts select crawl_id, webhook, ${n}, n, at, attempt
+          from delivery_attempts where crawl_id = ${scene.crawlId} and delivery = 999`;
+      }
+      scene.endpoint.manner = answer(200);
+      for (let offset = 1; offset < 4; offset++)
+        await scene.write(await scene.commit(someItems(4).slice(offset, offset + 1)));
+      const counts = await database.sql`
+        select delivery, count(*)::int as n from delivery_attempts where crawl_id = ${scene.crawlId} group by 1 order by 1`;
+      assert.deepEqual(
+        counts.map(({ delivery, n }) => [delivery, n]),
+        [
+          [1, 50],
+          [999, 50],
+          [1000, 1],
+          [1001, 1],
+          [1002, 1],
+        ],
+      );
     }, ITEMS),
   );
 });
