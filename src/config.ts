@@ -178,6 +178,8 @@ function connections(value: string, variable: string): Map<string, string> {
   return namedUrls(value, variable, 'postgres://user:password@host:port/database', (url) => {
     const kind = connectionKind(url);
     if (kind === null) return 'is not a postgres://, mysql://, mongodb://, redis:// or s3:// URL';
+    if (kind === 'mongodb' && !/^[^/]+\/\/[^/]+\/[^/?]+/.test(url))
+      return 'names no database: mongodb://user:password@host:port/database';
     return kind === 's3' && readS3Url(url) === null ? 'is not s3://KEY:SECRET@host/bucket' : null;
   });
 }

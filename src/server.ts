@@ -22,6 +22,7 @@ import { renderProblems } from './engine/rendering.ts';
 import { ScriptFacts } from './engine/script_facts.ts';
 import { engineStatus } from './engine/status.ts';
 import { StartupError } from './errors.ts';
+import { tableChecks } from './exports/check_tables.ts';
 import { ExportThread } from './exports/thread.ts';
 import { WebhookCalls } from './exports/webhook_calls.ts';
 import { type ConnectionKind, connectionKind } from './model/connection.ts';
@@ -265,6 +266,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     proxies: new Set(config.proxies.keys()),
     connections: new Map([...config.connections].map(([name, url]) => [name, connectionKind(url)!])),
     refusesWebhook,
+    checkExports: tableChecks(config.connections),
   };
   const onCrawlChanged = (id: string, what: string, delivers = true) => {
     log.info({ crawl: id }, `crawl ${what}`);

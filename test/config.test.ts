@@ -20,6 +20,7 @@ for (const [text, message] of [
   ['a=postgres://u:sec,ret@h/d', /a is not a postgres/],
   ['a=oracle://u:secret@h/d', /a is not a postgres:\/\/, mysql:\/\//],
   ['a=s3://key:secret@h/', /a is not s3:/],
+  ['a=mongodb://u:secret@h%2Ch2/?replicaSet=rs', /a names no database/],
   ['a=postgres://h/d,a=postgres://h/e', /a is there twice/],
   ['2a=postgres://h/d', /entry 1/],
 ] as const)

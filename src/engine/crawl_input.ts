@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import type { NewCrawl } from '../db/crawls.ts';
 import type { NewExport } from '../db/exports.ts';
 import { cookieProblems } from '../downloader/cookies.ts';
+import type { CheckExports } from '../exports/check_tables.ts';
 import { authProblems } from '../model/auth.ts';
 import type { PlainStart, StartedWebhook } from '../model/crawl.ts';
 import { storedJson } from '../model/extra.ts';
@@ -38,6 +39,8 @@ export interface Planning {
   connections?: Connections | undefined;
   /** Absent: every address may be called. */
   refusesWebhook?: RefusesWebhook | undefined;
+  /** Looks at what exports write into; absent: nothing is looked at. */
+  checkExports?: CheckExports | undefined;
 }
 
 /** Characters of a crawl's params as JSON. */
@@ -49,7 +52,7 @@ const MAX_PARAMS = 64 * 1024;
  */
 export async function planCrawl(
   input: PlainStart,
-  { planStart, proxies, connections = new Map(), refusesWebhook }: Planning,
+  { planStart, proxies, connections = new Map(), refusesWebhook, checkExports }: Planning,
 ): Promise<PlannedCrawl> {
   const definition = wellFormed(input.spider ?? {});
   const settings: Settings = { ...DEFAULT_SETTINGS, ...definition.settings, ...wellFormed(input.settings ?? {}) };
@@ -82,6 +85,8 @@ export async function planCrawl(
   });
   const { requests, scopeHosts: inside, warnings } = start;
   const { exports, webhooks, problems: ofExports } = planExports(wellFormed(input), connections, refusesWebhook);
+  if (ofExports.length === 0 && checkExports !== undefined && exports.length > 0)
+    ofExports.push(...(await checkExports(wellFormed(input.exports ?? []))));
   const startUrls = given ?? definition.startUrls ?? [];
   const skipped = requests.filter((request) => request.reason !== null).length;
   const crawl = {

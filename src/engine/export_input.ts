@@ -8,6 +8,7 @@ import { pointerPart } from '../model/pointer.ts';
 import { HIDDEN, hiddenInWebhook } from '../model/secrets.ts';
 import type { Problem } from '../model/spider.ts';
 import { makeSecret, secretFault } from '../model/webhook_secret.ts';
+import { collectionProblems, tableInputProblems } from './table_input.ts';
 
 /** Named connections of the operator, and what each leads to. */
 export type Connections = ReadonlyMap<string, ConnectionKind>;
@@ -87,6 +88,9 @@ function exportProblems(definition: Export, at: string, connections: Connections
   if (kind !== 'file')
     problems.push(...connectionProblems(kind, definition[kind]!.connection, `${at}/${kind}`, connections));
   if (kind === 'file' || kind === 's3') problems.push(...fileProblems(definition[kind]!, `${at}/${kind}`));
+  if (kind === 'postgres' || kind === 'mysql')
+    problems.push(...tableInputProblems(kind, definition[kind]!, definition, `${at}/${kind}`));
+  if (kind === 'mongodb') problems.push(...collectionProblems(definition.mongodb!, definition, `${at}/mongodb`));
   return problems;
 }
 

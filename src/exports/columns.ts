@@ -1,5 +1,6 @@
 import type { ColumnType, TableTarget } from '../model/export.ts';
 import type { StoredItem } from '../model/item.ts';
+import { pointerPart } from '../model/pointer.ts';
 import type { Problem } from '../model/spider.ts';
 
 type Meta = 'crawl' | 'offset' | 'type' | 'url' | 'scrapedAt' | 'change' | 'data';
@@ -92,7 +93,7 @@ export function tableProblems(target: TableTarget, info: TableInfo): Problem[] {
   const columns = columnsOf(target);
   const names = info.columns.map(({ name }) => name);
   for (const column of columns) {
-    const pointer = `/columns/${escaped(column.name)}`;
+    const pointer = `/columns/${pointerPart(column.name)}`;
     const found = info.columns.find(({ name }) => name === column.name);
     if (found === undefined) {
       const message = `the table has no column "${column.name}"; it has ${names.join(', ').slice(0, 500)}`;
@@ -116,6 +117,12 @@ export function tableProblems(target: TableTarget, info: TableInfo): Problem[] {
   }
   if (target.key !== undefined) problems.push(...keyProblems(target.key, columns, info));
   return problems;
+}
+
+/** Why a table that is not there is none to write into. */
+export function missingTable({ table, create = true }: TableTarget): Problem[] {
+  const message = `there is no table ${table}, and \`create\` is false`;
+  return create ? [] : [{ pointer: '/table', code: 'unknown_name', message }];
 }
 
 function keyProblems(
@@ -155,10 +162,6 @@ function canTake(family: Family, type: ColumnType | null): boolean {
     case 'timestamp':
       return type === null || type === family;
   }
-}
-
-function escaped(name: string): string {
-  return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }
 
 /** A value that its column does not take. */

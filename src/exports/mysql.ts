@@ -1,7 +1,7 @@
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import type { TableTarget } from '../model/export.ts';
 import type { Problem } from '../model/spider.ts';
-import { tableProblems } from './columns.ts';
+import { missingTable, tableProblems } from './columns.ts';
 import { isMariaDb, MysqlSession, type Server, type ServerError } from './mysql_session.ts';
 import { type TableDatabase, TableExport, type TableSession } from './table.ts';
 import { ExportError, type ExportJob, type Target } from './target.ts';
@@ -21,7 +21,7 @@ export async function checkMysql(target: TableTarget, url: string): Promise<Prob
   const database = new MysqlDatabase(url, target);
   try {
     const info = await database.transaction((session) => session.describe());
-    return info === null ? [] : tableProblems(target, info);
+    return info === null ? missingTable(target) : tableProblems(target, info);
   } finally {
     await database.close();
   }

@@ -1,7 +1,15 @@
 import { inSavepoint, inTransaction, openGuestPool, type Sql, type Tx } from '../db/client.ts';
 import type { ColumnType, TableTarget } from '../model/export.ts';
 import type { Problem } from '../model/spider.ts';
-import { columnsOf, createdKey, createdType, type Family, type TableInfo, tableProblems } from './columns.ts';
+import {
+  columnsOf,
+  createdKey,
+  createdType,
+  type Family,
+  missingTable,
+  type TableInfo,
+  tableProblems,
+} from './columns.ts';
 import { readRejected } from './rejected.ts';
 import {
   type Destination,
@@ -39,7 +47,7 @@ export async function checkPostgres(target: TableTarget, url: string): Promise<P
   const database = new PostgresDatabase(url, target);
   try {
     const info = await database.transaction((session) => session.describe());
-    return info === null ? [] : tableProblems(target, info);
+    return info === null ? missingTable(target) : tableProblems(target, info);
   } finally {
     await database.close();
   }

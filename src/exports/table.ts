@@ -1,6 +1,15 @@
 import type { TableTarget } from '../model/export.ts';
 import type { Problem } from '../model/spider.ts';
-import { type Column, columnsOf, keyOf, rowReader, type TableInfo, tableProblems, Unfit } from './columns.ts';
+import {
+  type Column,
+  columnsOf,
+  keyOf,
+  missingTable,
+  rowReader,
+  type TableInfo,
+  tableProblems,
+  Unfit,
+} from './columns.ts';
 import { addRejected, positionOf, type Rejected } from './rejected.ts';
 import { type Batch, type Cursor, ExportError, type ExportJob, type Target } from './target.ts';
 import { within } from './within.ts';
@@ -137,12 +146,11 @@ export class TableExport implements Target {
   async #table(session: TableSession): Promise<TableInfo> {
     const found = await session.describe();
     if (found !== null) return found;
-    const { table, create = true } = this.#target;
-    if (!create)
-      throw new ExportError('schema', `there is no table ${table}, and \`create\` is false`, { permanent: true });
+    const problems = missingTable(this.#target);
+    if (problems.length > 0) throw new ExportError('schema', listed(problems), { permanent: true });
     await session.create();
     const made = await session.describe();
-    if (made === null) throw new ExportError('refused', `the table ${table} cannot be seen`, { permanent: true });
+    if (made === null) throw new ExportError('refused', 'the table cannot be seen', { permanent: true });
     return made;
   }
 

@@ -89,9 +89,10 @@ function startRoute(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       if (request.validationError !== undefined) await refuseBody(request, StartCrawlSchema, beyond);
-      const { checkSpider, completeSpider, planStart, proxies, connections, refusesWebhook } = deps;
+      const { checkSpider, completeSpider, planStart, proxies, connections, refusesWebhook, checkExports } = deps;
       const idempotency = idempotencyOf(request);
-      const options = { checkSpider, completeSpider, planStart, proxies, connections, refusesWebhook, idempotency };
+      const planning = { planStart, proxies, connections, refusesWebhook, checkExports };
+      const options = { checkSpider, completeSpider, ...planning, idempotency };
       const started = await startCrawl(deps.sql, request.body, options);
       if (started.replayed) reply.header('idempotent-replayed', 'true');
       else deps.onCrawlChanged(started.crawl.id, 'started', hasConsumers(request.body));

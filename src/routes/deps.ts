@@ -11,6 +11,7 @@ import type { Sql } from '../db/client.ts';
 import type { PlanStart } from '../engine/crawl_input.ts';
 import type { Connections, RefusesWebhook } from '../engine/export_input.ts';
 import type { Previews } from '../engine/preview.ts';
+import type { CheckExports } from '../exports/check_tables.ts';
 import type { WebhookCalls } from '../exports/webhook_calls.ts';
 import type { Problem, Spider } from '../model/spider.ts';
 import type { ItemReader } from '../stream/reader.ts';
@@ -35,6 +36,8 @@ export interface RouteDeps {
   connections?: Connections | undefined;
   /** Why a webhook may not be called; absent: each may. */
   refusesWebhook?: RefusesWebhook | undefined;
+  /** Looks at what exports write into; absent: nothing is looked at. */
+  checkExports?: CheckExports | undefined;
   webhooks: Pick<WebhookCalls, 'redeliver' | 'test'>;
   previews: Pick<Previews, 'preview' | 'check' | 'inTurn' | 'isFull'>;
   /**

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { planExports } from '../../dist/engine/export_input.js';
+import type { Export } from '../../dist/model/export.js';
 
-const CONNECTIONS = new Map([['store', 's3']] as const);
+const CONNECTIONS = new Map([
+  ['store', 's3'],
+  ['pg', 'postgres'],
+  ['my', 'mysql'],
+  ['mongo', 'mongodb'],
+] as const);
 
 test('27: two exports that would write the same objects, and gzip of what is compressed, are refused with their pointers', () => {
   const s3 = { connection: 'store', format: 'ndjson' } as const;
@@ -28,3 +34,62 @@ test('27: two exports that would write the same objects, and gzip of what is com
     ],
   );
 });
+
+const pg = { connection: 'pg', table: 't' };
+const my = { connection: 'my', table: 't' };
+const mongo = { connection: 'mongo', collection: 'c' };
+const long = 'ä'.repeat(40);
+const TABLES: [what: string, given: Export, found: [pointer: string, code: string][]][] = [
+  [
+    'all is well',
+    { postgres: { ...pg, table: 's.t', columns: { a: 'a', 'b/c': { field: 'b' } }, key: ['a', 'b/c'] } },
+    [],
+  ],
+  ['the default columns are a key', { mysql: { ...my, key: ['url'] } }, []],
+  ['a key names no column', { postgres: { ...pg, key: ['sku'] } }, [['/postgres/key/0', 'unknown_name']]],
+  ['a key is JSON', { postgres: { ...pg, key: ['url', 'data'] } }, [['/postgres/key/1', 'bad_value']]],
+  ['a key is there twice', { postgres: { ...pg, key: ['url', 'url'] } }, [['/postgres/key/1', 'duplicate_name']]],
+  [
+    'a column has two sources',
+    { postgres: { ...pg, columns: { 'a/b': { field: 'a', meta: 'url' } } } },
+    [['/postgres/columns/a~1b', 'bad_value']],
+  ],
+  ['no column at all', { postgres: { ...pg, columns: {} } }, [['/postgres/columns', 'required']]],
+  [
+    'PostgreSQL counts bytes',
+    { postgres: { ...pg, columns: { [long]: 'a' } } },
+    [[`/postgres/columns/${long}`, 'bad_value']],
+  ],
+  ['MySQL counts characters', { mysql: { ...my, columns: { [long]: 'a' } } }, []],
+  [
+    'MySQL knows no case',
+    { mysql: { ...my, columns: { sku: 'a', SKU: 'b' } } },
+    [['/mysql/columns/SKU', 'duplicate_name']],
+  ],
+  ['PostgreSQL knows case', { postgres: { ...pg, columns: { sku: 'a', SKU: 'b' } } }, []],
+  ['a table with three parts', { postgres: { ...pg, table: 'a.b.c' } }, [['/postgres/table', 'bad_value']]],
+  ['a table with an empty part', { mysql: { ...my, table: '.b' } }, [['/mysql/table', 'bad_value']]],
+  [
+    'a column of what `fields` leaves out',
+    { fields: ['a', 'in'], postgres: { ...pg, columns: { a: 'a', b: 'b', c: 'in.c' } } },
+    [['/postgres/columns/b', 'bad_value']],
+  ],
+  [
+    'a collection of the system',
+    { mongodb: { ...mongo, collection: 'system.x' } },
+    [['/mongodb/collection', 'bad_value']],
+  ],
+  [
+    'a key that `fields` leaves out',
+    { fields: ['a'], mongodb: { ...mongo, key: ['b'] } },
+    [['/mongodb/key/0', 'bad_value']],
+  ],
+];
+for (const [what, given, found] of TABLES)
+  test(`27: tables and collections: ${what}`, () => {
+    const { problems } = planExports({ exports: [given] }, CONNECTIONS);
+    assert.deepEqual(
+      problems.map(({ pointer, code }) => [pointer, code]),
+      found.map(([pointer, code]) => [`/exports/0${pointer}`, code]),
+    );
+  });

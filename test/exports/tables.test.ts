@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { type Connection, createConnection } from 'mysql2/promise';
 import postgres from 'postgres';
+import { tableChecks } from '../../dist/exports/check_tables.js';
 import { mysqlTarget } from '../../dist/exports/mysql.js';
 import { postgresTarget } from '../../dist/exports/postgres.js';
 import type { Cursor, ExportJob, Target } from '../../dist/exports/target.js';
@@ -369,6 +370,36 @@ function ownCases(base: () => Base, kind: string): void {
       const error = { code: 'schema', permanent: true, message };
       await assert.rejects(write({ connection: 'x', table, ...rest }, []), error);
     });
+
+  test('27: a posted crawl is told what is wrong with its tables, where their database answers', async () => {
+    const table = newTable();
+    await base().ask(`create table ${table} (a int, b int not null)`);
+    const name = kind === 'MariaDB' ? 'mysql' : 'postgres';
+    const connections = { x: base().url, away: base().url.replace(/:\d+\//, ':1/') };
+    const check = tableChecks(new Map(Object.entries(connections)));
+    const target: TableTarget = {
+      connection: 'x',
+      table,
+      columns: { a: { field: 'a', type: 'text' }, 'no/such': 'c' },
+    };
+    const problems = await check([
+      { file: { format: 'csv' } },
+      { [name]: target },
+      { [name]: { connection: 'x', table: 'not_there', create: false } },
+      { [name]: { connection: 'x', table: 'not_there' } },
+      { [name]: { connection: 'away', table: 'not_there' } },
+    ]);
+    assert.deepEqual(
+      problems.map(({ pointer, code }) => [pointer, code]),
+      [
+        [`/exports/1/${name}/columns/a`, 'bad_value'],
+        [`/exports/1/${name}/columns/no~1such`, 'unknown_name'],
+        [`/exports/1/${name}/columns`, 'required'],
+        [`/exports/2/${name}/table`, 'unknown_name'],
+      ],
+    );
+    assert.equal(await none(base()), 0);
+  });
 
   test('a table that was dropped is made and filled again, by every export into it', async () => {
     const table = newTable();
