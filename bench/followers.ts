@@ -1,10 +1,10 @@
 /**
- * Followers of a crawl's item stream, as a process of their own: `node followers.ts URL COUNT`. Prints `open` when all have
+ * Followers of a crawl's item stream, as a process of their own: `node followers.ts URL COUNT CODING`. Prints `open` when all have
  * their headers, and at the end one line of JSON, `Followed`. It takes as little of the machine as it can, which the service
  * shares with it: bare sockets that read into one buffer. Of each body it keeps a checksum; of the first the lines.
  */
 import { connect } from 'node:net';
-import { crc32 } from 'node:zlib';
+import { crc32, gunzipSync } from 'node:zlib';
 
 /** What came of the followers. */
 export interface Followed {
@@ -15,12 +15,12 @@ export interface Followed {
   reads: number;
   /** That the process has used since they were open, in seconds. */
   cpu: number;
-  /** Of the first stream: offsets of its items, and when each had come, in milliseconds since the epoch. */
+  /** Of the first stream: offsets of its items, and when each had come, in milliseconds since the epoch; not of gzip. */
   offsets: number[];
   arrivals: number[];
 }
 
-const [address, count] = process.argv.slice(2);
+const [address, count, coding] = process.argv.slice(2);
 const url = new URL(address!);
 const buffer = Buffer.allocUnsafe(1024 * 1024);
 let reads = 0;
@@ -76,10 +76,11 @@ class Follower {
   }
 }
 
-const pieces: string[] = [];
+const pieces: Buffer[] = [];
 const arrivals: number[] = [];
 const keep = (data: Buffer) => {
-  pieces.push(data.toString('latin1'));
+  pieces.push(Buffer.from(data));
+  if (coding !== 'identity') return;
   for (let at = data.indexOf(10); at >= 0; at = data.indexOf(10, at + 1)) arrivals.push(Date.now());
 };
 const followers = Array.from({ length: Number(count) }, (_, i) => new Follower(i === 0 ? keep : null));
@@ -107,7 +108,8 @@ function follow(follower: Follower): Promise<void> {
     },
   });
   socket.write(
-    `GET ${url.pathname} HTTP/1.1\r\nhost: bench\r\naccept: application/x-ndjson\r\nconnection: close\r\n\r\n`,
+    `GET ${url.pathname} HTTP/1.1\r\nhost: bench\r\naccept: application/x-ndjson\r\n` +
+      `accept-encoding: ${coding}\r\nconnection: close\r\n\r\n`,
   );
   socket.on('error', reject);
   socket.on('close', () => resolve());
@@ -117,7 +119,8 @@ function follow(follower: Follower): Promise<void> {
 await Promise.all(followers.map(follow));
 const { user, system } = process.cpuUsage(atOpen);
 const [first] = followers;
-const lines = pieces.join('').split('\n').filter(Boolean);
+const body = Buffer.concat(pieces);
+const lines = (coding === 'gzip' ? gunzipSync(body) : body).toString('latin1').split('\n').filter(Boolean);
 const followed: Followed = {
   whole: followers.filter((f) => f.isWhole && f.crc === first!.crc && f.bytes === first!.bytes).length,
   bytes: followers.reduce((sum, f) => sum + f.bytes, 0),

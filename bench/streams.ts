@@ -4,6 +4,7 @@
  * --rounds 3          of each; medians are shown
  * --followers 0,1,1000
  * --copies 4          how many copies of the corpus are one crawl
+ * --coding identity   or gzip: what the followers accept
  * --profile           the service writes CPU profiles to bench/results/profile
  */
 import { mkdirSync } from 'node:fs';
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     followers: { type: 'string', default: '0,1,1000' },
     copies: { type: 'string', default: '4' },
+    coding: { type: 'string', default: 'identity' },
     profile: { type: 'boolean', default: false },
   },
 });
@@ -33,7 +35,7 @@ interface Measurement {
   followers: number;
   pagesPerSecond: number;
   loopDelayP99Ms: number;
-  /** Median; null without followers. */
+  /** Median; null without followers, and where it is not seen. */
   commitToReaderMs: number | null;
   /** To all of them, from the first page to the end of the last stream. */
   itemsPerSecond: number;
@@ -51,7 +53,7 @@ interface Measurement {
 async function open(service: Service, id: string, followers: number): Promise<{ followed: Promise<Followed> | null }> {
   if (followers === 0) return { followed: null };
   const address = `${service.url}/crawls/${id}/items`;
-  const running = start(process.execPath, [besides('followers.ts'), address, String(followers)]);
+  const running = start(process.execPath, [besides('followers.ts'), address, String(followers), values.coding]);
   const opened = new Promise<void>((resolve) => running.child.stdout!.once('data', () => resolve()));
   const printed = output(running.child);
   await Promise.race([opened, printed]);
@@ -95,7 +97,7 @@ async function measure(service: Service, databaseUrl: string, startUrls: string[
     followers: n,
     pagesPerSecond: (ended.stats.done - stats.done) / seconds,
     loopDelayP99Ms,
-    commitToReaderMs: waits === undefined ? null : median(waits),
+    commitToReaderMs: waits === undefined || waits.length === 0 ? null : median(waits),
     itemsPerSecond: (n * ended.stats.items) / ((endOfStreams - resumedAt) / 1000),
     megabytes: (followed?.bytes ?? 0) / 1e6,
     kbPerFollower: n < 100 ? null : ((openMb - idleMb) * 1024) / n,

@@ -8,7 +8,7 @@ import type { ChangeKind } from '../model/outcome.ts';
 import { type Piece, PieceCache, type PieceFormat } from './pieces.ts';
 import type { Wakeups } from './wakeups.ts';
 
-const PAGE_ROWS = 500;
+const PAGE_ROWS = 1000;
 const PAGE_BYTES = 1024 * 1024;
 /** Offsets looked at in one statement when only items of a type, or with a change, are wanted. */
 const FILTERED_SPAN = 10_000;

@@ -1,6 +1,7 @@
 /**
  * Readers of one crawl are woken at most once in this many milliseconds for each of them, and a second at most: so few
- * that a single reader is told at once, and a thousand get few pieces, and large ones.
+ * that a single reader is told at once, and a thousand get few pieces, and large ones. A write costs some 50 µs besides the
+ * kernel's 0.4 ms for each megabyte that it copies; with a wake-up each 100 ms a thousand readers would have 10,000 a second.
  */
 const MS_PER_READER = 1;
 const MAX_WAIT_MS = 1000;
