@@ -2,8 +2,10 @@ import type { StoredItem } from '../model/item.ts';
 import type { Encoder } from './encoder.ts';
 import { cellText, othersText, type Row, Table, type TableShape } from './table.ts';
 
-/** What would be read otherwise if it stood bare; blanks at the ends are cut off by some readers. */
-const SPECIAL = /[",\r\n]|^[\s\uFEFF]|\s$/;
+/** What would be read otherwise if it stood bare. */
+const SPECIAL = /[",\r\n]/;
+/** At the ends they are cut off by some readers. */
+const BLANK = /\s/;
 
 /**
  * Items as CSV (RFC 4180) with a header. What is null or absent is an empty cell, an empty text is `""`; lists and objects
@@ -55,5 +57,6 @@ function line(cells: readonly (string | null)[]): string {
 
 function quoted(text: string | null): string {
   if (text === null) return '';
-  return text === '' || SPECIAL.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const isBare = text !== '' && !SPECIAL.test(text) && !BLANK.test(text[0]!) && !BLANK.test(text[text.length - 1]!);
+  return isBare ? text : `"${text.replaceAll('"', '""')}"`;
 }

@@ -1,7 +1,7 @@
 import { constants, createZstdCompress, type ZstdCompress } from 'node:zlib';
 import type { Body } from './body.ts';
 
-/** So many at once: each holds a compressor of about 0.7 MB. */
+/** So many at once: each holds a compressor of 0.4 MB. */
 const MAX_STREAMS = 64;
 const OPTIONS = {
   params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_windowLog]: 17 },

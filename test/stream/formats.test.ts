@@ -85,15 +85,16 @@ const OFFSETS: Record<string, (got: Got) => Promise<number[]> | number[]> = {
 };
 const wholeLines = (body: Buffer) => String(body).split('\n').slice(0, -1);
 const FORMATS = Object.keys(OFFSETS);
+const CODINGS_OF: Record<string, string[]> = { parquet: ['identity'], csv: ['identity', 'gzip', 'zstd'] };
 
 describe('45: every offset once by `after`, in each format', () => {
   for (const format of FORMATS)
-    for (const coding of format === 'parquet' ? ['identity'] : ['identity', 'gzip', 'zstd'])
+    for (const coding of CODINGS_OF[format] ?? ['identity', 'gzip'])
       it(`${format}, ${coding}, cut again and again while items are added`, async () => {
         const id = await api.start();
         await commitItems(api.sql, id, 30, dataOf);
         const writer = (async () => {
-          for (let i = 0; i < 10; i++) {
+          for (let i = 0; i < 8; i++) {
             await commitItems(api.sql, id, 1 + (i % 7), dataOf);
             api.wakeups.publish([id]);
           }
@@ -102,7 +103,7 @@ describe('45: every offset once by `after`, in each format', () => {
         const seen: number[] = [];
         for (let connects = 0, whole = false; connects < 100 && !whole; connects++) {
           const path = `/crawls/${id}/items?format=${format}&after=${seen.at(-1) ?? -1}`;
-          const got = await ask(path, { 'accept-encoding': coding }, connects < 8 ? 700 + connects * 100 : Infinity);
+          const got = await ask(path, { 'accept-encoding': coding }, connects < 4 ? 700 + connects * 300 : Infinity);
           assert.deepEqual([got.status, got.headers['content-encoding'] ?? 'identity'], [200, coding]);
           seen.push(...(await OFFSETS[format]!(got)));
           whole = got.whole;
