@@ -13,6 +13,7 @@ import { deliveryRoutes } from './routes/deliveries.ts';
 import type { App, RouteDeps, SchemaTypes } from './routes/deps.ts';
 import { engineRoutes } from './routes/engine.ts';
 import { eventRoutes } from './routes/events.ts';
+import { exportRoutes } from './routes/exports.ts';
 import { foldComponents } from './routes/fold.ts';
 import { itemRoutes } from './routes/items.ts';
 import { ledgerRoutes } from './routes/ledger.ts';
@@ -88,6 +89,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       previewRoutes,
       scheduleRoutes,
       cacheRoutes,
+      exportRoutes,
       deliveryRoutes,
       contractRoutes,
     ])

@@ -41,6 +41,11 @@ export const ERRORS = {
     title: 'The crawl has no such delivery',
     consequence: 'check the id, which is the webhook-id of the message; GET …/deliveries lists them',
   },
+  export_not_found: {
+    status: 404,
+    title: 'The crawl has no such export or webhook',
+    consequence: 'check the name; GET …/exports lists them',
+  },
   ledger_deleted: {
     status: 410,
     title: 'The ledger of the crawl was deleted',

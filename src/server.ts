@@ -286,6 +286,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     parser,
     scripts,
     streams: () => wakeups.size,
+    exports: () => exports?.totals ?? {},
     deletions: chores.deletions,
     onSlowLoop: (p99Ms) => log.warn({ p99Ms }, 'once in a hundred times the event loop was late by more than 50 ms'),
   });

@@ -100,17 +100,20 @@ function fileProblems({ format, gzip }: Pick<FileTarget, 'format' | 'gzip'>, at:
   return [{ pointer: `${at}/gzip`, code: 'conflict', message }];
 }
 
-/** Two that would write the same objects. */
+/** Two that would write the same objects, or the same files. */
 function sameObjects(exports: readonly Export[]): Problem[] {
   const seen = new Set<string>();
-  return exports.flatMap(({ s3 }, i) => {
-    if (s3 === undefined) return [];
-    const { connection, prefix = DEFAULT_PREFIX, format, gzip = false } = s3;
-    const keys = JSON.stringify([connection, prefix, format, gzip]);
-    const isTaken = seen.has(keys);
-    seen.add(keys);
-    const message = 'another export writes objects of these names already; give one of them another `prefix`';
-    return isTaken ? [{ pointer: `/exports/${i}/s3/prefix`, code: 'conflict', message }] : [];
+  return exports.flatMap(({ s3, file }, i) => {
+    const target = s3 ?? file;
+    if (target === undefined) return [];
+    const place = s3 === undefined ? ['files', file?.name ?? 'items'] : [s3.connection, s3.prefix ?? DEFAULT_PREFIX];
+    const { format, gzip = false } = target;
+    const names = JSON.stringify([...place, format, gzip && format !== 'parquet']);
+    const isTaken = seen.has(names);
+    seen.add(names);
+    const [field, at] = s3 === undefined ? ['name', 'file'] : ['prefix', 's3'];
+    const message = `another export writes ${s3 === undefined ? 'files' : 'objects'} of these names already; give one of them another \`${field}\``;
+    return isTaken ? [{ pointer: `/exports/${i}/${at}/${field}`, code: 'conflict', message }] : [];
   });
 }
 

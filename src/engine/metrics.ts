@@ -1,6 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Downloader } from '../downloader/downloader.ts';
+import type { ExportTotals } from '../exports/protocol.ts';
 import type { ParserPool } from '../parser/pool.ts';
 import type { Deletions } from './deletions.ts';
 import type { Engine } from './engine.ts';
@@ -61,6 +62,8 @@ export interface Measured {
   downloader: Downloader;
   parser: ParserPool;
   streams: () => number;
+  /** Of exports and webhooks, by kind. */
+  exports: () => ExportTotals;
   /** Null: scripts are off. */
   scripts: ScriptRunner | null;
   deletions: Deletions;
@@ -87,6 +90,7 @@ export class Metrics {
     });
     this.#addLoopDelay();
     this.#addStages(measured);
+    this.#addExports(measured);
   }
 
   /** A batch of items was written to an open stream so many milliseconds after its commit. */
@@ -121,6 +125,26 @@ export class Metrics {
         for (const q of QUANTILES) this.set({ quantile: String(q) }, loop.quantile(q));
       },
     });
+  }
+
+  #addExports({ exports }: Measured): void {
+    const rows = [
+      ['exports_active', 'Exports and webhooks that this node works on', 'active'],
+      ['export_lag_items', 'Items that wait for them', 'lag'],
+      ['export_items_total', 'Items that exports and webhooks were given', 'written'],
+      ['export_failures_total', 'Tries of exports and webhooks that failed', 'failures'],
+      ['exports_failed_total', 'Exports and webhooks that ended as failed', 'failed'],
+    ] as const;
+    for (const [name, help, of] of rows)
+      new Gauge({
+        name: `orbweaver_${name}`,
+        help,
+        labelNames: ['kind'],
+        registers: [this.#registry],
+        collect() {
+          for (const [kind, totals] of Object.entries(exports())) this.set({ kind }, totals[of]);
+        },
+      });
   }
 
   #addStages({ engine, downloader, parser, scripts, streams, deletions }: Measured): void {
