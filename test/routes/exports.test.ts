@@ -23,7 +23,16 @@ it('tells how far each export and webhook is, without its secrets', async () => 
   const { definition, name, kind, state, nextOffset, lag, files, retryAt } = first!;
   assert.deepEqual(
     { definition, name, kind, state, nextOffset, lag, files, retryAt },
-    { definition: exports[0], name: 'file', kind: 'file', state: 'active', nextOffset: 2, lag: 1, files: 2, retryAt: null },
+    {
+      definition: exports[0],
+      name: 'file',
+      kind: 'file',
+      state: 'active',
+      nextOffset: 2,
+      lag: 1,
+      files: 2,
+      retryAt: null,
+    },
   );
   assert.deepEqual([second!.name, third!.name, third!.kind, third!.files], ['table', 'webhook', 'webhook', null]);
 });
