@@ -92,6 +92,22 @@ test('45: what a stream asks for again: after the last offset, only so many, onl
   });
 });
 
+test('45: events that are cut off go on after the id of the last one', async () => {
+  const state = 'event: state\nid: 1.0.0\ndata: {"state":"running","stopReason":null}\n\n';
+  const cut: Answer = (res) =>
+    res.writeHead(200, SSE).write(`${state}event: log\nid: 1.0.1\ndata: {`, () => res.destroy());
+  const rest: Answer = (res) => res.writeHead(200, SSE).end(END);
+  await withAnswers([cut, rest], async (client, site) => {
+    const found: string[] = [];
+    for await (const { event } of client.followEvents(ID)) found.push(event);
+    assert.deepEqual(found, ['state', 'end']);
+    assert.deepEqual(
+      site.hits.map(({ headers }) => headers['last-event-id']),
+      [undefined, '1.0.0'],
+    );
+  });
+});
+
 test('a stream whose last wanted item has come is not asked for again, and items that come twice are left out', async () => {
   const twice: Answer = (res) => res.writeHead(200, SSE).end([ITEMS[0]!, ITEMS[0]!, ITEMS[1]!].map(eventOf).join(''));
   await withAnswers([twice], async (client, site) => {
