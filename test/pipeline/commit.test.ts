@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { claim, recoverHosts } from '../../dist/db/claims.js';
+import { inTransaction } from '../../dist/db/client.js';
+import { deleteCrawl } from '../../dist/db/crawls.js';
 import { hostIds } from '../../dist/db/hosts.js';
 import type { Link, Outcome, ParsedPage } from '../../dist/model/outcome.js';
 import type { ClaimedRequest } from '../../dist/model/request.js';
@@ -9,7 +11,7 @@ import type { Settings } from '../../dist/model/settings.js';
 import { commitOutcomes } from '../../dist/pipeline/commit.js';
 import { Committer } from '../../dist/pipeline/committer.js';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
-import { booksOf, fpOf, holdHost, seedCrawl } from '../support/rows.ts';
+import { booksOf, finishDeletions, fpOf, holdHost, seedCrawl } from '../support/rows.ts';
 
 let database: TestDatabase;
 before(async () => {
@@ -287,4 +289,27 @@ test('2: two outcomes of one attempt in one batch count once, and one of an earl
   await assertBooks(id);
   const [crawl] = await database.sql`select done, items, in_progress from crawls where id = ${id}`;
   assert.deepEqual({ ...crawl }, { done: 1, items: 1, in_progress: 1 });
+});
+
+test('11: what comes late for a deleted crawl changes nothing, while its rows are still being deleted', async () => {
+  const { sql } = database;
+  const s = await setUp(4);
+  const requests = await s.take(2);
+  await inTransaction(sql, (tx) => deleteCrawl(tx, { id: s.id, next_seq: 4, items: 0 }));
+  const before = await s.rows();
+  const links = [link(s.origin, '/new')];
+  const late = requests.map((request) =>
+    outcome(request, { page: page({ items: [item({ a: 1 })], links, linkedFps: links.map(({ fp }) => fp) }) }),
+  );
+  const { applied, postponed, changed } = await s.commit(late);
+  assert.deepEqual([applied, postponed, [...changed]], [[], [], []]);
+  assert.deepEqual(await s.take(2), []);
+  assert.deepEqual(await s.rows(), before);
+  const count = async (table: string) => {
+    const [row] = await sql.unsafe(`select count(*)::int as n from ${table} where crawl_id = '${s.id}'`);
+    return row!.n as number;
+  };
+  assert.deepEqual(await Promise.all(['items', 'page_links', 'crawl_counts', 'crawl_logs'].map(count)), [0, 0, 0, 0]);
+  await finishDeletions(sql);
+  assert.deepEqual(await Promise.all(['requests', 'host_queues'].map(count)), [0, 0]);
 });
