@@ -3,7 +3,7 @@ import { endCrawl, lockCrawl } from '../db/crawls.ts';
 import { reviveExports } from '../db/exports.ts';
 import { decideQueued, insertRuns, knownTicks, type NewRun, openCrawls, queuedTicks } from '../db/schedule_runs.ts';
 import { dueSchedules, freeSchedules, lockSchedule, nextDue, type ScheduleRow, setNextRuns } from '../db/schedules.ts';
-import { ENDED_STATES } from '../model/crawl.ts';
+import { ENDED_STATES, type StartCrawl } from '../model/crawl.ts';
 import type { Problem } from '../model/spider.ts';
 import type { PlannedCrawl } from './crawl_input.ts';
 import { dueTicks, localTime, nextTicks } from './cron.ts';
@@ -22,6 +22,8 @@ const WAITING_MS = 1000;
 /** The same after a failure. */
 const FAILED_MS = 5000;
 const SCHEDULES_AT_ONCE = 20;
+/** To work a crawl out within the time limits of that. */
+const TRIES = 3;
 
 type Log = Parameters<typeof reporter>[0] & { info: (detail: object, message: string) => void };
 
@@ -137,11 +139,11 @@ export class ScheduleTicks {
 
   /** Everything but the storing. The spider is looked up by now, so that a name without version is its newest. */
   async #prepare(row: ScheduleRow): Promise<Start> {
-    const { sql, checks, log } = this.#options;
+    const { sql, log } = this.#options;
     const crawlId = newId();
     const crawl = scheduledCrawl(row);
     try {
-      const { plan, problems } = await retried(() => readInput(sql, crawl, checks));
+      const { plan, problems } = await this.#read(crawl);
       if (problems.length === 0) await addOrigins(sql, plan);
       return { crawlId, plan, problems: problems.map((one) => ({ ...one, pointer: CRAWL_AT + one.pointer })) };
     } catch (error) {
@@ -149,6 +151,15 @@ export class ScheduleTicks {
       log.error({ err: error, schedule: row.id }, 'the crawl of a schedule could not be worked out');
       const message = `it could not be worked out: ${(error as Error).message}`;
       return { crawlId, plan: null, problems: [{ pointer: CRAWL_AT, code: 'invalid', message }] };
+    }
+  }
+
+  /** What took too long on a machine that was busy is tried again: nobody is there to do that. */
+  async #read(crawl: StartCrawl) {
+    const { sql, checks } = this.#options;
+    for (let tries = 1; ; tries++) {
+      const read = await retried(() => readInput(sql, crawl, checks));
+      if (tries === TRIES || this.#stopped || !read.problems.some(({ code }) => code === 'too_complex')) return read;
     }
   }
 
