@@ -51,7 +51,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-const start = () => startService({ DATABASE_URL: database.url, PORT: String(port) });
+const start = () => startService({ DATABASE_URL: database.url, PORT: String(port), SCRIPTS: 'on' });
 const cli = (...args: string[]) => runCli(service.url, args);
 const settings = (values: object) =>
   Object.entries(values).flatMap(([name, value]) => ['--setting', `${name}=${value}`]);

@@ -14,7 +14,7 @@ let database: TestDatabase;
 let service: Service;
 before(async () => {
   database = await testDatabase();
-  service = await startService({ DATABASE_URL: database.url });
+  service = await startService({ DATABASE_URL: database.url, SCRIPTS: 'on' });
 });
 after(async () => {
   await service.stop();

@@ -10,7 +10,7 @@ let database: TestDatabase;
 let env: Record<string, string>;
 before(async () => {
   database = await testDatabase();
-  env = { DATABASE_URL: database.url, ENRICH_EGRESS_ALLOW: '127.0.0.0/8' };
+  env = { DATABASE_URL: database.url, SCRIPTS: 'on', ENRICH_EGRESS_ALLOW: '127.0.0.0/8' };
 });
 after(() => database.drop());
 

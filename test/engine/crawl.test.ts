@@ -13,7 +13,7 @@ let database: TestDatabase;
 let service: Service;
 before(async () => {
   database = await testDatabase();
-  service = await startService({ DATABASE_URL: database.url });
+  service = await startService({ DATABASE_URL: database.url, PARSER_THREADS: '2' });
 });
 after(async () => {
   await service.stop();

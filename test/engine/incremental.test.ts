@@ -10,7 +10,7 @@ let database: TestDatabase;
 let service: Service;
 before(async () => {
   database = await testDatabase();
-  service = await startService({ DATABASE_URL: database.url, ENRICH_EGRESS_ALLOW: '127.0.0.1/32' });
+  service = await startService({ DATABASE_URL: database.url, SCRIPTS: 'on', ENRICH_EGRESS_ALLOW: '127.0.0.1/32' });
 });
 after(async () => {
   await service.stop();

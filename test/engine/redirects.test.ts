@@ -12,7 +12,7 @@ let service: Service;
 before(async () => {
   database = await testDatabase();
   // 127.0.0.2 plays an address that the egress guard refuses.
-  service = await startService({ DATABASE_URL: database.url, EGRESS_ALLOW: '127.0.0.1/32' });
+  service = await startService({ DATABASE_URL: database.url, SCRIPTS: 'on', EGRESS_ALLOW: '127.0.0.1/32' });
 });
 after(async () => {
   await service.stop();

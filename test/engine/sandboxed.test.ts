@@ -13,6 +13,7 @@ before(async () => {
   database = await testDatabase();
   service = await startService({
     DATABASE_URL: database.url,
+    SCRIPTS: 'on',
     CONNECTIONS: `here=${database.url}`,
     SCRIPT_PROCESSES: '1',
   });

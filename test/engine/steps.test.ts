@@ -24,6 +24,7 @@ before(async () => {
   silent = await startSilent();
   env = {
     DATABASE_URL: database.url,
+    SCRIPTS: 'on',
     ENRICH_EGRESS_ALLOW: '127.0.0.1/32',
     CONNECTIONS: `shop=${database.url},dead=postgres://u:p@127.0.0.1:1/none,silent=postgres://u:p@127.0.0.1:${silent.port}/none`,
   };
@@ -382,7 +383,7 @@ test('a node that stops gives calls up that take too long; their pages are fetch
     async (api) => {
       const site = await startSite(treeSite(3));
       const own = await testDatabase();
-      const settings = { ...env, DATABASE_URL: own.url };
+      const settings = { ...env, DATABASE_URL: own.url, SCRIPTS: 'off' };
       const first = await startService(settings);
       const { id } = await postCrawl(first.url, {
         spider: spiderOf([{ enrich: { url: `${api.url}/{title}`, set: { a: 'a' }, timeoutMs: 60_000 } }]),
@@ -405,7 +406,7 @@ test('a node that stops gives calls up that take too long; their pages are fetch
 
 test('34: dedupe is exact over two nodes, one of which is killed again and again', async () => {
   const own = await testDatabase();
-  const settings = { ...env, DATABASE_URL: own.url };
+  const settings = { ...env, DATABASE_URL: own.url, SCRIPTS: 'off' };
   const site = await startSite(treeSite(600));
   const steady = await startService(settings);
   let other = await startService(settings);

@@ -10,7 +10,7 @@ import { type Service, startService } from '../support/service.ts';
 
 let database: TestDatabase;
 let service: Service;
-const env = () => ({ DATABASE_URL: database.url, ENRICH_EGRESS_ALLOW: '127.0.0.0/8' });
+const env = () => ({ DATABASE_URL: database.url, SCRIPTS: 'on', ENRICH_EGRESS_ALLOW: '127.0.0.0/8' });
 before(async () => {
   database = await testDatabase();
   service = await startService(env());

@@ -11,7 +11,12 @@ let site: Site;
 before(async () => {
   db = await testDatabase();
   site = await startSite(answer);
-  service = await startService({ DATABASE_URL: db.url, EGRESS_ALLOW: '127.0.0.1/32' });
+  service = await startService({
+    DATABASE_URL: db.url,
+    EGRESS_ALLOW: '127.0.0.1/32',
+    SCRIPTS: 'on',
+    PARSER_THREADS: '2',
+  });
 });
 after(async () => {
   await service.stop();
