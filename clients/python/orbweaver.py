@@ -332,6 +332,13 @@ class SettingsCache(TypedDict):
     ttl: NotRequired[int]
 
 
+class SettingsKeepFor(TypedDict):
+    """Seconds from the end of the crawl; null: for ever; absent: as RETENTION says"""
+
+    items: NotRequired[Union[int, None]]
+    ledger: NotRequired[Union[int, None]]
+
+
 class Settings(TypedDict):
     concurrency: NotRequired[int]
     concurrencyPerHost: NotRequired[int]
@@ -372,6 +379,7 @@ class Settings(TypedDict):
     nofollow: NotRequired[bool]
     dedup: NotRequired[SettingsDedup]
     cache: NotRequired[Union[SettingsCache, None]]
+    keepFor: NotRequired[Union[SettingsKeepFor, None]]
     order: NotRequired[Literal["breadth", "depth", "priority"]]
     parser: NotRequired[Literal["fast", "html5"]]
     parseTimeoutMs: NotRequired[int]
@@ -579,31 +587,13 @@ class StartCrawlExportsItem(TypedDict):
     s3: NotRequired[StartCrawlExportsItemS3]
 
 
-class StartCrawlWebhooksItemBatch(TypedDict):
-    items: NotRequired[int]
-    seconds: NotRequired[float]
-
-
-class StartCrawlWebhooksItem(TypedDict):
-    name: NotRequired[str]
-    url: str
-    secret: NotRequired[str]
-    events: NotRequired[List[Literal["crawl.started", "items.created", "crawl.finished", "crawl.failed"]]]
-    headers: NotRequired[Dict[str, str]]
-    batch: NotRequired[StartCrawlWebhooksItemBatch]
-    timeoutMs: NotRequired[int]
-    type: NotRequired[str]
-    fields: NotRequired[List[str]]
-    changes: NotRequired[List[Literal["new", "changed", "same", "gone"]]]
-
-
 class StartCrawl(TypedDict):
     spider: NotRequired[Union[Spider, str]]
     startUrls: NotRequired[List[Union[str, StartCrawlStartUrlsItem2]]]
     params: NotRequired[Dict[str, Any]]
     settings: NotRequired[Settings]
     exports: NotRequired[List[StartCrawlExportsItem]]
-    webhooks: NotRequired[List[StartCrawlWebhooksItem]]
+    webhooks: NotRequired[List[Webhook]]
     labels: NotRequired[Dict[str, str]]
 
 
@@ -611,6 +601,13 @@ class ChangeCrawlSettingsAutothrottle(TypedDict):
     targetConcurrency: NotRequired[float]
     startDelayMs: NotRequired[int]
     maxDelayMs: NotRequired[int]
+
+
+class ChangeCrawlSettingsKeepFor(TypedDict):
+    """Seconds from the end of the crawl; null: for ever; absent: as RETENTION says"""
+
+    items: NotRequired[Union[int, None]]
+    ledger: NotRequired[Union[int, None]]
 
 
 class ChangeCrawlSettings(TypedDict):
@@ -634,6 +631,7 @@ class ChangeCrawlSettings(TypedDict):
     retries: NotRequired[int]
     retryReasons: NotRequired[List[Literal["dns", "connect", "proxy", "tls", "timeout", "reset", "truncated", "bad_encoding", "bad_response"]]]
     proxy: NotRequired[Union[str, List[str], None]]
+    keepFor: NotRequired[Union[ChangeCrawlSettingsKeepFor, None]]
 
 
 class ChangeCrawl(TypedDict):
@@ -661,6 +659,12 @@ class CrawlStats(TypedDict):
     wireBytes: int
 
 
+class CrawlWebhooksItem(TypedDict):
+    name: str
+    url: str
+    secret: str
+
+
 class Crawl(TypedDict):
     id: str
     state: Literal["queued", "running", "pausing", "paused", "finished", "cancelled", "failed"]
@@ -676,6 +680,71 @@ class Crawl(TypedDict):
     createdAt: str
     startedAt: Union[str, None]
     endedAt: Union[str, None]
+    ledgerDeletedAt: Union[str, None]
+    webhooks: NotRequired[List[CrawlWebhooksItem]]
+
+
+class NewSchedule(TypedDict):
+    name: NotRequired[Union[str, None]]
+    overlap: NotRequired[Literal["skip", "queue", "cancel"]]
+    catchUp: NotRequired[Literal["none", "last", "all"]]
+    enabled: NotRequired[bool]
+    cron: str
+    timeZone: NotRequired[str]
+    startAt: NotRequired[Union[str, None]]
+    endAt: NotRequired[Union[str, None]]
+    crawl: StartCrawl
+
+
+class ChangeSchedule(TypedDict):
+    name: NotRequired[Union[str, None]]
+    overlap: NotRequired[Literal["skip", "queue", "cancel"]]
+    catchUp: NotRequired[Literal["none", "last", "all"]]
+    enabled: NotRequired[bool]
+    cron: NotRequired[str]
+    timeZone: NotRequired[str]
+    startAt: NotRequired[Union[str, None]]
+    endAt: NotRequired[Union[str, None]]
+    crawl: NotRequired[StartCrawl]
+
+
+class Schedule(TypedDict):
+    id: str
+    name: Union[str, None]
+    cron: str
+    timeZone: str
+    startAt: Union[str, None]
+    endAt: Union[str, None]
+    overlap: Literal["skip", "queue", "cancel"]
+    catchUp: Literal["none", "last", "all"]
+    enabled: bool
+    crawl: StartCrawl
+    nextRuns: List[str]
+    warnings: List[str]
+    lastRun: Union[ScheduleRun, None]
+    createdAt: str
+    updatedAt: str
+
+
+class ScheduleRunCrawl(TypedDict):
+    id: str
+    state: Union[Literal["queued", "running", "pausing", "paused", "finished", "cancelled", "failed"], None]
+
+
+class ScheduleRunErrorsItem(TypedDict):
+    pointer: str
+    code: str
+    message: str
+
+
+class ScheduleRun(TypedDict):
+    tick: str
+    manual: bool
+    state: Literal["started", "queued", "skipped", "failed"]
+    crawl: Union[ScheduleRunCrawl, None]
+    detail: Union[str, None]
+    errors: List[ScheduleRunErrorsItem]
+    decidedAt: str
 
 
 class ItemChange(TypedDict):
@@ -729,6 +798,61 @@ class Why(TypedDict):
     request: LedgerRequest
     explanation: str
     discoveredFrom: List[WhyDiscoveredFromItem]
+
+
+class WebhookBatch(TypedDict):
+    items: NotRequired[int]
+    seconds: NotRequired[float]
+
+
+class Webhook(TypedDict):
+    name: NotRequired[str]
+    url: str
+    secret: NotRequired[str]
+    events: NotRequired[List[Literal["crawl.started", "items.created", "crawl.finished", "crawl.failed"]]]
+    headers: NotRequired[Dict[str, str]]
+    batch: NotRequired[WebhookBatch]
+    timeoutMs: NotRequired[int]
+    type: NotRequired[str]
+    fields: NotRequired[List[str]]
+    changes: NotRequired[List[Literal["new", "changed", "same", "gone"]]]
+
+
+Delivery = TypedDict("Delivery", {"id": "str", "webhook": "str", "event": "Literal[\"crawl.started\", \"items.created\", \"crawl.finished\", \"crawl.failed\"]", "from": "Union[int, None]", "items": "Union[int, None]", "state": "Literal[\"pending\", \"delivered\", \"failed\"]", "attempts": "int", "createdAt": "str", "deliveredAt": "Union[str, None]", "nextTryAt": "Union[str, None]"})
+
+
+class AttemptRequest(TypedDict):
+    url: str
+    headers: Dict[str, str]
+    bytes: int
+
+
+class AttemptResponse(TypedDict):
+    status: int
+    headers: Dict[str, str]
+    body: str
+    cut: bool
+
+
+class AttemptError(TypedDict):
+    code: str
+    message: str
+
+
+class AttemptTiming(TypedDict):
+    connectMs: Union[int, None]
+    firstByteMs: Union[int, None]
+    totalMs: int
+
+
+class Attempt(TypedDict):
+    at: str
+    manual: bool
+    delivered: bool
+    request: AttemptRequest
+    response: Union[AttemptResponse, None]
+    error: Union[AttemptError, None]
+    timing: AttemptTiming
 
 
 class StatsCounts(TypedDict):
@@ -868,8 +992,6 @@ class GetCrawlsIdLogsAnswerLogsItem(TypedDict):
 
 
 class GetCrawlsIdLogsAnswer(TypedDict):
-    """A page of lines"""
-
     logs: List[GetCrawlsIdLogsAnswerLogsItem]
     next: Union[int, None]
     total: int
@@ -898,10 +1020,359 @@ class PostSpidersNameCheckBody(TypedDict):
     params: NotRequired[Dict[str, Any]]
 
 
+class GetSchedulesAnswer(TypedDict):
+    """A page of schedules"""
+
+    schedules: List[Schedule]
+    next: Union[str, None]
+
+
+class PostSchedulesPreviewBody(TypedDict):
+    cron: str
+    timeZone: NotRequired[str]
+    startAt: NotRequired[Union[str, None]]
+    endAt: NotRequired[Union[str, None]]
+
+
+class PostSchedulesPreviewAnswer(TypedDict):
+    """The next runs"""
+
+    nextRuns: List[str]
+    warnings: List[str]
+
+
+class GetSchedulesIdRunsAnswer(TypedDict):
+    """A page of runs"""
+
+    runs: List[ScheduleRun]
+    next: Union[str, None]
+
+
 class DeleteCacheAnswer(TypedDict):
     """It is empty"""
 
     deleted: int
+
+
+class GetCrawlsIdExportsAnswerExportsItemDefinitionPostgresColumnsValue2(TypedDict):
+    """`field` or `meta`, and the type of the column if it is created"""
+
+    field: NotRequired[str]
+    meta: NotRequired[Literal["crawl", "offset", "type", "url", "scrapedAt", "change", "data"]]
+    type: NotRequired[Literal["text", "integer", "number", "boolean", "timestamp", "json"]]
+
+
+class GetCrawlsIdExportsAnswerExportsItemDefinitionPostgres(TypedDict):
+    connection: str
+    table: str
+    columns: NotRequired[Dict[str, Union[str, GetCrawlsIdExportsAnswerExportsItemDefinitionPostgresColumnsValue2]]]
+    key: NotRequired[List[str]]
+    create: NotRequired[bool]
+
+
+class GetCrawlsIdExportsAnswerExportsItemDefinitionMysqlColumnsValue2(TypedDict):
+    """`field` or `meta`, and the type of the column if it is created"""
+
+    field: NotRequired[str]
+    meta: NotRequired[Literal["crawl", "offset", "type", "url", "scrapedAt", "change", "data"]]
+    type: NotRequired[Literal["text", "integer", "number", "boolean", "timestamp", "json"]]
+
+
+class GetCrawlsIdExportsAnswerExportsItemDefinitionMysql(TypedDict):
+    connection: str
+    table: str
+    columns: NotRequired[Dict[str, Union[str, GetCrawlsIdExportsAnswerExportsItemDefinitionMysqlColumnsValue2]]]
+    key: NotRequired[List[str]]
+    create: NotRequired[bool]
+
+
+class GetCrawlsIdExportsAnswerExportsItemDefinitionMongodb(TypedDict):
+    connection: str
+    collection: str
+    key: NotRequired[List[str]]
+
+
+class GetCrawlsIdExportsAnswerExportsItemDefinitionRedis(TypedDict):
+    connection: str
+    stream: str
+    maxLength: NotRequired[int]
+
+
+class GetCrawlsIdExportsAnswerExportsItemDefinitionFile(TypedDict):
+    format: Literal["ndjson", "csv", "parquet"]
+    gzip: NotRequired[bool]
+    maxBytes: NotRequired[int]
+    name: NotRequired[str]
+
+
+class GetCrawlsIdExportsAnswerExportsItemDefinitionS3(TypedDict):
+    format: Literal["ndjson", "csv", "parquet"]
+    gzip: NotRequired[bool]
+    maxBytes: NotRequired[int]
+    connection: str
+    prefix: NotRequired[str]
+
+
+class GetCrawlsIdExportsAnswerExportsItemDefinition(TypedDict):
+    """Exactly one of postgres, mysql, mongodb, redis, file, s3"""
+
+    name: NotRequired[str]
+    type: NotRequired[str]
+    fields: NotRequired[List[str]]
+    changes: NotRequired[List[Literal["new", "changed", "same", "gone"]]]
+    flatten: NotRequired[bool]
+    postgres: NotRequired[GetCrawlsIdExportsAnswerExportsItemDefinitionPostgres]
+    mysql: NotRequired[GetCrawlsIdExportsAnswerExportsItemDefinitionMysql]
+    mongodb: NotRequired[GetCrawlsIdExportsAnswerExportsItemDefinitionMongodb]
+    redis: NotRequired[GetCrawlsIdExportsAnswerExportsItemDefinitionRedis]
+    file: NotRequired[GetCrawlsIdExportsAnswerExportsItemDefinitionFile]
+    s3: NotRequired[GetCrawlsIdExportsAnswerExportsItemDefinitionS3]
+
+
+class GetCrawlsIdExportsAnswerExportsItemRejectedFirstItem(TypedDict):
+    offset: int
+    reason: str
+
+
+class GetCrawlsIdExportsAnswerExportsItemRejected(TypedDict):
+    """Items that the target cannot take, as a table whose column is a number; they were passed over"""
+
+    count: int
+    first: List[GetCrawlsIdExportsAnswerExportsItemRejectedFirstItem]
+
+
+class GetCrawlsIdExportsAnswerExportsItem(TypedDict):
+    """A consumer of the crawl’s items"""
+
+    name: str
+    kind: Literal["postgres", "mysql", "mongodb", "redis", "file", "s3", "webhook"]
+    definition: Union[GetCrawlsIdExportsAnswerExportsItemDefinition, Webhook]
+    state: Literal["active", "done", "failed"]
+    nextOffset: int
+    written: int
+    lag: int
+    writtenAt: Union[str, None]
+    failures: int
+    failingSince: Union[str, None]
+    lastError: Union[str, None]
+    lastErrorAt: Union[str, None]
+    retryAt: Union[str, None]
+    files: Union[int, None]
+    rejected: GetCrawlsIdExportsAnswerExportsItemRejected
+
+
+class GetCrawlsIdExportsAnswer(TypedDict):
+    """In the order in which they were posted"""
+
+    exports: List[GetCrawlsIdExportsAnswerExportsItem]
+
+
+class PostCrawlsIdExportsNameResumeAnswerDefinitionPostgresColumnsValue2(TypedDict):
+    """`field` or `meta`, and the type of the column if it is created"""
+
+    field: NotRequired[str]
+    meta: NotRequired[Literal["crawl", "offset", "type", "url", "scrapedAt", "change", "data"]]
+    type: NotRequired[Literal["text", "integer", "number", "boolean", "timestamp", "json"]]
+
+
+class PostCrawlsIdExportsNameResumeAnswerDefinitionPostgres(TypedDict):
+    connection: str
+    table: str
+    columns: NotRequired[Dict[str, Union[str, PostCrawlsIdExportsNameResumeAnswerDefinitionPostgresColumnsValue2]]]
+    key: NotRequired[List[str]]
+    create: NotRequired[bool]
+
+
+class PostCrawlsIdExportsNameResumeAnswerDefinitionMysqlColumnsValue2(TypedDict):
+    """`field` or `meta`, and the type of the column if it is created"""
+
+    field: NotRequired[str]
+    meta: NotRequired[Literal["crawl", "offset", "type", "url", "scrapedAt", "change", "data"]]
+    type: NotRequired[Literal["text", "integer", "number", "boolean", "timestamp", "json"]]
+
+
+class PostCrawlsIdExportsNameResumeAnswerDefinitionMysql(TypedDict):
+    connection: str
+    table: str
+    columns: NotRequired[Dict[str, Union[str, PostCrawlsIdExportsNameResumeAnswerDefinitionMysqlColumnsValue2]]]
+    key: NotRequired[List[str]]
+    create: NotRequired[bool]
+
+
+class PostCrawlsIdExportsNameResumeAnswerDefinitionMongodb(TypedDict):
+    connection: str
+    collection: str
+    key: NotRequired[List[str]]
+
+
+class PostCrawlsIdExportsNameResumeAnswerDefinitionRedis(TypedDict):
+    connection: str
+    stream: str
+    maxLength: NotRequired[int]
+
+
+class PostCrawlsIdExportsNameResumeAnswerDefinitionFile(TypedDict):
+    format: Literal["ndjson", "csv", "parquet"]
+    gzip: NotRequired[bool]
+    maxBytes: NotRequired[int]
+    name: NotRequired[str]
+
+
+class PostCrawlsIdExportsNameResumeAnswerDefinitionS3(TypedDict):
+    format: Literal["ndjson", "csv", "parquet"]
+    gzip: NotRequired[bool]
+    maxBytes: NotRequired[int]
+    connection: str
+    prefix: NotRequired[str]
+
+
+class PostCrawlsIdExportsNameResumeAnswerDefinition(TypedDict):
+    """Exactly one of postgres, mysql, mongodb, redis, file, s3"""
+
+    name: NotRequired[str]
+    type: NotRequired[str]
+    fields: NotRequired[List[str]]
+    changes: NotRequired[List[Literal["new", "changed", "same", "gone"]]]
+    flatten: NotRequired[bool]
+    postgres: NotRequired[PostCrawlsIdExportsNameResumeAnswerDefinitionPostgres]
+    mysql: NotRequired[PostCrawlsIdExportsNameResumeAnswerDefinitionMysql]
+    mongodb: NotRequired[PostCrawlsIdExportsNameResumeAnswerDefinitionMongodb]
+    redis: NotRequired[PostCrawlsIdExportsNameResumeAnswerDefinitionRedis]
+    file: NotRequired[PostCrawlsIdExportsNameResumeAnswerDefinitionFile]
+    s3: NotRequired[PostCrawlsIdExportsNameResumeAnswerDefinitionS3]
+
+
+class PostCrawlsIdExportsNameResumeAnswerRejectedFirstItem(TypedDict):
+    offset: int
+    reason: str
+
+
+class PostCrawlsIdExportsNameResumeAnswerRejected(TypedDict):
+    """Items that the target cannot take, as a table whose column is a number; they were passed over"""
+
+    count: int
+    first: List[PostCrawlsIdExportsNameResumeAnswerRejectedFirstItem]
+
+
+class PostCrawlsIdExportsNameResumeAnswer(TypedDict):
+    """A consumer of the crawl’s items"""
+
+    name: str
+    kind: Literal["postgres", "mysql", "mongodb", "redis", "file", "s3", "webhook"]
+    definition: Union[PostCrawlsIdExportsNameResumeAnswerDefinition, Webhook]
+    state: Literal["active", "done", "failed"]
+    nextOffset: int
+    written: int
+    lag: int
+    writtenAt: Union[str, None]
+    failures: int
+    failingSince: Union[str, None]
+    lastError: Union[str, None]
+    lastErrorAt: Union[str, None]
+    retryAt: Union[str, None]
+    files: Union[int, None]
+    rejected: PostCrawlsIdExportsNameResumeAnswerRejected
+
+
+class GetCrawlsIdDeliveriesAnswer(TypedDict):
+    """A page of deliveries"""
+
+    deliveries: List[Delivery]
+    next: Union[str, None]
+
+
+class GetCrawlsIdDeliveriesDeliveryAnswerTriesItemRequest(TypedDict):
+    url: str
+    headers: Dict[str, str]
+    bytes: int
+
+
+class GetCrawlsIdDeliveriesDeliveryAnswerTriesItemResponse(TypedDict):
+    status: int
+    headers: Dict[str, str]
+    body: str
+    cut: bool
+
+
+class GetCrawlsIdDeliveriesDeliveryAnswerTriesItemError(TypedDict):
+    code: str
+    message: str
+
+
+class GetCrawlsIdDeliveriesDeliveryAnswerTriesItemTiming(TypedDict):
+    connectMs: Union[int, None]
+    firstByteMs: Union[int, None]
+    totalMs: int
+
+
+class GetCrawlsIdDeliveriesDeliveryAnswerTriesItem(TypedDict):
+    n: int
+    at: str
+    manual: bool
+    delivered: bool
+    request: GetCrawlsIdDeliveriesDeliveryAnswerTriesItemRequest
+    response: Union[GetCrawlsIdDeliveriesDeliveryAnswerTriesItemResponse, None]
+    error: Union[GetCrawlsIdDeliveriesDeliveryAnswerTriesItemError, None]
+    timing: GetCrawlsIdDeliveriesDeliveryAnswerTriesItemTiming
+
+
+GetCrawlsIdDeliveriesDeliveryAnswer = TypedDict("GetCrawlsIdDeliveriesDeliveryAnswer", {"id": "str", "webhook": "str", "event": "Literal[\"crawl.started\", \"items.created\", \"crawl.finished\", \"crawl.failed\"]", "from": "Union[int, None]", "items": "Union[int, None]", "state": "Literal[\"pending\", \"delivered\", \"failed\"]", "attempts": "int", "createdAt": "str", "deliveredAt": "Union[str, None]", "nextTryAt": "Union[str, None]", "tries": "List[GetCrawlsIdDeliveriesDeliveryAnswerTriesItem]"})
+
+
+class PostWebhooksTestBody(TypedDict):
+    url: str
+    secret: NotRequired[str]
+    headers: NotRequired[Dict[str, str]]
+    timeoutMs: NotRequired[int]
+
+
+class PostWebhooksTestAnswerRequest(TypedDict):
+    url: str
+    headers: Dict[str, str]
+    bytes: int
+
+
+class PostWebhooksTestAnswerResponse(TypedDict):
+    status: int
+    headers: Dict[str, str]
+    body: str
+    cut: bool
+
+
+class PostWebhooksTestAnswerError(TypedDict):
+    code: str
+    message: str
+
+
+class PostWebhooksTestAnswerTiming(TypedDict):
+    connectMs: Union[int, None]
+    firstByteMs: Union[int, None]
+    totalMs: int
+
+
+class PostWebhooksTestAnswer(TypedDict):
+    """The try; see `delivered`"""
+
+    at: str
+    manual: bool
+    delivered: bool
+    request: PostWebhooksTestAnswerRequest
+    response: Union[PostWebhooksTestAnswerResponse, None]
+    error: Union[PostWebhooksTestAnswerError, None]
+    timing: PostWebhooksTestAnswerTiming
+    secret: NotRequired[str]
+
+
+class PostCrawlsIdWebhooksNameSecretBody(TypedDict):
+    secret: NotRequired[str]
+
+
+class PostCrawlsIdWebhooksNameSecretAnswer(TypedDict):
+    """The webhook; the secret is never shown again"""
+
+    name: str
+    url: str
+    secret: str
 
 
 class GetHealthzAnswer(TypedDict):
@@ -952,9 +1423,9 @@ class Orbweaver(Transport):
         """Cancel a crawl"""
         return cast(Crawl, self._call("POST", f"/crawls/{urllib.parse.quote(id, safe='')}/cancel", {}, {}, None, "application/json"))
 
-    def get_crawls_id_items(self, id: str, *, format: Optional[Literal["ndjson", "sse", "json"]] = None, after: Optional[int] = None, limit: Optional[int] = None, follow: Optional[bool] = None, type: Optional[str] = None, change: Optional[str] = None, fields: Optional[str] = None) -> ItemPage:
+    def get_crawls_id_items(self, id: str, *, format: Optional[Literal["ndjson", "sse", "json", "csv", "parquet", "json-array"]] = None, after: Optional[int] = None, limit: Optional[int] = None, follow: Optional[bool] = None, type: Optional[str] = None, change: Optional[str] = None, fields: Optional[str] = None, flatten: Optional[bool] = None) -> Union[ItemPage, List[Item]]:
         """The items, while the crawl runs and afterwards"""
-        return cast(ItemPage, self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/items", {"format": format, "after": after, "limit": limit, "follow": follow, "type": type, "change": change, "fields": fields}, {}, None, "application/json"))
+        return cast("Union[ItemPage, List[Item]]", self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/items", {"format": format, "after": after, "limit": limit, "follow": follow, "type": type, "change": change, "fields": fields, "flatten": flatten}, {}, None, "application/json"))
 
     def get_crawls_id_requests(self, id: str, *, format: Optional[Literal["json", "ndjson"]] = None, state: Optional[Literal["queued", "fetching", "done", "failed", "skipped"]] = None, reason: Optional[Literal["robots", "offsite", "denied", "depth", "scheme", "trap", "max_pages_per_host", "unchanged", "already_scraped", "url_too_long", "bad_url", "request_too_large", "egress", "redirected", "redirect_duplicate", "content_type", "too_many_redirects", "dns", "connect", "proxy", "tls", "timeout", "reset", "truncated", "too_large", "bad_encoding", "bad_response", "http_4xx", "http_5xx", "robots_unreachable", "not_cached", "render_timeout", "render_error", "parse_timeout", "parse_memory", "parse_error", "script_error", "pipeline_error", "crashed"]] = None, host: Optional[str] = None, url: Optional[str] = None, cursor: Optional[int] = None, limit: Optional[int] = None) -> GetCrawlsIdRequestsAnswer:
         """The ledger: every URL that was ever discovered, in one state each"""
@@ -968,13 +1439,13 @@ class Orbweaver(Transport):
         """Counts, rates, fill rates and latencies"""
         return cast(Stats, self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/stats", {}, {}, None, "application/json"))
 
-    def get_crawls_id_events(self, id: str) -> str:
+    def get_crawls_id_events(self, id: str, *, after: Optional[str] = None) -> str:
         """Progress once a second, changes of state, failed requests, the log"""
-        return cast(str, self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/events", {}, {}, None, "text/event-stream"))
+        return cast(str, self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/events", {"after": after}, {}, None, "text/event-stream"))
 
-    def get_crawls_id_logs(self, id: str, *, level: Optional[Literal["debug", "info", "warn", "error"]] = None, after: Optional[int] = None, limit: Optional[int] = None) -> GetCrawlsIdLogsAnswer:
+    def get_crawls_id_logs(self, id: str, *, format: Optional[Literal["json", "ndjson"]] = None, level: Optional[Literal["debug", "info", "warn", "error"]] = None, after: Optional[int] = None, limit: Optional[int] = None) -> GetCrawlsIdLogsAnswer:
         """What the script logged"""
-        return cast(GetCrawlsIdLogsAnswer, self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/logs", {"level": level, "after": after, "limit": limit}, {}, None, "application/json"))
+        return cast(GetCrawlsIdLogsAnswer, self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/logs", {"format": format, "level": level, "after": after, "limit": limit}, {}, None, "application/json"))
 
     def post_spiders(self, body: Spider) -> StoredSpider:
         """Store a spider"""
@@ -1012,9 +1483,69 @@ class Orbweaver(Transport):
         """Whether a stored spider makes of its samples what they expect"""
         return cast(Check, self._call("POST", f"/spiders/{urllib.parse.quote(name, safe='')}/check", {"version": version}, {}, body, "application/json"))
 
+    def post_schedules(self, body: NewSchedule) -> Schedule:
+        """Schedule a crawl"""
+        return cast(Schedule, self._call("POST", f"/schedules", {}, {}, body, "application/json"))
+
+    def get_schedules(self, *, cursor: Optional[str] = None, limit: Optional[int] = None) -> GetSchedulesAnswer:
+        """List the schedules, oldest first"""
+        return cast(GetSchedulesAnswer, self._call("GET", f"/schedules", {"cursor": cursor, "limit": limit}, {}, None, "application/json"))
+
+    def post_schedules_preview(self, body: PostSchedulesPreviewBody) -> PostSchedulesPreviewAnswer:
+        """When a schedule would run"""
+        return cast(PostSchedulesPreviewAnswer, self._call("POST", f"/schedules/preview", {}, {}, body, "application/json"))
+
+    def get_schedules_id(self, id: str) -> Schedule:
+        """One schedule"""
+        return cast(Schedule, self._call("GET", f"/schedules/{urllib.parse.quote(id, safe='')}", {}, {}, None, "application/json"))
+
+    def delete_schedules_id(self, id: str) -> None:
+        """Delete a schedule with its runs"""
+        self._call("DELETE", f"/schedules/{urllib.parse.quote(id, safe='')}", {}, {}, None, "application/json")
+
+    def patch_schedules_id(self, id: str, body: ChangeSchedule) -> Schedule:
+        """Change a schedule"""
+        return cast(Schedule, self._call("PATCH", f"/schedules/{urllib.parse.quote(id, safe='')}", {}, {}, body, "application/json"))
+
+    def post_schedules_id_run(self, id: str) -> ScheduleRun:
+        """Start the crawl of a schedule now"""
+        return cast(ScheduleRun, self._call("POST", f"/schedules/{urllib.parse.quote(id, safe='')}/run", {}, {}, None, "application/json"))
+
+    def get_schedules_id_runs(self, id: str, *, cursor: Optional[str] = None, limit: Optional[int] = None) -> GetSchedulesIdRunsAnswer:
+        """What became of each tick, the last one first"""
+        return cast(GetSchedulesIdRunsAnswer, self._call("GET", f"/schedules/{urllib.parse.quote(id, safe='')}/runs", {"cursor": cursor, "limit": limit}, {}, None, "application/json"))
+
     def delete_cache(self, *, host: Optional[str] = None) -> DeleteCacheAnswer:
         """Empty the cache of responses"""
         return cast(DeleteCacheAnswer, self._call("DELETE", f"/cache", {"host": host}, {}, None, "application/json"))
+
+    def get_crawls_id_exports(self, id: str) -> GetCrawlsIdExportsAnswer:
+        """How far the exports and webhooks of a crawl are"""
+        return cast(GetCrawlsIdExportsAnswer, self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/exports", {}, {}, None, "application/json"))
+
+    def post_crawls_id_exports_name_resume(self, id: str, name: str) -> PostCrawlsIdExportsNameResumeAnswer:
+        """Go on with an export that failed"""
+        return cast(PostCrawlsIdExportsNameResumeAnswer, self._call("POST", f"/crawls/{urllib.parse.quote(id, safe='')}/exports/{urllib.parse.quote(name, safe='')}/resume", {}, {}, None, "application/json"))
+
+    def get_crawls_id_deliveries(self, id: str, *, webhook: Optional[str] = None, state: Optional[Literal["pending", "delivered", "failed"]] = None, cursor: Optional[str] = None, limit: Optional[int] = None) -> GetCrawlsIdDeliveriesAnswer:
+        """What the webhooks of a crawl sent, and what waits"""
+        return cast(GetCrawlsIdDeliveriesAnswer, self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/deliveries", {"webhook": webhook, "state": state, "cursor": cursor, "limit": limit}, {}, None, "application/json"))
+
+    def get_crawls_id_deliveries_delivery(self, id: str, delivery: str) -> GetCrawlsIdDeliveriesDeliveryAnswer:
+        """One delivery with its tries"""
+        return cast(GetCrawlsIdDeliveriesDeliveryAnswer, self._call("GET", f"/crawls/{urllib.parse.quote(id, safe='')}/deliveries/{urllib.parse.quote(delivery, safe='')}", {}, {}, None, "application/json"))
+
+    def post_crawls_id_deliveries_delivery_redeliver(self, id: str, delivery: str) -> Attempt:
+        """Send a message once more, now"""
+        return cast(Attempt, self._call("POST", f"/crawls/{urllib.parse.quote(id, safe='')}/deliveries/{urllib.parse.quote(delivery, safe='')}/redeliver", {}, {}, None, "application/json"))
+
+    def post_webhooks_test(self, body: PostWebhooksTestBody) -> PostWebhooksTestAnswer:
+        """Send a test message to an endpoint"""
+        return cast(PostWebhooksTestAnswer, self._call("POST", f"/webhooks/test", {}, {}, body, "application/json"))
+
+    def post_crawls_id_webhooks_name_secret(self, id: str, name: str, body: Union[PostCrawlsIdWebhooksNameSecretBody, None] = None) -> PostCrawlsIdWebhooksNameSecretAnswer:
+        """Give a webhook a new secret"""
+        return cast(PostCrawlsIdWebhooksNameSecretAnswer, self._call("POST", f"/crawls/{urllib.parse.quote(id, safe='')}/webhooks/{urllib.parse.quote(name, safe='')}/secret", {}, {}, body, "application/json"))
 
     def get_healthz(self) -> GetHealthzAnswer:
         """The process is alive"""

@@ -171,7 +171,10 @@ export interface paths {
         };
         put?: never;
         post?: never;
-        /** Delete a crawl that has ended, with its items and ledger */
+        /**
+         * Delete a crawl that has ended, with its items and ledger
+         * @description It is gone at once, exports and webhooks that had not caught up included; its rows are deleted in the background.
+         */
         delete: {
             parameters: {
                 query?: never;
@@ -453,13 +456,13 @@ export interface paths {
         };
         /**
          * The items, while the crawl runs and afterwards
-         * @description In offset order from `after`. NDJSON and SSE stay open until the crawl has ended. A stream that is cut off is incomplete (NDJSON: the body has no end; SSE: there is no `end` event): ask again with the last offset as `after`.
+         * @description In offset order from `after`. All formats but the page stay open until the crawl has ended. A stream that is cut off is incomplete (the body has no end; server-sent events: there is no `end` event): ask again with the last offset as `after`. Compressed with gzip or zstd by `Accept-Encoding`, but for Parquet.
          */
         get: {
             parameters: {
                 query?: {
-                    /** @description Instead of `Accept` */
-                    format?: "ndjson" | "sse" | "json";
+                    /** @description Instead of `Accept`. `json` is a page, `json-array` all of it as one array */
+                    format?: "ndjson" | "sse" | "json" | "csv" | "parquet" | "json-array";
                     /** @description Exclusive offset; absent or -1: from the first */
                     after?: number;
                     /** @description At most so many items; a JSON page holds 100, 1000 at most */
@@ -470,8 +473,10 @@ export interface paths {
                     type?: string;
                     /** @description Only items that are so against earlier crawls: some of new, changed, same, gone, comma-separated */
                     change?: string;
-                    /** @description Only these top-level fields of the data, comma-separated */
+                    /** @description Only these top-level fields of the data, comma-separated; with `flatten` also paths, as `specs.weight` */
                     fields?: string;
+                    /** @description Objects inside the data become fields as `specs.weight`; lists stay */
+                    flatten?: boolean;
                 };
                 header?: never;
                 path: {
@@ -490,7 +495,9 @@ export interface paths {
                     content: {
                         "application/x-ndjson": string;
                         "text/event-stream": string;
-                        "application/json": components["schemas"]["ItemPage"];
+                        "application/json": components["schemas"]["ItemPage"] | components["schemas"]["Item"][];
+                        "text/csv": string;
+                        "application/vnd.apache.parquet": string;
                     };
                 };
                 /** @description The request was refused; nothing was done */
@@ -721,11 +728,14 @@ export interface paths {
         };
         /**
          * Progress once a second, changes of state, failed requests, the log
-         * @description `state` when it changes (and first), `progress` once a second while it runs, `error` for each failed request (at most a hundred a second: the ledger has all), `log` for each line that the script logs from now on (so too: GET /crawls/:id/logs), `end` with state and stopReason.
+         * @description First the `state`, then each change of it; `progress` once a second while it runs; `error` for each failed request; `log` for each line that the script logs (the first 10,000 are kept); `end` with state and stopReason. Each event has an `id`: a client that connects again with it as `Last-Event-ID` or `after`, to any node, gets each change of state, error and line since then, once. `0.0.0` tells all from the beginning.
          */
         get: {
             parameters: {
-                query?: never;
+                query?: {
+                    /** @description The `id` of the last event that was read, also as `Last-Event-ID`; none: from now on */
+                    after?: string;
+                };
                 header?: never;
                 path: {
                     /** @description Id of the crawl */
@@ -781,16 +791,18 @@ export interface paths {
         };
         /**
          * What the script logged
-         * @description Lines of `ctx.log` and `console.log`, in the order of their commit; those of failed attempts are kept.
+         * @description Lines of `ctx.log` and `console.log`, in the order of their commit; those of failed attempts are kept. NDJSON gives what there is, and ends: `GET /crawls/:id/events` tells what comes.
          */
         get: {
             parameters: {
                 query?: {
+                    /** @description Instead of `Accept` */
+                    format?: "json" | "ndjson";
                     /** @description Lines of this level and above; default: all */
                     level?: "debug" | "info" | "warn" | "error";
                     /** @description `next` of the page before; `n` of a line */
                     after?: number;
-                    /** @description Default 100 */
+                    /** @description A JSON page holds 100, 1000 at most; NDJSON all */
                     limit?: number;
                 };
                 header?: never;
@@ -802,7 +814,7 @@ export interface paths {
             };
             requestBody?: never;
             responses: {
-                /** @description A page of lines */
+                /** @description The lines */
                 200: {
                     headers: {
                         [name: string]: unknown;
@@ -828,6 +840,7 @@ export interface paths {
                             /** @description Lines logged so far; the first 10,000 are kept */
                             total: number;
                         };
+                        "application/x-ndjson": string;
                     };
                 };
                 /** @description The request was refused; nothing was done */
@@ -1391,6 +1404,464 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the schedules, oldest first */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description `next` of the page before */
+                    cursor?: string;
+                    /** @description Default 20 */
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of schedules */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            schedules: components["schemas"]["Schedule"][];
+                            /** @description Give it as `cursor` for the next page */
+                            next: string | null;
+                        };
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Schedule a crawl
+         * @description `crawl` is what POST /crawls takes, and is checked whole; a spider that it names is looked up at each run.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["NewSchedule"];
+                };
+            };
+            responses: {
+                /** @description It was stored */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Schedule"];
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/schedules/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * When a schedule would run
+         * @description Stores nothing.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description Minute, hour, day of the month, month, day of the week; with six fields the first is the second. `0 3 * * MON-FRI`, `*\/15 * * * *`, `0 0 L * *`, `@daily` */
+                        cron: string;
+                        /** @description Of the IANA, as Europe/Berlin; default UTC */
+                        timeZone?: string;
+                        /** @description No run before this time (RFC 3339) */
+                        startAt?: string | null;
+                        /** @description No run at this time or later */
+                        endAt?: string | null;
+                    };
+                };
+            };
+            responses: {
+                /** @description The next runs */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description Five at most, in the schedule’s time zone; none where it is not enabled or has ended */
+                            nextRuns: string[];
+                            warnings: string[];
+                        };
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/schedules/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One schedule */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Id of the schedule */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The schedule */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Schedule"];
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /**
+         * Delete a schedule with its runs
+         * @description The crawls that it started stay, and go on.
+         */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Id of the schedule */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description It is gone */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        /**
+         * Change a schedule
+         * @description `crawl` is replaced whole; secrets given as `(hidden)` stay. What was missed while it was not enabled is not made up for.
+         */
+        patch: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Id of the schedule */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ChangeSchedule"];
+                };
+            };
+            responses: {
+                /** @description The schedule, changed */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Schedule"];
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        trace?: never;
+    };
+    "/schedules/{id}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start the crawl of a schedule now
+         * @description Whatever runs, and also where it is not enabled.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Id of the schedule */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description It was started */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ScheduleRun"];
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/schedules/{id}/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What became of each tick, the last one first
+         * @description The last thousand are kept.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description `next` of the page before */
+                    cursor?: string;
+                    /** @description Default 20 */
+                    limit?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Id of the schedule */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of runs */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            runs: components["schemas"]["ScheduleRun"][];
+                            /** @description Give it as `cursor` for the next page */
+                            next: string | null;
+                        };
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cache": {
         parameters: {
             query?: never;
@@ -1449,6 +1920,842 @@ export interface paths {
                 };
             };
         };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/crawls/{id}/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the exports and webhooks of a crawl are */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Id of the crawl */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description In the order in which they were posted */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            exports: {
+                                name: string;
+                                /** @enum {unknown} */
+                                kind: "postgres" | "mysql" | "mongodb" | "redis" | "file" | "s3" | "webhook";
+                                /** @description As posted; secrets are hidden */
+                                definition: {
+                                    /** @description How it is called in the crawl; default: its kind, with a number where that is taken */
+                                    name?: string;
+                                    /** @description Only items of this type */
+                                    type?: string;
+                                    /** @description Only these top-level fields of the data */
+                                    fields?: string[];
+                                    /** @description Only items that are so against earlier crawls of the spider */
+                                    changes?: ("new" | "changed" | "same" | "gone")[];
+                                    /** @description Objects inside of the data become fields as `specs.weight`; not for databases’ columns */
+                                    flatten?: boolean;
+                                    postgres?: {
+                                        /** @description A name of CONNECTIONS */
+                                        connection: string;
+                                        /** @description `table` or `schema.table` */
+                                        table: string;
+                                        /** @description Column: field of the item. Absent: crawl, offset, type, url, scraped_at and data, the last as JSON */
+                                        columns?: {
+                                            [key: string]: string | {
+                                                /** @description A field, or a path as `specs.weight` */
+                                                field?: string;
+                                                /**
+                                                 * @description What is not a field: the crawl’s id, the item’s offset, its whole data …
+                                                 * @enum {unknown}
+                                                 */
+                                                meta?: "crawl" | "offset" | "type" | "url" | "scrapedAt" | "change" | "data";
+                                                /** @enum {unknown} */
+                                                type?: "text" | "integer" | "number" | "boolean" | "timestamp" | "json";
+                                            };
+                                        };
+                                        /** @description Columns that identify a row: an item with the same ones replaces it. Absent: each item is a row */
+                                        key?: string[];
+                                        /** @description Create the table where there is none; default true. One that is there is checked */
+                                        create?: boolean;
+                                    };
+                                    mysql?: {
+                                        /** @description A name of CONNECTIONS */
+                                        connection: string;
+                                        /** @description `table` or `schema.table` */
+                                        table: string;
+                                        /** @description Column: field of the item. Absent: crawl, offset, type, url, scraped_at and data, the last as JSON */
+                                        columns?: {
+                                            [key: string]: string | {
+                                                /** @description A field, or a path as `specs.weight` */
+                                                field?: string;
+                                                /**
+                                                 * @description What is not a field: the crawl’s id, the item’s offset, its whole data …
+                                                 * @enum {unknown}
+                                                 */
+                                                meta?: "crawl" | "offset" | "type" | "url" | "scrapedAt" | "change" | "data";
+                                                /** @enum {unknown} */
+                                                type?: "text" | "integer" | "number" | "boolean" | "timestamp" | "json";
+                                            };
+                                        };
+                                        /** @description Columns that identify a row: an item with the same ones replaces it. Absent: each item is a row */
+                                        key?: string[];
+                                        /** @description Create the table where there is none; default true. One that is there is checked */
+                                        create?: boolean;
+                                    };
+                                    mongodb?: {
+                                        /** @description A name of CONNECTIONS */
+                                        connection: string;
+                                        collection: string;
+                                        /** @description Fields that identify a document: an item with the same ones replaces it. Absent: one per item */
+                                        key?: string[];
+                                    };
+                                    redis?: {
+                                        /** @description A name of CONNECTIONS */
+                                        connection: string;
+                                        /** @description Key of the stream */
+                                        stream: string;
+                                        /** @description About so many entries are kept; absent: all */
+                                        maxLength?: number;
+                                    };
+                                    file?: {
+                                        /** @enum {unknown} */
+                                        format: "ndjson" | "csv" | "parquet";
+                                        /** @description Not for parquet, which is compressed inside */
+                                        gzip?: boolean;
+                                        /** @description A new file is begun where this one has so many bytes; absent: 1 GiB */
+                                        maxBytes?: number;
+                                        /** @description How the files’ names begin; default `items`. They lie below DATA_DIR/exports/<crawl> */
+                                        name?: string;
+                                    };
+                                    s3?: {
+                                        /** @enum {unknown} */
+                                        format: "ndjson" | "csv" | "parquet";
+                                        /** @description Not for parquet, which is compressed inside */
+                                        gzip?: boolean;
+                                        /** @description A new file is begun where this one has so many bytes; absent: 1 GiB */
+                                        maxBytes?: number;
+                                        /** @description A name of CONNECTIONS */
+                                        connection: string;
+                                        /** @description How the objects’ keys begin; `{crawl}` and `{spider}` are filled in; default `{crawl}/items`. Without `{crawl}`, the crawl’s id stands behind it: no two crawls write the same objects */
+                                        prefix?: string;
+                                    };
+                                } | components["schemas"]["Webhook"];
+                                /**
+                                 * @description active: it writes, or waits for items or for its next try; done: the crawl has ended and all was written; failed: trying again cannot help, until `resume`
+                                 * @enum {unknown}
+                                 */
+                                state: "active" | "done" | "failed";
+                                /** @description Every item before it is in the target, durably */
+                                nextOffset: number;
+                                /** @description Items that were written */
+                                written: number;
+                                /** @description Offsets of the crawl that it has still to look at */
+                                lag: number;
+                                /** @description When it last went forward */
+                                writtenAt: string | null;
+                                /** @description Tries in a row that failed; 0: none */
+                                failures: number;
+                                failingSince: string | null;
+                                /** @description Of the last try that failed, even where it works again */
+                                lastError: string | null;
+                                lastErrorAt: string | null;
+                                /** @description Not tried again before; null: it did not fail */
+                                retryAt: string | null;
+                                /** @description Files or objects that are finished; null: an export that makes none */
+                                files: number | null;
+                                /** @description Items that the target cannot take, as a table whose column is a number; they were passed over */
+                                rejected: {
+                                    count: number;
+                                    first: {
+                                        offset: number;
+                                        reason: string;
+                                    }[];
+                                };
+                            }[];
+                        };
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/crawls/{id}/exports/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Go on with an export that failed
+         * @description From its cursor, at once. One that waits for its next try does not wait any more; any other is left.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Id of the crawl */
+                    id: string;
+                    /** @description Name of the export or webhook */
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A consumer of the crawl’s items */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            name: string;
+                            /** @enum {unknown} */
+                            kind: "postgres" | "mysql" | "mongodb" | "redis" | "file" | "s3" | "webhook";
+                            /** @description As posted; secrets are hidden */
+                            definition: {
+                                /** @description How it is called in the crawl; default: its kind, with a number where that is taken */
+                                name?: string;
+                                /** @description Only items of this type */
+                                type?: string;
+                                /** @description Only these top-level fields of the data */
+                                fields?: string[];
+                                /** @description Only items that are so against earlier crawls of the spider */
+                                changes?: ("new" | "changed" | "same" | "gone")[];
+                                /** @description Objects inside of the data become fields as `specs.weight`; not for databases’ columns */
+                                flatten?: boolean;
+                                postgres?: {
+                                    /** @description A name of CONNECTIONS */
+                                    connection: string;
+                                    /** @description `table` or `schema.table` */
+                                    table: string;
+                                    /** @description Column: field of the item. Absent: crawl, offset, type, url, scraped_at and data, the last as JSON */
+                                    columns?: {
+                                        [key: string]: string | {
+                                            /** @description A field, or a path as `specs.weight` */
+                                            field?: string;
+                                            /**
+                                             * @description What is not a field: the crawl’s id, the item’s offset, its whole data …
+                                             * @enum {unknown}
+                                             */
+                                            meta?: "crawl" | "offset" | "type" | "url" | "scrapedAt" | "change" | "data";
+                                            /** @enum {unknown} */
+                                            type?: "text" | "integer" | "number" | "boolean" | "timestamp" | "json";
+                                        };
+                                    };
+                                    /** @description Columns that identify a row: an item with the same ones replaces it. Absent: each item is a row */
+                                    key?: string[];
+                                    /** @description Create the table where there is none; default true. One that is there is checked */
+                                    create?: boolean;
+                                };
+                                mysql?: {
+                                    /** @description A name of CONNECTIONS */
+                                    connection: string;
+                                    /** @description `table` or `schema.table` */
+                                    table: string;
+                                    /** @description Column: field of the item. Absent: crawl, offset, type, url, scraped_at and data, the last as JSON */
+                                    columns?: {
+                                        [key: string]: string | {
+                                            /** @description A field, or a path as `specs.weight` */
+                                            field?: string;
+                                            /**
+                                             * @description What is not a field: the crawl’s id, the item’s offset, its whole data …
+                                             * @enum {unknown}
+                                             */
+                                            meta?: "crawl" | "offset" | "type" | "url" | "scrapedAt" | "change" | "data";
+                                            /** @enum {unknown} */
+                                            type?: "text" | "integer" | "number" | "boolean" | "timestamp" | "json";
+                                        };
+                                    };
+                                    /** @description Columns that identify a row: an item with the same ones replaces it. Absent: each item is a row */
+                                    key?: string[];
+                                    /** @description Create the table where there is none; default true. One that is there is checked */
+                                    create?: boolean;
+                                };
+                                mongodb?: {
+                                    /** @description A name of CONNECTIONS */
+                                    connection: string;
+                                    collection: string;
+                                    /** @description Fields that identify a document: an item with the same ones replaces it. Absent: one per item */
+                                    key?: string[];
+                                };
+                                redis?: {
+                                    /** @description A name of CONNECTIONS */
+                                    connection: string;
+                                    /** @description Key of the stream */
+                                    stream: string;
+                                    /** @description About so many entries are kept; absent: all */
+                                    maxLength?: number;
+                                };
+                                file?: {
+                                    /** @enum {unknown} */
+                                    format: "ndjson" | "csv" | "parquet";
+                                    /** @description Not for parquet, which is compressed inside */
+                                    gzip?: boolean;
+                                    /** @description A new file is begun where this one has so many bytes; absent: 1 GiB */
+                                    maxBytes?: number;
+                                    /** @description How the files’ names begin; default `items`. They lie below DATA_DIR/exports/<crawl> */
+                                    name?: string;
+                                };
+                                s3?: {
+                                    /** @enum {unknown} */
+                                    format: "ndjson" | "csv" | "parquet";
+                                    /** @description Not for parquet, which is compressed inside */
+                                    gzip?: boolean;
+                                    /** @description A new file is begun where this one has so many bytes; absent: 1 GiB */
+                                    maxBytes?: number;
+                                    /** @description A name of CONNECTIONS */
+                                    connection: string;
+                                    /** @description How the objects’ keys begin; `{crawl}` and `{spider}` are filled in; default `{crawl}/items`. Without `{crawl}`, the crawl’s id stands behind it: no two crawls write the same objects */
+                                    prefix?: string;
+                                };
+                            } | components["schemas"]["Webhook"];
+                            /**
+                             * @description active: it writes, or waits for items or for its next try; done: the crawl has ended and all was written; failed: trying again cannot help, until `resume`
+                             * @enum {unknown}
+                             */
+                            state: "active" | "done" | "failed";
+                            /** @description Every item before it is in the target, durably */
+                            nextOffset: number;
+                            /** @description Items that were written */
+                            written: number;
+                            /** @description Offsets of the crawl that it has still to look at */
+                            lag: number;
+                            /** @description When it last went forward */
+                            writtenAt: string | null;
+                            /** @description Tries in a row that failed; 0: none */
+                            failures: number;
+                            failingSince: string | null;
+                            /** @description Of the last try that failed, even where it works again */
+                            lastError: string | null;
+                            lastErrorAt: string | null;
+                            /** @description Not tried again before; null: it did not fail */
+                            retryAt: string | null;
+                            /** @description Files or objects that are finished; null: an export that makes none */
+                            files: number | null;
+                            /** @description Items that the target cannot take, as a table whose column is a number; they were passed over */
+                            rejected: {
+                                count: number;
+                                first: {
+                                    offset: number;
+                                    reason: string;
+                                }[];
+                            };
+                        };
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/crawls/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the webhooks of a crawl sent, and what waits
+         * @description By webhook, and of each in the order of sending. The next message is made when the one before is delivered.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Name of the webhook */
+                    webhook?: string;
+                    state?: "pending" | "delivered" | "failed";
+                    /** @description `next` of the page before */
+                    cursor?: string;
+                    /** @description Default 100 */
+                    limit?: number;
+                };
+                header?: never;
+                path: {
+                    /** @description Id of the crawl */
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of deliveries */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            deliveries: components["schemas"]["Delivery"][];
+                            /** @description Give it as `cursor` for the next page */
+                            next: string | null;
+                        };
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/crawls/{id}/deliveries/{delivery}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One delivery with its tries */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Id of the crawl */
+                    id: string;
+                    /** @description Id of the delivery: the `webhook-id` of its message */
+                    delivery: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The delivery */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description Also its `webhook-id`, the same for every try */
+                            id: string;
+                            /** @description Name of the webhook */
+                            webhook: string;
+                            /** @enum {unknown} */
+                            event: "crawl.started" | "items.created" | "crawl.finished" | "crawl.failed";
+                            /** @description Offset of its first item; null: an event without items */
+                            from: number | null;
+                            /** @description How many items are in it */
+                            items: number | null;
+                            /**
+                             * @description pending: it waits for a try, or for the webhook to be resumed; failed: given up, until `redeliver`
+                             * @enum {unknown}
+                             */
+                            state: "pending" | "delivered" | "failed";
+                            attempts: number;
+                            /** Format: date-time */
+                            createdAt: string;
+                            /** @description Of the first success */
+                            deliveredAt: string | null;
+                            /** @description Null: at once, or there is none */
+                            nextTryAt: string | null;
+                            /** @description The last fifty; none of a message behind which a thousand more have been delivered */
+                            tries: {
+                                /** @description 1, 2, 3 … */
+                                n: number;
+                                /** Format: date-time */
+                                at: string;
+                                /** @description Asked for by `redeliver` or as a test */
+                                manual: boolean;
+                                /** @description It was answered with a status of 200 to 299 */
+                                delivered: boolean;
+                                request: {
+                                    url: string;
+                                    /** @description As sent; the values of the webhook’s own headers are hidden */
+                                    headers: {
+                                        [key: string]: string;
+                                    };
+                                    /** @description Of the body */
+                                    bytes: number;
+                                };
+                                /** @description Null: there was none */
+                                response: {
+                                    status: number;
+                                    /** @description At most fifty; Set-Cookie and the like are hidden */
+                                    headers: {
+                                        [key: string]: string;
+                                    };
+                                    /** @description The first 4 KiB */
+                                    body: string;
+                                    /** @description There was more of the body, or it broke off */
+                                    cut: boolean;
+                                } | null;
+                                /** @description What went wrong on the way; null: nothing. A bad status is no error here */
+                                error: {
+                                    /** @description A reason as those of requests: dns, connect, timeout, egress … */
+                                    code: string;
+                                    message: string;
+                                } | null;
+                                timing: {
+                                    /** @description Until the request was sent: DNS, connection and TLS; 0 or so on one that was kept. Null: never */
+                                    connectMs: number | null;
+                                    /** @description From there to the headers of the answer */
+                                    firstByteMs: number | null;
+                                    totalMs: number;
+                                };
+                            }[];
+                        };
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/crawls/{id}/deliveries/{delivery}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a message once more, now
+         * @description Whatever became of it, and whether the crawl has ended or not; under the same `webhook-id`. Answers with the try.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Id of the crawl */
+                    id: string;
+                    /** @description Id of the delivery: the `webhook-id` of its message */
+                    delivery: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The try; see `delivered` */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Attempt"];
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test message to an endpoint
+         * @description A message of type `webhook.test`, signed as all are. No crawl is needed, and nothing is stored.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description http or https; never redirected */
+                        url: string;
+                        /** @description `whsec_` and 24 to 64 bytes in base64. Absent: one is made, and shown in the answer to the start alone */
+                        secret?: string;
+                        headers?: {
+                            [key: string]: string;
+                        };
+                        /** @description For one try; default 15000 */
+                        timeoutMs?: number;
+                    };
+                };
+            };
+            responses: {
+                /** @description The try; see `delivered` */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** Format: date-time */
+                            at: string;
+                            /** @description Asked for by `redeliver` or as a test */
+                            manual: boolean;
+                            /** @description It was answered with a status of 200 to 299 */
+                            delivered: boolean;
+                            request: {
+                                url: string;
+                                /** @description As sent; the values of the webhook’s own headers are hidden */
+                                headers: {
+                                    [key: string]: string;
+                                };
+                                /** @description Of the body */
+                                bytes: number;
+                            };
+                            /** @description Null: there was none */
+                            response: {
+                                status: number;
+                                /** @description At most fifty; Set-Cookie and the like are hidden */
+                                headers: {
+                                    [key: string]: string;
+                                };
+                                /** @description The first 4 KiB */
+                                body: string;
+                                /** @description There was more of the body, or it broke off */
+                                cut: boolean;
+                            } | null;
+                            /** @description What went wrong on the way; null: nothing. A bad status is no error here */
+                            error: {
+                                /** @description A reason as those of requests: dns, connect, timeout, egress … */
+                                code: string;
+                                message: string;
+                            } | null;
+                            timing: {
+                                /** @description Until the request was sent: DNS, connection and TLS; 0 or so on one that was kept. Null: never */
+                                connectMs: number | null;
+                                /** @description From there to the headers of the answer */
+                                firstByteMs: number | null;
+                                totalMs: number;
+                            };
+                            /** @description What it was signed with, where none was given */
+                            secret?: string;
+                        };
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/crawls/{id}/webhooks/{name}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a webhook a new secret
+         * @description Where the old one was lost or is known to others. Messages are signed with it from now on, those that are tried again too; what the endpoint refuses until it has the new secret is tried again.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Id of the crawl */
+                    id: string;
+                    /** @description Name of the webhook */
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description `whsec_` and 24 to 64 bytes in base64. Absent: one is made, and shown in the answer to the start alone */
+                        secret?: string;
+                    } | null;
+                };
+            };
+            responses: {
+                /** @description The webhook; the secret is never shown again */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            name: string;
+                            url: string;
+                            /** @description Made for it, and never shown again; one that was given is `(hidden)` */
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description The request was refused; nothing was done */
+                "4XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+                /** @description The service could not do it */
+                "5XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1641,7 +2948,332 @@ export interface paths {
         trace?: never;
     };
 }
-export type webhooks = Record<string, never>;
+export interface webhooks {
+    "crawl.started": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A crawl has started */
+        post: {
+            parameters: {
+                query?: never;
+                header: {
+                    /** @description Of the message: the same for every try, so that one that comes twice can be told */
+                    "webhook-id": string;
+                    /** @description When this try was sent, seconds since 1970 */
+                    "webhook-timestamp": string;
+                    /** @description `v1,` and the HMAC-SHA256 of id, timestamp and body, joined by full stops, in base64 */
+                    "webhook-signature": string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        type: "crawl.started";
+                        /**
+                         * Format: date-time
+                         * @description Of the message, not of the try
+                         */
+                        timestamp: string;
+                        data: {
+                            crawl: components["schemas"]["Crawl"];
+                        };
+                    };
+                };
+            };
+            responses: {
+                /** @description No more is wanted: the webhook ends */
+                410: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description It was taken; any other status is a failure, and is tried again */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "items.created": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Items were committed */
+        post: {
+            parameters: {
+                query?: never;
+                header: {
+                    /** @description Of the message: the same for every try, so that one that comes twice can be told */
+                    "webhook-id": string;
+                    /** @description When this try was sent, seconds since 1970 */
+                    "webhook-timestamp": string;
+                    /** @description `v1,` and the HMAC-SHA256 of id, timestamp and body, joined by full stops, in base64 */
+                    "webhook-signature": string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        type: "items.created";
+                        /**
+                         * Format: date-time
+                         * @description Of the message, not of the try
+                         */
+                        timestamp: string;
+                        data: {
+                            crawl: {
+                                /** Format: uuid */
+                                id: string;
+                                spider: {
+                                    name: string | null;
+                                };
+                            };
+                            /** @description Offset of the first */
+                            from: number;
+                            /** @description Offset of the last */
+                            through: number;
+                            items: components["schemas"]["Item"][];
+                        };
+                    };
+                };
+            };
+            responses: {
+                /** @description No more is wanted: the webhook ends */
+                410: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description It was taken; any other status is a failure, and is tried again */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "crawl.finished": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A crawl has finished or was cancelled: see its state */
+        post: {
+            parameters: {
+                query?: never;
+                header: {
+                    /** @description Of the message: the same for every try, so that one that comes twice can be told */
+                    "webhook-id": string;
+                    /** @description When this try was sent, seconds since 1970 */
+                    "webhook-timestamp": string;
+                    /** @description `v1,` and the HMAC-SHA256 of id, timestamp and body, joined by full stops, in base64 */
+                    "webhook-signature": string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        type: "crawl.finished";
+                        /**
+                         * Format: date-time
+                         * @description Of the message, not of the try
+                         */
+                        timestamp: string;
+                        data: {
+                            crawl: components["schemas"]["Crawl"];
+                        };
+                    };
+                };
+            };
+            responses: {
+                /** @description No more is wanted: the webhook ends */
+                410: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description It was taken; any other status is a failure, and is tried again */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "crawl.failed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A crawl has failed: see its stopReason */
+        post: {
+            parameters: {
+                query?: never;
+                header: {
+                    /** @description Of the message: the same for every try, so that one that comes twice can be told */
+                    "webhook-id": string;
+                    /** @description When this try was sent, seconds since 1970 */
+                    "webhook-timestamp": string;
+                    /** @description `v1,` and the HMAC-SHA256 of id, timestamp and body, joined by full stops, in base64 */
+                    "webhook-signature": string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        type: "crawl.failed";
+                        /**
+                         * Format: date-time
+                         * @description Of the message, not of the try
+                         */
+                        timestamp: string;
+                        data: {
+                            crawl: components["schemas"]["Crawl"];
+                        };
+                    };
+                };
+            };
+            responses: {
+                /** @description No more is wanted: the webhook ends */
+                410: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description It was taken; any other status is a failure, and is tried again */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "webhook.test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A test, asked for by POST /webhooks/test */
+        post: {
+            parameters: {
+                query?: never;
+                header: {
+                    /** @description Of the message: the same for every try, so that one that comes twice can be told */
+                    "webhook-id": string;
+                    /** @description When this try was sent, seconds since 1970 */
+                    "webhook-timestamp": string;
+                    /** @description `v1,` and the HMAC-SHA256 of id, timestamp and body, joined by full stops, in base64 */
+                    "webhook-signature": string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        type: "webhook.test";
+                        /**
+                         * Format: date-time
+                         * @description Of the message, not of the try
+                         */
+                        timestamp: string;
+                        data: Record<string, never>;
+                    };
+                };
+            };
+            responses: {
+                /** @description No more is wanted: the webhook ends */
+                410: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description It was taken; any other status is a failure, and is tried again */
+                "2XX": {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
 export interface components {
     schemas: {
         /**
@@ -2072,6 +3704,13 @@ export interface components {
                 mode: "use" | "only" | "refresh" | "standard";
                 /** @description Seconds, for use (default a day) and only (default: of any age); nothing is kept over 30 days */
                 ttl?: number;
+            } | null;
+            /** @description How long it is kept; null: as RETENTION says */
+            keepFor?: {
+                /** @description Until the crawl is deleted whole */
+                items?: number | null;
+                /** @description Until its ledger is deleted, and with it all that it needs to go on; items and counters stay */
+                ledger?: number | null;
             } | null;
             /** @enum {unknown} */
             order?: "breadth" | "depth" | "priority";
@@ -2520,38 +4159,12 @@ export interface components {
                     maxBytes?: number;
                     /** @description A name of CONNECTIONS */
                     connection: string;
-                    /** @description How the objects’ keys begin; `{crawl}` and `{spider}` are filled in; default `{crawl}/items` */
+                    /** @description How the objects’ keys begin; `{crawl}` and `{spider}` are filled in; default `{crawl}/items`. Without `{crawl}`, the crawl’s id stands behind it: no two crawls write the same objects */
                     prefix?: string;
                 };
             }[];
             /** @description Who is told */
-            webhooks?: {
-                /** @description How it is called in the crawl; default `webhook`, with a number where that is taken */
-                name?: string;
-                /** @description http or https; never redirected */
-                url: string;
-                /** @description `whsec_` and 24 to 64 bytes in base64. Absent: one is made, and shown in the answer to the start alone */
-                secret?: string;
-                /** @description Default: all */
-                events?: ("crawl.started" | "items.created" | "crawl.finished" | "crawl.failed")[];
-                headers?: {
-                    [key: string]: string;
-                };
-                batch?: {
-                    /** @description At most; default 100 */
-                    items?: number;
-                    /** @description An item waits at most so long for more; default 1 */
-                    seconds?: number;
-                };
-                /** @description For one try; default 15000 */
-                timeoutMs?: number;
-                /** @description Only items of this type */
-                type?: string;
-                /** @description Only these top-level fields of the data */
-                fields?: string[];
-                /** @description Only items that are so against earlier crawls of the spider */
-                changes?: ("new" | "changed" | "same" | "gone")[];
-            }[];
+            webhooks?: components["schemas"]["Webhook"][];
             labels?: {
                 [key: string]: string;
             };
@@ -2608,6 +4221,13 @@ export interface components {
                 retryReasons?: ("dns" | "connect" | "proxy" | "tls" | "timeout" | "reset" | "truncated" | "bad_encoding" | "bad_response")[];
                 /** @description One, or a list that is used in turn */
                 proxy?: string | string[] | null;
+                /** @description How long it is kept; null: as RETENTION says */
+                keepFor?: {
+                    /** @description Until the crawl is deleted whole */
+                    items?: number | null;
+                    /** @description Until its ledger is deleted, and with it all that it needs to go on; items and counters stay */
+                    ledger?: number | null;
+                } | null;
             };
             labels?: {
                 [key: string]: string;
@@ -2651,6 +4271,129 @@ export interface components {
             createdAt: string;
             startedAt: string | null;
             endedAt: string | null;
+            /** @description When its ledger was deleted, as keepFor or RETENTION says; the counters are still the sums of what it held */
+            ledgerDeletedAt: string | null;
+            /** @description In the answer to the start alone */
+            webhooks?: {
+                name: string;
+                url: string;
+                /** @description Made for it, and never shown again; one that was given is `(hidden)` */
+                secret: string;
+            }[];
+        };
+        /**
+         * @example {
+         *       "name": "nightly",
+         *       "cron": "0 3 * * *",
+         *       "timeZone": "Europe/Berlin",
+         *       "crawl": {
+         *         "spider": "books"
+         *       }
+         *     }
+         */
+        NewSchedule: {
+            /** @description Which no other schedule has */
+            name?: string | null;
+            /**
+             * @description When the last crawl has not ended: skip leaves the run out (default), queue starts it afterwards (one waits at most), cancel cancels the last crawl
+             * @enum {unknown}
+             */
+            overlap?: "skip" | "queue" | "cancel";
+            /**
+             * @description Of the runs that were missed while no node was running: none, the last one (default), or all, a hundred at most; all needs `overlap: queue`
+             * @enum {unknown}
+             */
+            catchUp?: "none" | "last" | "all";
+            /** @description Default true; false: nothing is started, and nothing is made up for later */
+            enabled?: boolean;
+            /** @description Minute, hour, day of the month, month, day of the week; with six fields the first is the second. `0 3 * * MON-FRI`, `*\/15 * * * *`, `0 0 L * *`, `@daily` */
+            cron: string;
+            /** @description Of the IANA, as Europe/Berlin; default UTC */
+            timeZone?: string;
+            /** @description No run before this time (RFC 3339) */
+            startAt?: string | null;
+            /** @description No run at this time or later */
+            endAt?: string | null;
+            crawl: components["schemas"]["StartCrawl"];
+        };
+        /**
+         * @example {
+         *       "enabled": false
+         *     }
+         */
+        ChangeSchedule: {
+            /** @description Which no other schedule has */
+            name?: string | null;
+            /**
+             * @description When the last crawl has not ended: skip leaves the run out (default), queue starts it afterwards (one waits at most), cancel cancels the last crawl
+             * @enum {unknown}
+             */
+            overlap?: "skip" | "queue" | "cancel";
+            /**
+             * @description Of the runs that were missed while no node was running: none, the last one (default), or all, a hundred at most; all needs `overlap: queue`
+             * @enum {unknown}
+             */
+            catchUp?: "none" | "last" | "all";
+            /** @description Default true; false: nothing is started, and nothing is made up for later */
+            enabled?: boolean;
+            /** @description Minute, hour, day of the month, month, day of the week; with six fields the first is the second. `0 3 * * MON-FRI`, `*\/15 * * * *`, `0 0 L * *`, `@daily` */
+            cron?: string;
+            /** @description Of the IANA, as Europe/Berlin; default UTC */
+            timeZone?: string;
+            /** @description No run before this time (RFC 3339) */
+            startAt?: string | null;
+            /** @description No run at this time or later */
+            endAt?: string | null;
+            crawl?: components["schemas"]["StartCrawl"];
+        };
+        Schedule: {
+            /** Format: uuid */
+            id: string;
+            name: string | null;
+            cron: string;
+            timeZone: string;
+            startAt: string | null;
+            endAt: string | null;
+            /** @enum {unknown} */
+            overlap: "skip" | "queue" | "cancel";
+            /** @enum {unknown} */
+            catchUp: "none" | "last" | "all";
+            enabled: boolean;
+            crawl: components["schemas"]["StartCrawl"];
+            /** @description Five at most, in the schedule’s time zone; none where it is not enabled or has ended */
+            nextRuns: string[];
+            warnings: string[];
+            lastRun: components["schemas"]["ScheduleRun"] | null;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            updatedAt: string;
+        };
+        ScheduleRun: {
+            /**
+             * Format: date-time
+             * @description When it was due; of a manual one, when it was asked for
+             */
+            tick: string;
+            manual: boolean;
+            /** @enum {unknown} */
+            state: "started" | "queued" | "skipped" | "failed";
+            crawl: {
+                /** Format: uuid */
+                id: string;
+                /** @description Null: it was deleted */
+                state: ("queued" | "running" | "pausing" | "paused" | "finished" | "cancelled" | "failed") | null;
+            } | null;
+            /** @description Why it was skipped, waits or failed */
+            detail: string | null;
+            /** @description Of a failed one: what was wrong with the crawl by then; pointers into the schedule */
+            errors: {
+                pointer: string;
+                code: string;
+                message: string;
+            }[];
+            /** Format: date-time */
+            decidedAt: string;
         };
         /**
          * @example {
@@ -2721,6 +4464,99 @@ export interface components {
                 url: string;
                 depth: number;
             }[];
+        };
+        Webhook: {
+            /** @description How it is called in the crawl; default `webhook`, with a number where that is taken */
+            name?: string;
+            /** @description http or https; never redirected */
+            url: string;
+            /** @description `whsec_` and 24 to 64 bytes in base64. Absent: one is made, and shown in the answer to the start alone */
+            secret?: string;
+            /** @description Default: all */
+            events?: ("crawl.started" | "items.created" | "crawl.finished" | "crawl.failed")[];
+            headers?: {
+                [key: string]: string;
+            };
+            batch?: {
+                /** @description At most; default 100 */
+                items?: number;
+                /** @description An item waits at most so long for more; default 1 */
+                seconds?: number;
+            };
+            /** @description For one try; default 15000 */
+            timeoutMs?: number;
+            /** @description Only items of this type */
+            type?: string;
+            /** @description Only these top-level fields of the data */
+            fields?: string[];
+            /** @description Only items that are so against earlier crawls of the spider */
+            changes?: ("new" | "changed" | "same" | "gone")[];
+        };
+        Delivery: {
+            /** @description Also its `webhook-id`, the same for every try */
+            id: string;
+            /** @description Name of the webhook */
+            webhook: string;
+            /** @enum {unknown} */
+            event: "crawl.started" | "items.created" | "crawl.finished" | "crawl.failed";
+            /** @description Offset of its first item; null: an event without items */
+            from: number | null;
+            /** @description How many items are in it */
+            items: number | null;
+            /**
+             * @description pending: it waits for a try, or for the webhook to be resumed; failed: given up, until `redeliver`
+             * @enum {unknown}
+             */
+            state: "pending" | "delivered" | "failed";
+            attempts: number;
+            /** Format: date-time */
+            createdAt: string;
+            /** @description Of the first success */
+            deliveredAt: string | null;
+            /** @description Null: at once, or there is none */
+            nextTryAt: string | null;
+        };
+        Attempt: {
+            /** Format: date-time */
+            at: string;
+            /** @description Asked for by `redeliver` or as a test */
+            manual: boolean;
+            /** @description It was answered with a status of 200 to 299 */
+            delivered: boolean;
+            request: {
+                url: string;
+                /** @description As sent; the values of the webhook’s own headers are hidden */
+                headers: {
+                    [key: string]: string;
+                };
+                /** @description Of the body */
+                bytes: number;
+            };
+            /** @description Null: there was none */
+            response: {
+                status: number;
+                /** @description At most fifty; Set-Cookie and the like are hidden */
+                headers: {
+                    [key: string]: string;
+                };
+                /** @description The first 4 KiB */
+                body: string;
+                /** @description There was more of the body, or it broke off */
+                cut: boolean;
+            } | null;
+            /** @description What went wrong on the way; null: nothing. A bad status is no error here */
+            error: {
+                /** @description A reason as those of requests: dns, connect, timeout, egress … */
+                code: string;
+                message: string;
+            } | null;
+            timing: {
+                /** @description Until the request was sent: DNS, connection and TLS; 0 or so on one that was kept. Null: never */
+                connectMs: number | null;
+                /** @description From there to the headers of the answer */
+                firstByteMs: number | null;
+                totalMs: number;
+            };
         };
         Stats: {
             /** @enum {unknown} */
