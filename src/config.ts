@@ -194,6 +194,8 @@ function proxies(value: string, variable: string): Map<string, string> {
 }
 
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
+/** A hundred years, as `keepFor`. */
+const MAX_RETENTION_S = 3_153_600_000;
 
 function retention(value: string, variable: string): Retention {
   const kept: Retention = { items: null, ledger: null };
@@ -202,6 +204,8 @@ function retention(value: string, variable: string): Retention {
     if (n === undefined || unit === undefined)
       throw new StartupError(`${variable} has "${part}"; expected 30d, or items=90d,ledger=7d (s, m, h, d or w)`);
     const seconds = Number(n) * SECONDS[unit]!;
+    // Beyond, the database's times would end.
+    if (seconds > MAX_RETENTION_S) throw new StartupError(`${variable} has "${part}"; expected at most 5200w`);
     if (what !== 'ledger') kept.items = seconds;
     if (what !== 'items') kept.ledger = seconds;
   }

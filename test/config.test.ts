@@ -63,4 +63,8 @@ test('RETENTION is read as seconds, for both or each', () => {
     assert.deepEqual(readConfig({ RETENTION: text }).retention, { items, ledger });
   for (const text of ['30', 'd', 'pages=3d', 'items=3y', '-1d', '3d,'])
     assert.throws(() => readConfig({ RETENTION: text }), /RETENTION has ".*"; expected 30d, or items=90d,ledger=7d/);
+  assert.throws(
+    () => readConfig({ RETENTION: '1d,ledger=999999w' }),
+    /RETENTION has "ledger=999999w"; expected at most 5200w/,
+  );
 });

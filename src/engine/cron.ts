@@ -14,6 +14,10 @@ const SHOWN = 5;
 const OFTEN_MS = 60_000;
 /** RFC 3339; without an offset a time would mean another one on each machine. */
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/i;
+const FIRST_INSTANT = Date.UTC(1970, 0);
+const LAST_INSTANT = Date.UTC(9999, 11, 31);
+/** Croner would take a time in place of fields, and fire once. */
+const IS_TIME = /^\s*\d{4}-/;
 
 /** When a schedule fires, its times read. */
 export interface ReadTiming {
@@ -53,9 +57,17 @@ export function timingProblems(timing: Partial<Timing>, now: Date): Problem[] {
 }
 
 function instantProblems(text: string | null, pointer: string): Problem[] {
-  if (text === null || (RFC_3339.test(text) && !Number.isNaN(Date.parse(text)))) return [];
+  if (text === null || isInstant(text)) return [];
   const message = `found ${JSON.stringify(text)}; expected a time with its offset (RFC 3339), as 2027-03-01T06:00:00+01:00`;
   return [{ pointer, code: 'bad_format', message }];
+}
+
+/** A day that there is, in a year that a database knows as well. */
+function isInstant(text: string): boolean {
+  const time = RFC_3339.test(text) ? Date.parse(text) : Number.NaN;
+  // The 30th of February would be read as a day in March.
+  const isDay = new Date(`${text.slice(0, 10)}T00:00Z`).toJSON()?.startsWith(text.slice(0, 10)) ?? false;
+  return isDay && time >= FIRST_INSTANT && time <= LAST_INSTANT;
 }
 
 function zoneProblems(zone: string): Problem[] {
@@ -78,6 +90,7 @@ function isZone(zone: string): boolean {
 
 function cronProblem(cron: string): Problem | null {
   try {
+    if (IS_TIME.test(cron)) throw new Error('a time is no pattern');
     open(cron, 'UTC');
     return null;
   } catch (error) {
@@ -118,12 +131,16 @@ function nextTick(timing: ReadTiming, after: Date): Date | null {
 
 /** The ticks from one that is due, itself included, to now; where they are more than `most`, the last ones. In order of time. */
 export function dueTicks({ cron, timeZone, endAt }: ReadTiming, first: Date, now: Date, most: number): Date[] {
-  // Backwards, so that a year without a node is no year of ticks to go through.
-  const later = open(cron, timeZone)
-    .previousRuns(most, new Date(now.getTime() + 1000))
-    .filter((tick) => tick > first && tick <= now && (endAt === null || tick < endAt))
-    .reverse();
-  return later.length === most ? later : [first, ...later];
+  const job = open(cron, timeZone);
+  const isDue = (tick: Date) => tick > first && tick <= now && (endAt === null || tick < endAt);
+  // Backwards, so that a year without a node is no year of ticks to go through; and no further than needed, since the hundredth
+  // tick of one that fires on each 29th of February lies four centuries back.
+  for (let n = 1; ; n = Math.min(most, 4 * n)) {
+    const ticks = job.previousRuns(n, new Date(now.getTime() + 1000));
+    const later = ticks.filter(isDue).reverse();
+    if (later.length === most) return later;
+    if (n === most || ticks.length < n || ticks.at(-1)! <= first) return [first, ...later];
+  }
 }
 
 /** What is odd about a schedule, but may be meant. @param ticks its next ones */

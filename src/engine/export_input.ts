@@ -1,7 +1,16 @@
 import type { NewExport } from '../db/exports.ts';
 import type { ConnectionKind } from '../model/connection.ts';
 import type { StartedWebhook } from '../model/crawl.ts';
-import { DEFAULT_PREFIX, EXPORT_KINDS, type Export, type FileTarget, targetOf, type Webhook } from '../model/export.ts';
+import {
+  EXPORT_KINDS,
+  type Export,
+  type FileTarget,
+  keyPrefix,
+  type RedisTarget,
+  type S3Target,
+  targetOf,
+  type Webhook,
+} from '../model/export.ts';
 import { headerProblems } from '../model/headers.ts';
 import { nearest } from '../model/nearest.ts';
 import { pointerPart } from '../model/pointer.ts';
@@ -18,6 +27,9 @@ export type RefusesWebhook = (url: URL) => string | null;
 
 /** Headers of every message, which no header of the webhook's own takes the place of. */
 const OF_MESSAGES = new Set(['content-type', 'webhook-id', 'webhook-timestamp', 'webhook-signature']);
+
+/** As src/exports/redis.ts calls them. */
+const CURSOR_KEY = /:orbweaver:[0-9a-f-]{36}:\d+$/;
 
 /** The consumers of a posted crawl, as they are stored. */
 export interface PlannedExports {
@@ -87,6 +99,8 @@ function exportProblems(definition: Export, at: string, connections: Connections
   const problems: Problem[] = [];
   if (kind !== 'file')
     problems.push(...connectionProblems(kind, definition[kind]!.connection, `${at}/${kind}`, connections));
+  if (kind === 'redis') problems.push(...streamProblems(definition.redis!, `${at}/redis`));
+  if (kind === 's3') problems.push(...prefixProblems(definition.s3!, `${at}/s3`));
   if (kind === 'file' || kind === 's3') problems.push(...fileProblems(definition[kind]!, `${at}/${kind}`));
   if (kind === 'postgres' || kind === 'mysql')
     problems.push(...tableInputProblems(kind, definition[kind]!, definition, `${at}/${kind}`));
@@ -106,7 +120,11 @@ function sameObjects(exports: readonly Export[]): Problem[] {
   return exports.flatMap(({ s3, file }, i) => {
     const target = s3 ?? file;
     if (target === undefined) return [];
-    const place = s3 === undefined ? ['files', file?.name ?? 'items'] : [s3.connection, s3.prefix ?? DEFAULT_PREFIX];
+    // There are disks that do not tell names by their case.
+    const place =
+      s3 === undefined
+        ? ['files', (file?.name ?? 'items').toLowerCase()]
+        : [s3.connection, keyPrefix(s3.prefix, '{crawl}', '{spider}')];
     const { format, gzip = false } = target;
     const names = JSON.stringify([...place, format, gzip && format !== 'parquet']);
     const isTaken = seen.has(names);
@@ -115,6 +133,19 @@ function sameObjects(exports: readonly Export[]): Problem[] {
     const message = `another export writes ${s3 === undefined ? 'files' : 'objects'} of these names already; give one of them another \`${field}\``;
     return isTaken ? [{ pointer: `/exports/${i}/${at}/${field}`, code: 'conflict', message }] : [];
   });
+}
+
+/** A stream in the place of an export's cursor would end that export. */
+function streamProblems({ stream }: RedisTarget, at: string): Problem[] {
+  if (!CURSOR_KEY.test(stream)) return [];
+  const message = 'keys of this form hold the cursors of exports; give the stream another name';
+  return [{ pointer: `${at}/stream`, code: 'bad_value', message }];
+}
+
+/** Servers and proxies read `..` in a key as a way out of the bucket. */
+function prefixProblems({ prefix = '' }: S3Target, at: string): Problem[] {
+  if (!prefix.split('/').some((part) => part === '.' || part === '..')) return [];
+  return [{ pointer: `${at}/prefix`, code: 'bad_value', message: 'a part of it is `.` or `..`' }];
 }
 
 function connectionProblems(kind: ConnectionKind, name: string, at: string, connections: Connections): Problem[] {

@@ -1,6 +1,7 @@
 import type { Connection, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
 import type { ColumnType, TableTarget } from '../model/export.ts';
 import { type Column, columnsOf, createdKey, createdType, type Family, type TableInfo } from './columns.ts';
+import { refuseOwn } from './own_tables.ts';
 import { readRejected } from './rejected.ts';
 import type { Destination, Row, TableCursor, TableSession } from './table.ts';
 import { ExportError, type ExportJob } from './target.ts';
@@ -51,6 +52,7 @@ export class MysqlSession implements TableSession {
     const schema = dot === -1 ? server.schema : target.table.slice(0, dot);
     if (!schema)
       throw new ExportError('schema', 'neither the connection nor `table` names a database', { permanent: true });
+    refuseOwn(schema, target.table.slice(dot + 1), false);
     this.#connection = connection;
     this.#target = target;
     this.#server = server;

@@ -10,6 +10,7 @@ import {
   type TableInfo,
   tableProblems,
 } from './columns.ts';
+import { refuseOwn } from './own_tables.ts';
 import { readRejected } from './rejected.ts';
 import {
   type Destination,
@@ -72,7 +73,11 @@ class PostgresDatabase implements TableDatabase {
             `set local statement_timeout = ${STATEMENT_MS}; set local timezone = 'UTC'; set constraints all immediate`,
           )
           .simple();
-        this.#schema ??= await schemaOf(tx, this.#target);
+        if (this.#schema === null) {
+          const schema = await schemaOf(tx, this.#target);
+          await refuseOwnOf(tx, schema, this.#target);
+          this.#schema = schema;
+        }
         return work(new PostgresSession(tx, this.#target, this.#schema));
       });
     } catch (error) {
@@ -99,6 +104,14 @@ async function schemaOf(tx: Tx, { table }: TableTarget): Promise<string> {
       quote_ident(current_schema())) as schema`;
   if (!found?.schema) throw new ExportError('schema', 'no schema of the search path is there', { permanent: true });
   return found.schema.replace(/^"(.*)"$/s, (_, inner: string) => inner.replaceAll('""', '"'));
+}
+
+/** @throws ExportError */
+async function refuseOwnOf(tx: Tx, schema: string, { table }: TableTarget): Promise<void> {
+  const [found] = await tx<{ ours: boolean }[]>`
+    select to_regclass(${`${quoted(schema)}.schema_migrations`}) is not null
+      and to_regclass(${`${quoted(schema)}.host_queues`}) is not null as ours`;
+  refuseOwn(schema, nameParts(table)[1], found!.ours);
 }
 
 function quoted(name: string): string {

@@ -1,6 +1,6 @@
 import type { Encoder } from '../formats/encoder.ts';
 import type { TableShape } from '../formats/table.ts';
-import { DEFAULT_PREFIX, type S3Target } from '../model/export.ts';
+import { keyPrefix, type S3Target } from '../model/export.ts';
 import type { StoredItem } from '../model/item.ts';
 import type { FileLayout } from './file_layout.ts';
 import { Packing } from './packing.ts';
@@ -67,7 +67,7 @@ export class S3Export implements Target {
   #packing: Packing;
 
   constructor(settings: S3Settings, { crawlId, spider }: ExportJob) {
-    const { layout, prefix = DEFAULT_PREFIX, partBytes = PART_BYTES } = settings;
+    const { layout, prefix, partBytes = PART_BYTES } = settings;
     this.#settings = settings;
     this.#prefix = keyPrefix(prefix, crawlId, spider);
     this.#partBytes = partBytes;
@@ -227,14 +227,4 @@ export class S3Export implements Target {
     const { gzip, maxBytes } = this.#settings.layout;
     return new Packing({ gzip, mostBytes: maxBytes });
   }
-}
-
-/** What comes before the number in the keys. It always names the crawl: two of them never write the same objects. */
-function keyPrefix(prefix: string, crawlId: string, spider: string | null): string {
-  const named = prefix
-    .replaceAll('{crawl}', crawlId)
-    .replaceAll('{spider}', spider ?? 'inline')
-    .toWellFormed();
-  const before = named === '' || named.endsWith('/') ? named : `${named}-`;
-  return prefix.includes('{crawl}') ? before : `${before}${crawlId}-`;
 }

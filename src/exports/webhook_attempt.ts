@@ -12,6 +12,9 @@ import { isTaken } from './webhook_tries.ts';
 /** Of the items of one message; there are never more in one. */
 const ALL = { rows: 1000, bytes: Number.MAX_SAFE_INTEGER };
 
+/** Shorter values of headers are words, and no secrets. */
+const MIN_SECRET = 6;
+
 /** A message's items are not there any more. */
 export class ItemsGone extends Error {}
 
@@ -62,5 +65,17 @@ export function attemptOf(
     delivered: isTaken(sent),
     request: { url, headers: Object.fromEntries(shown), bytes: Buffer.byteLength(body) },
     ...sent,
+    response: sent.response && withoutEchoes(sent.response, Object.values(own)),
   };
+}
+
+/** An answer without the webhook's own header values, which some endpoints send back. @param secrets the values */
+function withoutEchoes(response: NonNullable<Sent['response']>, secrets: readonly string[]): typeof response {
+  const told = secrets.filter(({ length }) => length >= MIN_SECRET);
+  if (told.length === 0) return response;
+  // As a JSON text has them, too.
+  const all = told.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  const hide = (text: string) => all.reduce((rest, secret) => rest.replaceAll(secret, HIDDEN), text);
+  const headers = Object.entries(response.headers).map(([name, value]) => [name, hide(value)]);
+  return { ...response, headers: Object.fromEntries(headers), body: hide(response.body) };
 }

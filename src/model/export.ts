@@ -123,7 +123,7 @@ const FileSchema = Type.Object(
 export type FileTarget = Static<typeof FileSchema>;
 
 /** Of an S3 export's keys. */
-export const DEFAULT_PREFIX = '{crawl}/items';
+const DEFAULT_PREFIX = '{crawl}/items';
 const S3Schema = Type.Object(
   {
     ...file,
@@ -243,4 +243,18 @@ export type Webhook = Static<typeof WebhookSchema>;
 export function targetOf(definition: Export): ExportKind | null {
   const kinds = EXPORT_KINDS.filter((kind) => definition[kind] !== undefined);
   return kinds.length === 1 ? kinds[0]! : null;
+}
+
+/**
+ * What comes before the number in the keys of an S3 export. It always names the crawl: two of them never write the same
+ * objects. @param prefix undefined: `{crawl}/items`
+ */
+export function keyPrefix(prefix: string | undefined, crawlId: string, spider: string | null): string {
+  const given = prefix ?? DEFAULT_PREFIX;
+  const named = given
+    .replaceAll('{crawl}', crawlId)
+    .replaceAll('{spider}', spider ?? 'inline')
+    .toWellFormed();
+  const before = named === '' || named.endsWith('/') ? named : `${named}-`;
+  return given.includes('{crawl}') ? before : `${before}${crawlId}-`;
 }

@@ -14,6 +14,8 @@ import { Turns } from './turns.ts';
 const SLICE_BYTES = 64 * 1024;
 /** What an item costs besides its data. */
 const ITEM_BYTES = 200;
+/** What an empty cell of a table costs: thousands of columns may be asked for. */
+const CELL_BYTES = 8;
 const RECONNECT_MS = 1000;
 const NOTHING = new Uint8Array(0);
 const WHOLE: Narrowing = { fields: null, flatten: false };
@@ -89,7 +91,9 @@ export function csvFormat(
       begun = { shape, csv: new CsvEncoder(shape) };
     }
     const { csv, shape } = begun;
-    const rows = await inSlices(items, (slice) => (isLarge(slice) ? thread.rows(shape, slice) : csv.encode(slice)));
+    const encodeSlice = (slice: readonly StoredItem[]) =>
+      isLarge(slice) ? thread.rows(shape, slice) : csv.encode(slice);
+    const rows = await inSlices(items, encodeSlice, ITEM_BYTES + CELL_BYTES * shape.columns.length);
     return first ? Buffer.concat([csv.begin(), rows]) : rows;
   };
   return {
@@ -163,16 +167,17 @@ export function encodeJson(
   });
 }
 
-/** Runs over the items a slice a turn. A large item is a slice of its own. */
+/** Runs over the items a slice a turn. A large item is a slice of its own. @param itemBytes what one costs besides its data */
 export async function inSlices(
   items: readonly StoredItem[],
   encode: (slice: readonly StoredItem[]) => Uint8Array | Promise<Uint8Array>,
+  itemBytes = ITEM_BYTES,
 ): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   for (let from = 0; from < items.length; ) {
     let to = from + 1;
-    let bytes = items[from]!.size;
-    while (to < items.length && bytes + items[to]!.size < SLICE_BYTES) bytes += items[to++]!.size + ITEM_BYTES;
+    let bytes = items[from]!.size + itemBytes;
+    while (to < items.length && bytes + items[to]!.size < SLICE_BYTES) bytes += items[to++]!.size + itemBytes;
     const slice = items.slice(from, to);
     pieces.push(await inTurn(() => encode(slice)));
     from = to;

@@ -30,6 +30,8 @@ import { invalid } from './schemas.ts';
 
 const ScheduleParams = Type.Object({ id: Type.String({ description: 'Id of the schedule' }) });
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** A cursor of the runs: the tick of the last one of the page before. */
+const TICK = /^[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'Default 20' }));
 const cursor = Type.Optional(Type.String({ description: '`next` of the page before' }));
 const PageQuery = Type.Object({ cursor, limit }, { additionalProperties: false });
@@ -206,6 +208,7 @@ function runRoutes(app: App, deps: RouteDeps): void {
     },
     async (request): Promise<Static<typeof RunList>> => {
       const { cursor: from, limit: most = 20 } = request.query;
+      if (from !== undefined && !TICK.test(from)) throw badCursor();
       const before = from === undefined ? null : new Date(from);
       if (before !== null && Number.isNaN(before.getTime())) throw badCursor();
       const found = await readRuns(deps.sql, scheduleId(request.params), before, most + 1);

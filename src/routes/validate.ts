@@ -23,10 +23,13 @@ export interface Schema {
   minProperties?: number;
   maxProperties?: number;
   propertyNames?: Schema;
+  writeOnly?: boolean;
 }
 
 /** Nesting of a body. Far above any real one, far below what overflows a stack. */
 const MAX_NESTING = 64;
+/** Where a secret may be that its schema does not say to be one. */
+const SECRET_PLACE = /\/(?:headers(?:\/[^/]*)?|secret|password|bearer|initialCookies\/\d+\/value)$/;
 /** Characters of a name: it is a part of each pointer below it, and a hundred of those may be answered. */
 const MAX_NAME = 1000;
 /** Names of one object: each pass over tens of thousands holds the event loop for tens of milliseconds. */
@@ -43,6 +46,14 @@ export function explain(schema: Schema, value: unknown, at: string): Problem[] {
 }
 
 function* problems(schema: Schema, value: unknown, at: string): Generator<Problem> {
+  if (typeof value !== 'string' || !(schema.writeOnly === true || SECRET_PLACE.test(at)))
+    yield* found(schema, value, at);
+  else
+    for (const one of found(schema, value, at))
+      yield { ...one, message: one.message.replace(`found ${show(value)}`, () => 'found a string that is not shown') };
+}
+
+function* found(schema: Schema, value: unknown, at: string): Generator<Problem> {
   if (schema.anyOf !== undefined) {
     const branch = schema.anyOf.find((one) => fitsType(one, value));
     if (branch === undefined) yield wrongType(schema, value, at);
@@ -161,8 +172,8 @@ function unknownField(schema: Schema, key: string, at: string): Problem {
   return { pointer: child(at, key), code: 'unknown_field', message: `there is no field \`${shorten(key)}\`; ${hint}` };
 }
 
-function problem(pointer: string, code: ProblemCode, found: unknown, expected: string): Problem {
-  return { pointer, code, message: `found ${show(found)}; expected ${expected}` };
+function problem(pointer: string, code: ProblemCode, value: unknown, expected: string): Problem {
+  return { pointer, code, message: `found ${show(value)}; expected ${expected}` };
 }
 
 /** A value as it reads in a message: short, its kind clear. */

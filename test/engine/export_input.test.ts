@@ -8,6 +8,7 @@ const CONNECTIONS = new Map([
   ['pg', 'postgres'],
   ['my', 'mysql'],
   ['mongo', 'mongodb'],
+  ['redis', 'redis'],
 ] as const);
 
 test('27: two exports that would write the same objects, and gzip of what is compressed, are refused with their pointers', () => {
@@ -31,6 +32,32 @@ test('27: two exports that would write the same objects, and gzip of what is com
       ['/exports/4/s3/gzip', 'conflict'],
       ['/exports/5/file/gzip', 'conflict'],
       ['/exports/1/s3/prefix', 'conflict'],
+    ],
+  );
+});
+
+test('27: prefixes that come to the same keys, and ways out of a bucket or into a cursor, are refused', () => {
+  const s3 = (prefix: string) => ({ s3: { connection: 'store', format: 'csv', prefix } }) as const;
+  const file = (name: string) => ({ file: { format: 'csv', name } }) as const;
+  const cursor = `a:orbweaver:${'0'.repeat(8)}-0000-7000-8000-${'0'.repeat(12)}:0`;
+  const { problems } = planExports(
+    {
+      exports: [
+        ...[s3('x'), s3('x-{crawl}'), s3('../x'), s3('a/../x'), s3('a..b')],
+        ...[file('Items'), file('items')],
+        ...['a', cursor].map((stream) => ({ redis: { connection: 'redis', stream } })),
+      ],
+    },
+    CONNECTIONS,
+  );
+  assert.deepEqual(
+    problems.map(({ pointer, code }) => [pointer, code]),
+    [
+      ['/exports/2/s3/prefix', 'bad_value'],
+      ['/exports/3/s3/prefix', 'bad_value'],
+      ['/exports/8/redis/stream', 'bad_value'],
+      ['/exports/1/s3/prefix', 'conflict'],
+      ['/exports/6/file/name', 'conflict'],
     ],
   );
 });
