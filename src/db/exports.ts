@@ -107,9 +107,23 @@ export async function claimExports(sql: Sql, nodeId: string, limit: number): Pro
   return rows.map((row) => ({ ...row, spider: spiders.get(row.crawl_id) ?? null }));
 }
 
-/** Gives back all that an earlier thread of this node held when it ended in disorder. */
-export async function abandonExports(sql: Db, nodeId: string): Promise<void> {
-  await sql`update exports set node_id = null, fence = fence + 1 where node_id = ${nodeId}`;
+/**
+ * Gives back what this node holds by its row alone: claims whose answer was lost, what could not be given back, and what an
+ * earlier thread held when it died.
+ *
+ * @param kept what is worked on
+ */
+export async function abandonExports(
+  sql: Db,
+  nodeId: string,
+  kept: readonly Pick<ExportRow, 'crawl_id' | 'n' | 'fence'>[],
+): Promise<void> {
+  await sql`
+    update exports e set node_id = null, fence = e.fence + 1
+    where e.node_id = ${nodeId} and not exists (
+      select from unnest(${kept.map((row) => row.crawl_id)}::uuid[], ${kept.map((row) => row.n)}::smallint[],
+                         ${kept.map((row) => row.fence)}::bigint[]) as k (crawl_id, n, fence)
+      where k.crawl_id = e.crawl_id and k.n = e.n and k.fence = e.fence)`;
 }
 
 /** The right to change a row: whoever holds it by another fence has taken it over. */

@@ -132,7 +132,7 @@ export class ExportRun {
     stopping.removeEventListener('abort', onStop);
     await this.#close();
     await leave().catch((error: unknown) => {
-      // This node's row ends, or its thread begins anew, and the export is taken by another.
+      // The runner does it, or this node's row ends.
       warn({ err: error, crawl: this.row.crawl_id, export: this.row.name }, 'an export was not given back');
     });
   }

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { copyFile, type FileHandle, lstat, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
 import type { Encoder } from '../formats/encoder.ts';
 import type { TableShape } from '../formats/table.ts';
 import type { FileLayout } from './file_layout.ts';
@@ -10,8 +9,6 @@ import { Packing } from './packing.ts';
 import { type Batch, type BatchLimits, type CrawlEnd, type Cursor, ExportError, type Target } from './target.ts';
 
 const MIB = 1024 * 1024;
-/** A file of no bytes is no gzip file. */
-const EMPTY_MEMBER = gzipSync('');
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR, COPYFILE_EXCL, COPYFILE_FICLONE } = constants;
 
 export interface FileSettings {
@@ -270,8 +267,7 @@ export class FileExport implements Target {
   async #seal(): Promise<void> {
     const encoder = await this.#begun([]);
     await this.#packing.add(encoder.end());
-    const isEmpty = this.#position.bytes === 0 && this.#packing.isEmpty;
-    await this.#append(isEmpty && this.#settings.layout.gzip ? EMPTY_MEMBER : await this.#packing.take());
+    await this.#append(await this.#packing.takeLast(this.#position.bytes));
     this.#position.sealed = true;
   }
 

@@ -1,9 +1,11 @@
 import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
+import { gzip, gzipSync } from 'node:zlib';
 
 const compress = promisify(gzip);
 /** Bytes that are compressed as one member (RFC 1952, section 2.2), so that what follows does not need what was before. */
 const MEMBER_BYTES = 1024 * 1024;
+/** A file of no bytes is no gzip file. */
+const EMPTY_MEMBER = gzipSync('');
 
 /** Bytes on their way to a file: packed in whole gzip members, or as they are. */
 export class Packing {
@@ -44,6 +46,12 @@ export class Packing {
     this.#ready = [];
     this.#readyBytes = 0;
     return all;
+  }
+
+  /** The rest of a file that has so many bytes already. */
+  async takeLast(bytesBefore: number): Promise<Uint8Array> {
+    const rest = await this.take();
+    return this.#gzip && bytesBefore === 0 && rest.length === 0 ? EMPTY_MEMBER : rest;
   }
 
   async #settle(): Promise<void> {

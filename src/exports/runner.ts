@@ -95,12 +95,11 @@ export class Runner {
   }
 
   async #claimLoop(): Promise<void> {
-    let isFirst = true;
     while (!this.#stopping.signal.aborted) {
       this.#wantsClaim = false;
       await this.#patiently(async () => {
-        if (isFirst) await abandonExports(this.#options.sql, this.#options.nodeId);
-        isFirst = false;
+        const runs = [...this.#runs.keys()].map((run) => run.row);
+        await abandonExports(this.#options.sql, this.#options.nodeId, runs);
         await this.#claim();
       });
       if (this.#runs.size > 0) this.#busyAt = Date.now();

@@ -95,10 +95,9 @@ export class S3Export implements Target {
     if (items.length > 0) await this.#packing.add((await this.#begun(items)).encode(items));
     this.#next = next;
     const { maxBytes, appendable } = this.#settings.layout;
-    const { upload } = this.#position;
-    const bytes = (upload?.parts ?? []).reduce((sum, part) => sum + part.bytes, this.#packing.readyBytes);
-    if (bytes >= maxBytes || (upload?.parts.length ?? 0) >= MAX_PARTS - 1) await this.#seal(signal);
-    else if (this.#packing.readyBytes >= this.#partBytes) await this.#send(signal);
+    const bytes = this.#sentBytes + this.#packing.readyBytes;
+    if (bytes >= maxBytes || (this.#position.upload?.parts.length ?? 0) >= MAX_PARTS - 1) await this.#seal(signal);
+    else if (this.#packing.readyBytes >= this.#partBytes) await this.#send(await this.#packing.take(), signal);
     if (!this.#isBegun) this.#position = { ...this.#position, first: next };
     if (!this.#isBegun || (appendable && this.#packing.isEmpty)) this.#durable = next;
     return this.#since(before);
@@ -158,13 +157,18 @@ export class S3Export implements Target {
     return encoder;
   }
 
-  /** Sends what waits as a part. */
-  async #send(signal: AbortSignal): Promise<void> {
+  /** Of the present object. */
+  get #sentBytes(): number {
+    return (this.#position.upload?.parts ?? []).reduce((sum, part) => sum + part.bytes, 0);
+  }
+
+  /** Sends a part. */
+  async #send(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
     const { upload } = this.#position;
     const key = this.#key();
     const begun = upload ?? (await this.#opened.begin(key, this.#settings.layout.contentType, signal));
     try {
-      const grown = await this.#opened.add(key, begun, await this.#packing.take(), signal);
+      const grown = await this.#opened.add(key, begun, bytes, signal);
       this.#position = { ...this.#position, upload: grown };
     } catch (error) {
       if (upload === null) await this.#opened.abort(key, begun);
@@ -175,7 +179,8 @@ export class S3Export implements Target {
 
   async #seal(signal: AbortSignal): Promise<void> {
     await this.#packing.add((await this.#begun([])).end());
-    if (!this.#packing.isEmpty) await this.#send(signal);
+    const rest = await this.#packing.takeLast(this.#sentBytes);
+    if (rest.length > 0) await this.#send(rest, signal);
     this.#position = { ...this.#position, sealed: true };
     this.#durable = this.#next;
   }

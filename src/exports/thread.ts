@@ -4,6 +4,7 @@ import type { DeliveryData, ExportTotals, FromDelivery, ToDelivery } from './pro
 const POLL_MS = 5000;
 /** News of many commits in a row are told together. */
 const NEWS_MS = 20;
+const PAUSE_MS = 1000;
 const MAX_PAUSE_MS = 60_000;
 /** Beyond the grace time, for the thread to say that it has stopped. */
 const TERMINATE_MS = 2000;
@@ -17,6 +18,8 @@ export interface ExportThreadOptions {
   data: DeliveryData;
   /** Whether an export waits for a node. */
   isDue: () => Promise<boolean>;
+  /** Before it is replaced when it has died; longer with each death in a row. A second unless told. */
+  pauseMs?: number;
   log: { warn: Report; error: Report };
 }
 
@@ -36,6 +39,8 @@ export class ExportThread {
   #looking = false;
   #lookAgain = false;
   #deaths = 0;
+  /** The thread was told to stop. */
+  #isAsked = false;
   /** What the last thread held is still this node's, which is alive, so that nobody else takes it: the next one gives it back. */
   #hasDied = false;
   #notBefore = 0;
@@ -83,7 +88,7 @@ export class ExportThread {
     clearTimeout(this.#newsTimer);
     const worker = this.#worker;
     if (worker === null) return;
-    this.#post({ kind: 'stop', graceMs });
+    this.#askToStop(graceMs);
     const timer = setTimeout(() => void worker.terminate(), graceMs + TERMINATE_MS);
     await this.#gone;
     clearTimeout(timer);
@@ -91,6 +96,11 @@ export class ExportThread {
 
   #post(message: ToDelivery): void {
     this.#worker?.postMessage(message);
+  }
+
+  #askToStop(graceMs: number): void {
+    this.#isAsked = true;
+    this.#post({ kind: 'stop', graceMs });
   }
 
   #tellNews(): void {
@@ -122,7 +132,7 @@ export class ExportThread {
     const { entry, data, log } = this.#options;
     const worker = new Worker(entry, { workerData: data, resourceLimits: LIMITS, env: { PATH: process.env.PATH } });
     this.#worker = worker;
-    this.#hasDied = false;
+    this.#hasDied = this.#isAsked = false;
     let failure: Error | null = null;
     worker.on('message', (message: FromDelivery) => this.#receive(message));
     worker.on('error', (error: Error) => {
@@ -132,7 +142,7 @@ export class ExportThread {
     this.#gone = new Promise((resolve) => {
       worker.once('exit', (code) => {
         this.#ended();
-        if (failure !== null || code !== 0) {
+        if (failure !== null || code !== 0 || !this.#isAsked) {
           this.#pause(Date.now() - startedAt);
           log.error({ err: failure ?? new Error(`exit code ${code}`) }, 'the thread of exports ended; it is replaced');
         }
@@ -153,7 +163,7 @@ export class ExportThread {
         this.#options.log.warn(message.detail, message.message);
         return;
       case 'idle':
-        this.#post({ kind: 'stop', graceMs: 0 });
+        this.#askToStop(0);
         return;
     }
   }
@@ -168,7 +178,8 @@ export class ExportThread {
   /** After a death; one that had lived for long is the first in a row. */
   #pause(livedMs: number): void {
     this.#deaths = livedMs > MAX_PAUSE_MS ? 1 : this.#deaths + 1;
-    this.#notBefore = Date.now() + Math.min(MAX_PAUSE_MS, 500 * 2 ** this.#deaths);
+    const { pauseMs = PAUSE_MS } = this.#options;
+    this.#notBefore = Date.now() + Math.min(MAX_PAUSE_MS, pauseMs * 2 ** (this.#deaths - 1));
     this.#hasDied = true;
   }
 }

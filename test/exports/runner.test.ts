@@ -261,6 +261,26 @@ it('rests with a paused crawl, goes on with it, and begins anew when an ended on
   assert.deepEqual([place.offsets, done.written, place.finished], [upTo(5), 5, 2]);
 });
 
+it('35: a claim that got no answer, or an export that could not be given back, keeps it from nobody', async () => {
+  const crawls = await Promise.all([startCrawl([FILE]), startCrawl([FILE])]);
+  for (const { id } of crawls) await commitItems(api.sql, id, 2);
+  const lost = ['select id, spider_name from crawls', 'update exports set node_id = null, due_at = now() +'];
+  const sql = new Proxy(api.sql, {
+    apply(query, _this, [text, ...values]: [TemplateStringsArray, ...never[]]) {
+      const i = lost.findIndex((start) => text[0]!.trim().startsWith(start));
+      if (i < 0) return query(text, ...values);
+      lost.splice(i, 1);
+      throw Object.assign(new Error('the connection is gone'), { code: 'CONNECTION_CLOSED' });
+    },
+  });
+  const node = await startRunner({ sql, maxOpen: 1 });
+  await until('all have their items', () => crawls.every(({ places: [place] }) => place!.offsets.length === 2));
+  assert.deepEqual(lost, []);
+  for (const { id } of crawls) await end(id);
+  for (const { id } of crawls) await waitFor(id, 0, ({ state }) => state === 'done');
+  await node.stop();
+});
+
 it('36: is taken over when its node is dead, whose cursor is then refused', async () => {
   const { id, places: at } = await startCrawl([FILE]);
   const [place] = at as [Place];

@@ -177,6 +177,20 @@ describe('S3', needsSwift, () => {
       assert.equal(await uploads(prefix), 0);
     });
 
+  it('an empty crawl leaves one object that can be read', async () => {
+    for (const file of [
+      { format: 'ndjson' },
+      { format: 'ndjson', gzip: true },
+      { format: 'csv', gzip: true },
+      { format: 'parquet' },
+    ] as const) {
+      const prefix = `empty-${++places}/`;
+      await carry(() => newTarget(prefix, file), [], START);
+      assert.equal((await objects(prefix)).length, 1);
+      assert.deepEqual(await readItems(prefix, file), []);
+    }
+  });
+
   it('moves the cursor with each part, and only then; what is too little for a part waits for the end', async () => {
     const prefix = `parts-${++places}/`;
     const items = someItems(10, () => JSON.stringify({ text: 'x'.repeat(1_000_000) }));
