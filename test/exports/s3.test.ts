@@ -158,7 +158,7 @@ describe('S3', needsSwift, () => {
   ] as const)
     it(`writes ${file.format}${'gzip' in file ? ' as gzip members' : ''}, opened anew in the midst of it`, async () => {
       const prefix = `formats-${++places}/`;
-      const items = someItems(20);
+      const items = someItems(16);
       const first = newTarget(prefix, file);
       let cursor = await first.open(START, signal);
       for (const from of [0, 4, 8])
@@ -193,8 +193,8 @@ describe('S3', needsSwift, () => {
 
   it('moves the cursor with each part, and only then; what is too little for a part waits for the end', async () => {
     const prefix = `parts-${++places}/`;
-    const items = someItems(10, () => JSON.stringify({ text: 'x'.repeat(1_000_000) }));
-    const target = newTarget(prefix, { format: 'ndjson' }, { partBytes: 2_500_000 });
+    const items = someItems(10, () => JSON.stringify({ text: 'x'.repeat(100_000) }));
+    const target = newTarget(prefix, { format: 'ndjson' }, { partBytes: 250_000 });
     await target.open(START, signal);
     const cursors: (number | null)[] = [];
     for (const item of items)
