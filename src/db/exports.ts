@@ -80,15 +80,14 @@ export async function isExportDue(db: Db): Promise<boolean> {
 
 /** An export that this node works on. */
 export interface ClaimedExport extends ExportRow {
-  fence: number;
   /** Of the crawl's spider; null: it has none, or the crawl is gone. */
   spider: string | null;
 }
 
 /**
- * Takes up to `limit` exports that are due and have no living holder, the longest due first; none that this node has, which was
- * frozen if it seems to be dead. Found first, then taken with the
- * fence as it was found: one that another node has taken meanwhile is left to it (the note at `lockFound` in hosts.ts).
+ * Takes up to `limit` exports that are due and have no living holder, the longest due first; none that this node has itself:
+ * if it seems to be dead it was frozen, and still works on them. Found first, then taken with the fence as it was found: one
+ * that another node has taken meanwhile is left to it (the note at `lockFound` in hosts.ts).
  */
 export async function claimExports(sql: Sql, nodeId: string, limit: number): Promise<ClaimedExport[]> {
   const found = await sql<Pick<ExportRow, 'crawl_id' | 'n' | 'fence'>[]>`
@@ -210,7 +209,6 @@ export interface ConsumedCrawl {
   id: string;
   state: CrawlState;
   ended: boolean;
-  stop_reason: string | null;
   /** Items committed: every offset below is there. */
   items: number;
 }
@@ -218,6 +216,6 @@ export interface ConsumedCrawl {
 /** Crawls that were deleted are missing. */
 export async function readConsumed(db: Db, crawlIds: readonly string[]): Promise<ConsumedCrawl[]> {
   return db<ConsumedCrawl[]>`
-    select id, state, state in ('finished', 'cancelled', 'failed') as ended, stop_reason, items
+    select id, state, state in ('finished', 'cancelled', 'failed') as ended, items
     from crawls where id = any (${crawlIds as string[]}::uuid[])`;
 }

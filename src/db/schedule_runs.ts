@@ -38,6 +38,26 @@ export async function knownTicks(tx: Tx, scheduleId: string, ticks: readonly Dat
   return new Set(rows.map(({ tick }) => tick.getTime()));
 }
 
+/**
+ * Where a run by hand is entered: the first millisecond from a time on that no run has; `isKnown` where it stands there already,
+ * an earlier try having been committed. The schedule's row is locked by the caller.
+ */
+export async function placeByHand(
+  tx: Tx,
+  scheduleId: string,
+  crawlId: string,
+  from: Date,
+): Promise<{ tick: Date; isKnown: boolean }> {
+  const rows = await tx<{ tick: Date; crawl_id: string | null }[]>`
+    select tick, crawl_id from schedule_runs where schedule_id = ${scheduleId} and tick >= ${from}`;
+  const known = rows.find((row) => row.crawl_id === crawlId);
+  if (known !== undefined) return { tick: known.tick, isKnown: true };
+  const taken = new Set(rows.map(({ tick }) => tick.getTime()));
+  let at = from.getTime();
+  while (taken.has(at)) at++;
+  return { tick: new Date(at), isKnown: false };
+}
+
 /** Stores what became of ticks, which were not known, and forgets the oldest. The schedule's row is locked by the caller. */
 export async function insertRuns(tx: Tx, scheduleId: string, runs: readonly NewRun[]): Promise<void> {
   await tx`

@@ -1,5 +1,5 @@
 import { inTransaction, retried, type Sql, type Tx } from '../db/client.ts';
-import { insertRuns, listRuns, type RunRow, skipQueued } from '../db/schedule_runs.ts';
+import { insertRuns, listRuns, placeByHand, type RunRow, skipQueued } from '../db/schedule_runs.ts';
 import {
   databaseNow,
   deleteSchedule as deleteRows,
@@ -210,13 +210,14 @@ export async function runNow(sql: Sql, id: string, checks: Checks): Promise<Sche
   refuse(ofCrawl({}, problems), `${CRAWL_AT}/spider`);
   await addOrigins(sql, plan);
   const crawlId = newId();
-  const tick = await retried(() => databaseNow(sql));
+  const now = await retried(() => databaseNow(sql));
   const store = async (tx: Tx) => {
     if ((await lockSchedule(tx, id)) === null) throw notFound(id);
     const { crawl } = await storeCrawl(tx, crawlId, plan);
+    const { tick, isKnown } = await placeByHand(tx, id, crawlId, now);
     const run = { tick, manual: true, state: 'started', crawlId, detail: null, problems: [] } as const;
-    await insertRuns(tx, id, [run]);
-    return { ...run, schedule_id: id, crawl_id: crawlId, crawl_state: crawl.state, decided_at: tick, problems: [] };
+    if (!isKnown) await insertRuns(tx, id, [run]);
+    return { ...run, schedule_id: id, crawl_id: crawlId, crawl_state: crawl.state, decided_at: now, problems: [] };
   };
   const run = toRun(await retried(() => inTransaction(sql, store)));
   return { ...run, crawl: run.crawl! };

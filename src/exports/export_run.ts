@@ -159,7 +159,7 @@ export class ExportRun {
       }
       if (crawl === null) await this.#sleep(QUIET_MS);
       else if (this.#next < crawl.items) await this.#writeOrWait(crawl);
-      else if (crawl.ended) return this.#finish(crawl);
+      else if (crawl.ended) return this.#finish();
       else if (this.#isFailing) await this.#recover();
       else if (this.#unflushedSince !== null) await this.#flushOrWait(this.#unflushedSince);
       else if (crawl.state === 'paused') return () => restExport(sql, this.#hold, REST_MS);
@@ -216,9 +216,9 @@ export class ExportRun {
     await this.#store(await this.#call((signal) => this.#target!.flush(signal, isLast)));
   }
 
-  async #finish({ state, stop_reason: stopReason }: ConsumedCrawl): Promise<Leave> {
+  async #finish(): Promise<Leave> {
     await this.#flush(true);
-    const cursor = await this.#call((signal) => this.#target!.finish({ state, stopReason }, signal));
+    const cursor = await this.#call((signal) => this.#target!.finish(signal));
     if (cursor.next < this.#next) throw new Error(`finished at ${cursor.next}, and was given all before ${this.#next}`);
     await this.#store(cursor);
     const { sql, killing } = this.#parts;

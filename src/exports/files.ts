@@ -6,7 +6,7 @@ import type { Encoder } from '../formats/encoder.ts';
 import type { TableShape } from '../formats/table.ts';
 import type { FileLayout } from './file_layout.ts';
 import { Packing } from './packing.ts';
-import { type Batch, type BatchLimits, type CrawlEnd, type Cursor, ExportError, type Target } from './target.ts';
+import { type Batch, type BatchLimits, type Cursor, ExportError, type Target } from './target.ts';
 
 const MIB = 1024 * 1024;
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR, COPYFILE_EXCL, COPYFILE_FICLONE } = constants;
@@ -109,7 +109,7 @@ export class FileExport implements Target {
     });
   }
 
-  finish(_end: CrawlEnd): Promise<Cursor> {
+  finish(): Promise<Cursor> {
     return this.#guarded(async () => {
       await this.#settle();
       return this.#cursor();

@@ -1,9 +1,8 @@
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import type { TableTarget } from '../model/export.ts';
 import type { Problem } from '../model/spider.ts';
-import { missingTable, tableProblems } from './columns.ts';
 import { isMariaDb, MysqlSession, type Server, type ServerError } from './mysql_session.ts';
-import { type TableDatabase, TableExport, type TableSession } from './table.ts';
+import { checkTable, type TableDatabase, TableExport, type TableSession } from './table.ts';
 import { ExportError, type ExportJob, type Target } from './target.ts';
 
 const CONNECT_MS = 5000;
@@ -11,20 +10,15 @@ const CONNECT_MS = 5000;
 const IDLE_S = 60;
 /** Milliseconds after which a connection is not counted on any more. */
 const STALE_MS = 30_000;
+
 /** Items as rows of a table of MySQL or MariaDB, each exactly once. @param url of the connection */
 export function mysqlTarget(job: ExportJob, target: TableTarget, url: string): Target {
   return new TableExport(job, target, new MysqlDatabase(url, target));
 }
 
 /** What is wrong with the table as it is. @throws ExportError where the database does not say */
-export async function checkMysql(target: TableTarget, url: string): Promise<Problem[]> {
-  const database = new MysqlDatabase(url, target);
-  try {
-    const info = await database.transaction((session) => session.describe());
-    return info === null ? missingTable(target) : tableProblems(target, info);
-  } finally {
-    await database.close();
-  }
+export function checkMysql(target: TableTarget, url: string): Promise<Problem[]> {
+  return checkTable(new MysqlDatabase(url, target), target);
 }
 
 class MysqlDatabase implements TableDatabase {

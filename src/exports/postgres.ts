@@ -1,18 +1,11 @@
 import { inSavepoint, inTransaction, openGuestPool, type Sql, type Tx } from '../db/client.ts';
 import type { ColumnType, TableTarget } from '../model/export.ts';
 import type { Problem } from '../model/spider.ts';
-import {
-  columnsOf,
-  createdKey,
-  createdType,
-  type Family,
-  missingTable,
-  type TableInfo,
-  tableProblems,
-} from './columns.ts';
+import { columnsOf, createdKey, createdType, type Family, type TableInfo } from './columns.ts';
 import { refuseOwn } from './own_tables.ts';
 import { readRejected } from './rejected.ts';
 import {
+  checkTable,
   type Destination,
   type Row,
   type TableCursor,
@@ -44,14 +37,8 @@ export function postgresTarget(job: ExportJob, target: TableTarget, url: string)
 }
 
 /** What is wrong with the table as it is. @throws ExportError where the database does not say */
-export async function checkPostgres(target: TableTarget, url: string): Promise<Problem[]> {
-  const database = new PostgresDatabase(url, target);
-  try {
-    const info = await database.transaction((session) => session.describe());
-    return info === null ? missingTable(target) : tableProblems(target, info);
-  } finally {
-    await database.close();
-  }
+export function checkPostgres(target: TableTarget, url: string): Promise<Problem[]> {
+  return checkTable(new PostgresDatabase(url, target), target);
 }
 
 class PostgresDatabase implements TableDatabase {

@@ -5,15 +5,7 @@ import type { StoredItem } from '../model/item.ts';
 import type { FileLayout } from './file_layout.ts';
 import { Packing } from './packing.ts';
 import { S3Bucket, type Upload } from './s3_bucket.ts';
-import {
-  type Batch,
-  type BatchLimits,
-  type CrawlEnd,
-  type Cursor,
-  ExportError,
-  type ExportJob,
-  type Target,
-} from './target.ts';
+import { type Batch, type BatchLimits, type Cursor, ExportError, type ExportJob, type Target } from './target.ts';
 
 const MIB = 1024 * 1024;
 /** Every part but the last has at least so many bytes: a rule of S3. */
@@ -112,7 +104,7 @@ export class S3Export implements Target {
     return this.#since(before);
   }
 
-  async finish(_end: CrawlEnd, signal: AbortSignal): Promise<Cursor> {
+  async finish(signal: AbortSignal): Promise<Cursor> {
     await this.#completeSealed(signal);
     return this.#cursor();
   }

@@ -189,3 +189,13 @@ function listed(problems: readonly Problem[]): string {
     .map(({ message }) => message)
     .join('; ');
 }
+
+/** What is wrong with the table as it is; the database is closed. @throws ExportError where it does not say */
+export async function checkTable(database: TableDatabase, target: TableTarget): Promise<Problem[]> {
+  try {
+    const info = await database.transaction((session) => session.describe());
+    return info === null ? missingTable(target) : tableProblems(target, info);
+  } finally {
+    await database.close();
+  }
+}

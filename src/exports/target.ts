@@ -22,12 +22,6 @@ export interface BatchLimits {
   lingerMs: number;
 }
 
-/** How the crawl ended, for the last word of a target. */
-export interface CrawlEnd {
-  state: string;
-  stopReason: string | null;
-}
-
 /**
  * Where an export writes to. Its methods are called one after another, never two at once; after one has thrown, only
  * `close` is, and then a new target is opened. A cursor that a method returned is stored before the next method is called;
@@ -58,7 +52,7 @@ export interface Target {
    */
   flush(signal: AbortSignal, isLast: boolean): Promise<Cursor | null>;
   /** The crawl has ended, all its items were written and flushed. May be called again for the same end. */
-  finish(end: CrawlEnd, signal: AbortSignal): Promise<Cursor>;
+  finish(signal: AbortSignal): Promise<Cursor>;
   /**
    * The crawl was deleted: removes what only this export could have gone on with. Called with the cursor as it was stored
    * last, whether it was opened or not; `close` follows. Best effort. Absent: there is nothing of the kind.

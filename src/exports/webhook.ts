@@ -91,7 +91,7 @@ export class WebhookTarget implements Target {
     return this.#cursor();
   }
 
-  async finish(_end: unknown, signal: AbortSignal): Promise<Cursor> {
+  async finish(signal: AbortSignal): Promise<Cursor> {
     await this.#start(signal);
     const crawl = await this.#crawl();
     if (!ENDED_STATES.includes(crawl.state)) return this.#cursor(); // it was resumed meanwhile

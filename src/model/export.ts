@@ -1,13 +1,10 @@
 import { type Static, Type } from 'typebox';
-import type { ConnectionKind } from './connection.ts';
 import { CHANGE_KINDS } from './outcome.ts';
 import { recordOf } from './record.ts';
 
 /** What a consumer of a crawl's items writes to. */
 export const EXPORT_KINDS = ['postgres', 'mysql', 'mongodb', 'redis', 'file', 's3'] as const;
 export type ExportKind = (typeof EXPORT_KINDS)[number];
-/** Kinds whose target is a connection of the operator. */
-export const CONNECTED_KINDS = ['postgres', 'mysql', 'mongodb', 'redis', 's3'] as const satisfies ConnectionKind[];
 
 export const EXPORT_STATES = ['active', 'done', 'failed'] as const;
 export type ExportState = (typeof EXPORT_STATES)[number];
@@ -16,7 +13,7 @@ const connection = Type.String({ minLength: 1, maxLength: 100, description: 'A n
 const FieldPath = Type.String({ minLength: 1, maxLength: 500, description: 'A field, or a path as `specs.weight`' });
 
 /** Types of a column that we create, by the words of both databases' families. */
-export const COLUMN_TYPES = ['text', 'integer', 'number', 'boolean', 'timestamp', 'json'] as const;
+const COLUMN_TYPES = ['text', 'integer', 'number', 'boolean', 'timestamp', 'json'] as const;
 export type ColumnType = (typeof COLUMN_TYPES)[number];
 
 const TableSchema = Type.Object(
@@ -94,7 +91,7 @@ const RedisSchema = Type.Object(
 );
 export type RedisTarget = Static<typeof RedisSchema>;
 
-export const FILE_FORMATS = ['ndjson', 'csv', 'parquet'] as const;
+const FILE_FORMATS = ['ndjson', 'csv', 'parquet'] as const;
 const file = {
   format: Type.Enum([...FILE_FORMATS]),
   gzip: Type.Optional(Type.Boolean({ description: 'Not for parquet, which is compressed inside' })),

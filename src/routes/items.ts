@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { ApiError } from '../errors.ts';
-import { beginBody, type Coding, pieceOf } from '../formats/codings.ts';
+import { beginBody, CODINGS, type Coding, pieceOf } from '../formats/codings.ts';
 import { FormatThread } from '../formats/format_thread.ts';
 import { hasRoomForZstd } from '../formats/zstd.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
@@ -126,7 +126,7 @@ function headRoute(app: App, deps: RouteDeps): void {
 /** @throws ApiError `not_acceptable` */
 function negotiated(request: ItemsRequest): { format: FormatName; coding: Coding } {
   const format = negotiate(FORMATS, request.query.format, request.headers.accept);
-  const codings: Coding[] = format === 'parquet' ? ['identity'] : ['gzip', 'zstd', 'identity'];
+  const codings: readonly Coding[] = format === 'parquet' ? ['identity'] : CODINGS;
   const free = codings.filter((coding) => coding !== 'zstd' || hasRoomForZstd());
   return { format, coding: negotiateCoding(free, request.headers['accept-encoding']) };
 }

@@ -34,7 +34,6 @@ export interface Traits {
 }
 
 const signal = new AbortController().signal;
-const END = { state: 'finished', stopReason: 'done' };
 /** What is asked for at a time: small, so that there are many calls. */
 const BATCH = 4;
 const MAX_OPENS = 10;
@@ -106,7 +105,7 @@ class Keeper {
         target = opened.target;
         for (const batch of batches(items, opened.next, through)) this.store(await target.write(batch, signal));
         if (how.flush || how.finish) this.store(await target.flush(signal, how.finish === true));
-        if (how.finish) this.store(await target.finish(END, signal));
+        if (how.finish) this.store(await target.finish(signal));
         return;
       } catch (error) {
         if (tries === MAX_OPENS || (error instanceof ExportError && error.permanent)) throw error;
@@ -175,8 +174,8 @@ function plainCases(holds: Holds): Case[] {
         const { target } = await keeper.open();
         for (const batch of batches(items, 0, 7)) keeper.store(await target.write(batch, signal));
         keeper.store(await target.flush(signal, true));
-        keeper.store(await target.finish(END, signal));
-        keeper.store(await target.finish(END, signal));
+        keeper.store(await target.finish(signal));
+        keeper.store(await target.finish(signal));
         await target.close();
         await keeper.carry(items, { finish: true, through: 7 });
         await holds(keeper, items.slice(0, 7));
@@ -192,7 +191,7 @@ function plainCases(holds: Holds): Case[] {
         const { target } = await keeper.open();
         keeper.store(await target.write({ items: [], next: 5 }, signal));
         keeper.store(await target.flush(signal, true));
-        keeper.store(await target.finish(END, signal));
+        keeper.store(await target.finish(signal));
         await target.close();
         assert.equal(keeper.stored.next, 5, 'what was looked at and not wanted is behind the cursor');
         await holds(keeper, []);

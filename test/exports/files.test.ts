@@ -14,7 +14,6 @@ import type { FileTarget } from '../../dist/model/export.js';
 import { conform, type Place, type Seen, someItems } from './conformance.ts';
 
 const signal = new AbortController().signal;
-const END = { state: 'finished', stopReason: 'finished' };
 
 type File = Pick<FileTarget, 'format' | 'gzip' | 'maxBytes'>;
 
@@ -105,7 +104,7 @@ describe('files', () => {
         for (const [name, body] of await filesOf(directory)) assert.ok(body.length >= 1024, name);
       }
       await target.flush(signal, true);
-      cursor = await target.finish(END);
+      cursor = await target.finish();
       await target.close();
       const files = await filesOf(directory);
       assert.ok(files.length > 1);
@@ -125,14 +124,14 @@ describe('files', () => {
       const target = newTarget(directory, { format: 'csv', gzip: true });
       await target.open({ next: 0, position: null });
       await target.flush(signal, true);
-      const cursor = await target.finish(END);
+      const cursor = await target.finish();
       await target.flush(signal, true);
-      await target.finish(END);
+      await target.finish();
       await target.close();
       const again = newTarget(directory, { format: 'csv', gzip: true });
       await again.open(cursor);
       await again.flush(signal, true);
-      await again.finish(END);
+      await again.finish();
       await again.close();
       const [[name, body], ...more] = (await filesOf(directory)) as [[string, Buffer]];
       assert.deepEqual([name, more.length], ['items-00001.csv.gz', 0]);
@@ -151,13 +150,13 @@ describe('files', () => {
       await rm(directory, { recursive: true });
       await write(target, 5, 6);
       await target.flush(signal, true);
-      await assert.rejects(target.finish(END), (error) => error instanceof ExportError && error.code === 'gone');
+      await assert.rejects(target.finish(), (error) => error instanceof ExportError && error.code === 'gone');
       await target.close();
       const next = newTarget(directory, { format: 'ndjson' });
       assert.equal((await next.open(stored)).next, 0);
       await write(next, 0, 6);
       await next.flush(signal, true);
-      await next.finish(END);
+      await next.finish();
       await next.close();
       const [[name, body]] = (await filesOf(directory)) as [[string, Buffer]];
       assert.deepEqual([name, (await rowsOf(name, body)).length], ['items-00001.ndjson', 6]);

@@ -29,7 +29,6 @@ import { needsSwift, SECRET, type Swift, startSwift } from '../support/swift.ts'
 import { conform, type Place, type Seen, someItems } from './conformance.ts';
 
 const signal = new AbortController().signal;
-const END = { state: 'finished', stopReason: 'done' };
 const BUCKET = 'items';
 const CRAWL = '0190b6a0-0000-7000-8000-000000000001';
 let swift: Swift;
@@ -136,7 +135,7 @@ async function carry(newOne: () => S3Export, items: readonly StoredItem[], store
       cursor = (await target.write({ items: piece, next: piece.at(-1)!.offset + 1 }, signal)) ?? cursor;
     }
     cursor = (await target.flush(signal, true)) ?? cursor;
-    return await target.finish(END, signal);
+    return await target.finish(signal);
   } catch (error) {
     if (!(error instanceof ExportError) || error.permanent) throw error;
     await target.close();
@@ -203,7 +202,7 @@ describe('S3', needsSwift, () => {
     assert.equal(await target.flush(signal, false), null);
     assert.equal((await objects(prefix)).length, 0, 'nobody sees half an object');
     assert.equal((await target.flush(signal, true))?.next, 10);
-    await target.finish(END, signal);
+    await target.finish(signal);
     await target.close();
     assert.equal((await readItems(prefix, { format: 'ndjson' })).length, 10);
   });
@@ -244,7 +243,7 @@ describe('S3', needsSwift, () => {
       cursor = (await target.write({ items: items.slice(8), next: 12 }, signal).catch(() => null)) ?? cursor;
       cursor = (await target.flush(signal, true).catch(() => null)) ?? cursor;
       await assert.rejects(
-        target.finish(END, signal).then(() => target.write({ items, next: 12 }, signal)),
+        target.finish(signal).then(() => target.write({ items, next: 12 }, signal)),
         ExportError,
       );
       await target.close();

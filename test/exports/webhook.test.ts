@@ -18,7 +18,6 @@ import { answer, type Endpoint, once, SECRET, startEndpoint } from './webhook_en
 const SECOND = 1000;
 const DAY = 24 * 60 * 60 * SECOND;
 const signal = new AbortController().signal;
-const END = { state: 'finished', stopReason: 'finished' };
 
 let database: TestDatabase;
 let downloader: Downloader;
@@ -143,8 +142,8 @@ describe('a webhook sends', () => {
       assert.equal(await scene.write(items.slice(0, 3)), null);
       assert.equal(await scene.write(items.slice(3)), null);
       await scene.end();
-      assert.equal(await scene.run((target) => target.finish(END, signal)), null);
-      assert.equal(await scene.run((target) => target.finish(END, signal)), null);
+      assert.equal(await scene.run((target) => target.finish(signal)), null);
+      assert.equal(await scene.run((target) => target.finish(signal)), null);
       const { received } = scene.endpoint;
       assert.deepEqual(
         received.map(({ type, data }) => [type, data.items?.map(({ offset }) => offset) ?? data.crawl.state]),
@@ -168,7 +167,7 @@ describe('a webhook sends', () => {
       async (scene) => {
         for (const state of ['failed', 'cancelled', 'finished']) {
           await scene.end(state);
-          for (let i = 0; i < 2; i++) assert.equal(await scene.run((target) => target.finish(END, signal)), null);
+          for (let i = 0; i < 2; i++) assert.equal(await scene.run((target) => target.finish(signal)), null);
         }
         assert.deepEqual(
           scene.endpoint.received.map(({ type, data }) => [type, data.crawl.state]),

@@ -154,6 +154,18 @@ test('a list in pages, oldest first, each with its last run', async () => {
     assert.equal((await api.call('GET', `/schedules?${query}`)).status, 422, query);
 });
 
+test('runs that are asked for at the same moment have a crawl and a place each', async () => {
+  const id = await create();
+  const answers = await Promise.all(Array.from({ length: 8 }, () => api.call('POST', `/schedules/${id}/run`)));
+  assert.deepEqual([...new Set(answers.map(({ status }) => status))], [201]);
+  const { runs } = (await api.call('GET', `/schedules/${id}/runs?limit=100`)).json as { runs: ScheduleRun[] };
+  assert.equal(new Set(runs.map(({ tick }) => tick)).size, 8);
+  assert.deepEqual(
+    new Set(runs.map(({ crawl }) => crawl?.id)),
+    new Set(answers.map(({ json }) => (json.crawl as { id: string }).id)),
+  );
+});
+
 test('a schedule that is not there is 404 for every call', async () => {
   for (const id of ['01890000-0000-7000-8000-000000000000', 'nonsense', '%00'])
     for (const [method, path] of [
