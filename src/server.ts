@@ -239,24 +239,15 @@ function webhookDeps(config: Config, sql: Sql, closers: Closers) {
   };
 }
 
-/** Starts everything. @throws the reason of `closers.stopping` when that fires meanwhile */
-async function serve(config: Config, log: Logger, closers: Closers): Promise<void> {
-  const url = await startDatabase(config, closers, log);
-  closers.stopping.throwIfAborted();
-  const { engineSql, apiSql } = openPools(url, closers);
-  await migrate(engineSql);
-  closers.stopping.throwIfAborted();
-  const lookups = new Lookups(urlsOf(config, 'postgres'));
-  closers.add('the lookups', () => lookups.close());
-  const parts = await startEngine(config, { url, sql: engineSql, lookups }, closers, log);
-  const { parser, scripts, renderer, downloader, engine, wakeups, exports } = parts;
-  closers.stopping.throwIfAborted();
-  const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, parts));
-  closers.add('the listener', unlisten);
-  const closing = new AbortController();
+/** What is asked about a posted crawl, spider or schedule. */
+function makeChecks(
+  config: Config,
+  { parser, scripts, renderer }: Parts,
+  lookups: Lookups,
+  refusesWebhook: Checks['refusesWebhook'],
+): Checks {
   const facts = new ScriptFacts(scripts);
-  const { refusesWebhook, webhooks } = webhookDeps(config, apiSql, closers);
-  const checks: Checks = {
+  return {
     checkSpider: async (spider) => [
       ...(await Promise.all([parser.check(spider), lookups.check(spider), facts.problems(spider)])).flat(),
       ...renderProblems(spider, renderer !== null),
@@ -268,6 +259,37 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
     refusesWebhook,
     checkExports: tableChecks(config.connections),
   };
+}
+
+function makeMetrics(parts: Parts, deletions: Chores['deletions'], closers: Closers, log: Logger): Metrics {
+  const metrics = new Metrics({
+    ...parts,
+    streams: () => parts.wakeups.size,
+    exports: () => parts.exports?.totals ?? {},
+    deletions,
+    onSlowLoop: (p99Ms) => log.warn({ p99Ms }, 'once in a hundred times the event loop was late by more than 50 ms'),
+  });
+  closers.add('the metrics', () => metrics.stop());
+  return metrics;
+}
+
+/** Starts everything. @throws the reason of `closers.stopping` when that fires meanwhile */
+async function serve(config: Config, log: Logger, closers: Closers): Promise<void> {
+  const url = await startDatabase(config, closers, log);
+  closers.stopping.throwIfAborted();
+  const { engineSql, apiSql } = openPools(url, closers);
+  await migrate(engineSql);
+  closers.stopping.throwIfAborted();
+  const lookups = new Lookups(urlsOf(config, 'postgres'));
+  closers.add('the lookups', () => lookups.close());
+  const parts = await startEngine(config, { url, sql: engineSql, lookups }, closers, log);
+  const { parser, scripts, renderer, engine, wakeups, exports } = parts;
+  closers.stopping.throwIfAborted();
+  const { unlisten } = await apiSql.listen(CHANNEL, (payload) => onNotify(payload, parts));
+  closers.add('the listener', unlisten);
+  const closing = new AbortController();
+  const { refusesWebhook, webhooks } = webhookDeps(config, apiSql, closers);
+  const checks = makeChecks(config, parts, lookups, refusesWebhook);
   const onCrawlChanged = (id: string, what: string, delivers = true) => {
     log.info({ crawl: id }, `crawl ${what}`);
     engine.wake();
@@ -280,17 +302,7 @@ async function serve(config: Config, log: Logger, closers: Closers): Promise<voi
   const chores = new Chores({ sql: apiSql, checks, kept: config.retention, onCrawlChanged, log });
   closers.add('the chores', () => chores.stop());
   chores.start();
-  const metrics = new Metrics({
-    engine,
-    downloader,
-    parser,
-    scripts,
-    streams: () => wakeups.size,
-    exports: () => exports?.totals ?? {},
-    deletions: chores.deletions,
-    onSlowLoop: (p99Ms) => log.warn({ p99Ms }, 'once in a hundred times the event loop was late by more than 50 ms'),
-  });
-  closers.add('the metrics', () => metrics.stop());
+  const metrics = makeMetrics(parts, chores.deletions, closers, log);
   const processes = config.scriptProcesses;
   const app = await buildApp({
     sql: apiSql,

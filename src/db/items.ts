@@ -32,6 +32,24 @@ export async function readItems(db: Db, crawlId: string, range: ItemRange): Prom
     order by "offset"`;
 }
 
+/** Bytes of data that are read at once, but for a single item that is larger. */
+export const PAGE_BYTES = 1024 * 1024;
+/** Offsets looked at in one statement when only items of a type, or with a change, are wanted. */
+export const FILTERED_SPAN = 10_000;
+
+/** Items of a range as far as its bounds let them. @returns `next`: every offset of the range below it has been looked at */
+export async function readPage(
+  db: Db,
+  crawlId: string,
+  range: ItemRange,
+): Promise<{ items: StoredItem[]; next: number }> {
+  const items = await readItems(db, crawlId, range);
+  const size = items.reduce((sum, item) => sum + item.size, 0);
+  const last = items.at(-1);
+  const isWhole = last === undefined || (items.length < range.rows && size < range.bytes);
+  return { items, next: isWhole ? range.to + 1 : last.offset + 1 };
+}
+
 /** How many items a range has, of a type or with a change. */
 export async function countItems(
   db: Db,

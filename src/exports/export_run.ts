@@ -9,9 +9,8 @@ import {
   restExport,
   storeCursor,
 } from '../db/exports.ts';
-import { countItems } from '../db/items.ts';
+import { countItems, FILTERED_SPAN, PAGE_BYTES, readPage } from '../db/items.ts';
 import type { ByteBudget } from './budget.ts';
-import { PAGE_BYTES, readPage } from './item_pages.ts';
 import type { KindTotals } from './protocol.ts';
 import { type Cursor, ExportError, type Target } from './target.ts';
 import { narrowItems } from './targets.ts';
@@ -184,8 +183,10 @@ export class ExportRun {
     const bytes = Math.min(most, PAGE_BYTES);
     const held = await budget.take(rows === 0 ? 0 : bytes);
     try {
-      const wish = { from: this.#next, total, type, changes, rows, bytes };
-      const page = () => readPage(sql, this.row.crawl_id, wish);
+      const span = type === undefined && changes === undefined ? rows : FILTERED_SPAN;
+      const to = Math.min(total, this.#next + span) - 1;
+      const range = { from: this.#next, to, type, changes, rows, bytes };
+      const page = () => readPage(sql, this.row.crawl_id, range);
       const { items, next } = rows === 0 ? { items: [], next: total } : await patiently(page, killing);
       // A target that is slow holds no more than it has.
       held.shrinkTo(items.reduce((sum, item) => sum + item.size, 0));
@@ -271,7 +272,8 @@ export class ExportRun {
     if (permanent) this.totals.failed++;
     const failures = this.#isFailing ? this.row.failures : 0;
     const backOff = Math.min(MAX_BACK_OFF_MS, backOffMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2);
-    const retryInMs = Math.round(retryAt === null ? backOff : Math.max(0, retryAt - Date.now()));
+    // Who asks to be tried again at once is tried again for ever.
+    const retryInMs = Math.round(Math.max(backOff, (retryAt ?? 0) - Date.now()));
     return () => patiently(() => failExport(sql, this.#hold, { message, permanent, retryInMs }), killing);
   }
 

@@ -1,3 +1,4 @@
+import { retryAfterMs } from '../model/retry_after.ts';
 import { ExportError } from './target.ts';
 
 /** What the SDK throws: errors of the service with a status, or of the network with a code. */
@@ -26,6 +27,8 @@ const REFUSALS: Readonly<Record<string, string>> = {
 
 const FULL = new Set(['QuotaExceeded', 'XMinioStorageFull', 'XMinioAdminBucketQuotaExceeded', 'InsufficientStorage']);
 const TIMEOUTS = new Set(['TimeoutError', 'RequestTimeout', 'AbortError']);
+/** Milliseconds; a longer one counts as this. */
+const MAX_RETRY_AFTER = 3_600_000;
 /** The SDK calls these time-outs, too. */
 const CUT_OFF = new Set(['ECONNRESET', 'EPIPE']);
 
@@ -51,9 +54,11 @@ export function s3Error(error: unknown, what: string): ExportError {
   return told('other', `the server answered ${status}${name === '' || name === 'Unknown' ? '' : ` (${name})`}`);
 }
 
-/** @param value of Retry-After, in seconds; as a date it is left to the back-off */
+/** @param value of Retry-After */
 function retryAt(value: string | undefined): number | null {
-  return value !== undefined && /^\d{1,5}$/.test(value) ? Date.now() + Number(value) * 1000 : null;
+  const now = Date.now();
+  const ms = retryAfterMs(value, now);
+  return ms === null ? null : now + Math.min(MAX_RETRY_AFTER, ms);
 }
 
 /** Whether the server says that something is not there: an object, or an upload that was completed or given up. */

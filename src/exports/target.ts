@@ -76,7 +76,7 @@ export class ExportError extends Error {
   readonly code: string;
   /** True where trying again cannot help: the export ends as failed until somebody resumes it. */
   readonly permanent: boolean;
-  /** Not tried again before this time, milliseconds since 1970; null: the runner's back-off decides. */
+  /** Not tried again before this time, milliseconds since 1970, nor before the runner's back-off is over. Null: that alone. */
   readonly retryAt: number | null;
   constructor(code: string, message: string, { permanent = false, retryAt = null as number | null } = {}) {
     super(message);

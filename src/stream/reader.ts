@@ -1,7 +1,7 @@
 import type { Sql } from '../db/client.ts';
 import { isTransient } from '../db/client.ts';
 import { type CrawlHead, readHead } from '../db/crawls.ts';
-import { type ItemRange, readItems } from '../db/items.ts';
+import { FILTERED_SPAN, type ItemRange, PAGE_BYTES, readPage } from '../db/items.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
 import type { StoredItem } from '../model/item.ts';
 import type { ChangeKind } from '../model/outcome.ts';
@@ -9,9 +9,6 @@ import { type Piece, PieceCache, type PieceFormat } from './pieces.ts';
 import type { Wakeups } from './wakeups.ts';
 
 const PAGE_ROWS = 1000;
-const PAGE_BYTES = 1024 * 1024;
-/** Offsets looked at in one statement when only items of a type, or with a change, are wanted. */
-const FILTERED_SPAN = 10_000;
 /** Of encoded pieces, over all crawls. */
 const PIECES_BYTES = 16 * 1024 * 1024;
 const NOTHING = new Uint8Array(0);
@@ -75,15 +72,13 @@ export class ItemReader {
   /** The next items after `query.after` of a crawl with `total` items; bounded in rows and in bytes. @throws CrawlGone */
   async page(crawlId: string, query: ItemQuery, total: number): Promise<Page> {
     const range = rangeOf(query, total);
-    const items = await this.#shared(keyOf(crawlId, range), () =>
-      withRetries(() => readItems(this.#sql, crawlId, range)),
+    const { items, next } = await this.#shared(keyOf(crawlId, range), () =>
+      withRetries(() => readPage(this.#sql, crawlId, range)),
     );
     // Offsets have no gaps: the items of a deleted crawl go in the background, the first ones first.
     const isPlain = query.type === undefined && query.changes === undefined;
     if (isPlain && range.from <= range.to && items[0]?.offset !== range.from) throw gone(crawlId);
-    const last = items.at(-1);
-    const whole = last === undefined || (items.length < range.rows && sizeOf(items) < PAGE_BYTES);
-    return { items, through: whole ? range.to : last.offset };
+    return { items, through: next - 1 };
   }
 
   /** The same as bytes. */
@@ -184,10 +179,6 @@ function rangeOf({ after, limit, type, changes }: ItemQuery, total: number): Ite
 
 function keyOf(crawlId: string, { from, to, rows, changes, type }: ItemRange, format?: string): string {
   return JSON.stringify([crawlId, from, to, rows, changes, type, format]);
-}
-
-function sizeOf(items: readonly StoredItem[]): number {
-  return items.reduce((sum, item) => sum + item.size, 0);
 }
 
 /** Waits out a short absence of the database, about fifteen seconds. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { inTransaction } from '../../dist/db/client.js';
+import { inTransaction, openPool } from '../../dist/db/client.js';
 import { type ClaimedExport, type ExportRow, insertExports, listExports, retryExport } from '../../dist/db/exports.js';
 import { cancelCrawl, deleteCrawl, pauseCrawl, resumeCrawl } from '../../dist/engine/lifecycle.js';
 import { ByteBudget } from '../../dist/exports/budget.js';
@@ -213,6 +213,16 @@ it('lets a target that fails wait, and the others go on; a failure is told, and 
   assert.deepEqual(at[0]!.offsets, upTo(3));
 });
 
+it('waits its back-off also where the target asks to be tried again at once', async () => {
+  const { id, places: at } = await startCrawl([FILE]);
+  at[0]!.errors = [new ExportError('other', 'Retry-After: 0', { retryAt: Date.now() })];
+  const node = await startRunner({ backOffMs: 60_000 });
+  const { due_at, last_error_at } = await waitFor(id, 0, ({ failures }) => failures === 1);
+  await node.stop();
+  assert.ok(due_at.getTime() - last_error_at!.getTime() >= 30_000);
+  await api.sql`update exports set state = 'done'`;
+});
+
 it('ends as failed where it can never work, keeps its cursor, and goes on when it is resumed', async () => {
   const { id, places: at } = await startCrawl([FILE]);
   await commitItems(api.sql, id, 5);
@@ -302,6 +312,26 @@ it('36: is taken over when its node is dead, whose cursor is then refused', asyn
   await Promise.all([frozen.stop(), other.stop()]);
   assert.deepEqual([mine.offsets, done.written, done.next_offset], [[3, 4, 5], 6, 6]);
   assert.deepEqual(await listExports(api.sql, id).then(([row]) => row), done, 'what woke up late changed nothing');
+});
+
+it('35: goes on where the connections to our database are killed again and again, and counts each item once', async () => {
+  const { id, places: at } = await startCrawl([FILE]);
+  const [server] = await api.sql<{ name: string }[]>`select current_database() as name`;
+  const { host, port, user, pass } = api.sql.options as unknown as Record<string, unknown>;
+  const login = `${user}${pass ? `:${encodeURIComponent(String(pass))}` : ''}`;
+  const sql = openPool(`postgres://${login}@${[host].flat()[0]}:${[port].flat()[0]}/${server!.name}`, 2, 'victim');
+  const node = await startRunner({ sql });
+  for (let round = 1; round <= 10; round++) {
+    await commitItems(api.sql, id, 5);
+    node.runner.tell([id]);
+    await until('it has begun on them', () => at[0]!.offsets.length > 5 * (round - 1));
+    await api.sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'victim' and datname = ${server!.name}`;
+  }
+  await end(id);
+  const done = await waitFor(id, 0, ({ state }) => state === 'done');
+  await node.stop();
+  await sql.end({ timeout: 1 });
+  assert.deepEqual([at[0]!.offsets, done.written, done.next_offset], [upTo(50), 50, 50]);
 });
 
 it('38: gives everything back when the node stops, also what does not answer; a deleted crawl leaves nothing', async () => {
