@@ -32,6 +32,7 @@ function tableRows(text: string): string[][] {
 test('docs/configuration.md lists every setting with its default, and no other', () => {
   const listed = tableRows(read('docs/configuration.md')).map(([variable, fallback]) => `${variable} ${fallback}`);
   const expected = Object.values(SETTINGS_TABLE).map(({ variable, fallback }) => {
+    if (variable === 'RETENTION') return '`RETENTION` none';
     if (variable === 'PARSER_THREADS') return "`PARSER_THREADS` the machine's cores, 2 or more";
     const none = fallback === null || (Array.isArray(fallback) && fallback.length === 0) || fallback instanceof Map;
     return `\`${variable}\` ${none ? 'none' : `\`${fallback}\``}`;
@@ -79,9 +80,17 @@ test('every file and heading that the documents link to is there', () => {
   for (const document of [
     'README.md',
     'CONTRIBUTING.md',
-    ...['architecture', 'api', 'configuration', 'operations', 'spiders', 'sandbox', 'from-scrapy', 'fetching'].map(
-      (n) => `docs/${n}.md`,
-    ),
+    ...[
+      'architecture',
+      'api',
+      'configuration',
+      'operations',
+      'spiders',
+      'sandbox',
+      'from-scrapy',
+      'fetching',
+      'delivery',
+    ].map((n) => `docs/${n}.md`),
   ])
     for (const [, target] of read(document).matchAll(/\]\((?!https?:)([^)#\s]+)[^)]*\)/g))
       assert.doesNotThrow(

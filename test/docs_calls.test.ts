@@ -1,6 +1,9 @@
 /** Every call that the documents show is made, and every example of the contract fits it; those of requests are sent. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type Shop, startShop } from '../demo/shop.ts';
 import { shopCrawl } from '../demo/spider.ts';
@@ -22,22 +25,25 @@ let shop: Shop;
 let silent: Site;
 let service: Service;
 let contract: ContractDocument;
+let directory: string;
 before(async () => {
   database = await testDatabase();
+  directory = await mkdtemp(join(tmpdir(), 'orbweaver-docs-'));
   [shop, silent] = await Promise.all([startShop(), startSite(() => {})]);
-  service = await startService({ DATABASE_URL: database.url });
+  service = await startService({ DATABASE_URL: database.url, DATA_DIR: directory });
   contract = await getJson<ContractDocument>(`${service.url}/openapi.json`);
 });
 after(async () => {
   await service.stop();
   await Promise.all([shop.close(), silent.close()]);
   await database.drop();
+  await rm(directory, { recursive: true });
 });
 
 /** The sites of the examples are this shop, and their service is ours. */
 const here = (text: string) =>
   text
-    .replaceAll(/https:\/\/(?:books|shop)\.example/g, shop.url)
+    .replaceAll(/https:\/\/(?:books|shop|hooks)\.example/g, shop.url)
     .replaceAll(/http:\/\/127\.0\.0\.1:\d{5}(?=\/)/g, shop.url)
     .replaceAll(/(?:http:\/\/)?(?:localhost|127\.0\.0\.1):3000/g, service.url);
 
@@ -86,9 +92,17 @@ test('README.md: its crawl gives the items that it shows, and they can be read o
 });
 
 test('docs/api.md: every call of curl is answered as the contract says', async () => {
-  const { id } = await postCrawl(service.url, { ...shopCrawl(shop.url), settings: { maxPages: 30 } });
+  const told = await startSite((_req, res) => res.writeHead(204).end());
+  const { id } = await postCrawl(service.url, {
+    ...shopCrawl(shop.url),
+    settings: { maxPages: 30 },
+    exports: [{ file: { format: 'ndjson' } }],
+    webhooks: [{ url: `${told.url}/` }],
+  });
   await waitFor(service.url, id, ENDED);
-  const calls = curlCalls(here(read('docs/api.md')), { id });
+  const delivery = await firstDelivery(id);
+  const schedule = await created('/schedules', { cron: '@yearly', crawl: { startUrls: [`${shop.url}/`] } });
+  const calls = curlCalls(here(read('docs/api.md')), { id, delivery, schedule });
   assert.ok(calls.length > 25);
   for (const call of calls) {
     const { pathname } = new URL(call.url);
@@ -97,13 +111,23 @@ test('docs/api.md: every call of curl is answered as the contract says', async (
     assert.ok(status < 300, `${call.method} ${call.url}: ${status} ${text}`);
     await cancelIfStarted(call, text);
   }
+  await told.close();
 });
+
+async function firstDelivery(id: string): Promise<string> {
+  for (let tries = 0; tries < 200; tries++) {
+    const { deliveries } = await getJson<{ deliveries: { id: string }[] }>(`${service.url}/crawls/${id}/deliveries`);
+    if (deliveries.length > 0) return deliveries[0]!.id;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.fail('nothing was delivered');
+}
 
 /** Brings about what a call is about. @returns the crawl that it is made with */
 async function stage(method: string, path: string, id: string): Promise<string> {
   if (path.startsWith('/spiders/shop')) await storeSpider('shop');
   else if (method === 'POST' && path === '/spiders') await fetch(`${service.url}/spiders/shop`, { method: 'DELETE' });
-  else if (method !== 'GET' && path.startsWith('/crawls/')) {
+  else if (method !== 'GET' && /^\/crawls\/(?!.*\/(?:exports|deliveries|webhooks)\/)/.test(path)) {
     const own = (await postCrawl(service.url, { startUrls: [`${silent.url}/`], settings: { robots: false } })).id;
     if (method === 'DELETE') await cancel(own);
     return own;
