@@ -25,6 +25,8 @@ const CALL_MS = 120_000;
 const ABORT_MS = 2000;
 /** An export of a paused crawl is looked at again after this time, if nobody resumes it before. */
 const REST_MS = 3_600_000;
+/** A target that takes longer for a batch is slow: what it holds counts no more against what the others may hold. */
+const SLOW_MS = 2000;
 /** One that gave way to others waits so long at least. */
 const TURN_MS = 2000;
 const MAX_BACK_OFF_MS = 60_000;
@@ -61,6 +63,8 @@ type Leave = () => Promise<void>;
 export class ExportRun {
   readonly row: ClaimedExport;
   readonly totals: KindTotals;
+  /** When its target was open; infinite: it is not. */
+  openedAt = Number.POSITIVE_INFINITY;
   readonly #parts: RunParts;
   readonly #hold: Hold;
   #target: Target | null = null;
@@ -80,6 +84,7 @@ export class ExportRun {
   /** Failures are on record that what was done since does not bear out. */
   #isFailing: boolean;
   #givesWay = false;
+  #takesTurns = false;
   #wake: () => void = () => {};
 
   constructor(row: ClaimedExport, totals: KindTotals, parts: RunParts) {
@@ -102,6 +107,10 @@ export class ExportRun {
     return this.#target !== null && this.#crawl !== null && this.#next >= this.#crawl.items;
   }
 
+  get isTakingTurns(): boolean {
+    return this.#takesTurns;
+  }
+
   /** The crawl as it is now; null: it was deleted. */
   see(crawl: ConsumedCrawl | null): void {
     if (crawl?.state !== this.#crawl?.state) this.#unflushedSince ??= Date.now();
@@ -113,6 +122,12 @@ export class ExportRun {
   /** Others wait for the place that this one does not need. */
   giveWay(): void {
     this.#givesWay = true;
+    this.#wake();
+  }
+
+  /** Others wait for a place: it leaves its own to them as soon as the target holds nothing that would have to be given again. */
+  takeTurns(): void {
+    this.#takesTurns = true;
     this.#wake();
   }
 
@@ -142,6 +157,7 @@ export class ExportRun {
     const cursor = await this.#call((signal) => target.open(this.#stored, signal));
     this.#next = cursor.next;
     await this.#store(cursor);
+    this.openedAt = Date.now();
   }
 
   async #carry(): Promise<Leave> {
@@ -152,6 +168,7 @@ export class ExportRun {
         await this.#call(async () => this.#target!.discard?.(this.#stored));
         return async () => {};
       }
+      if (this.#takesTurns && this.#stored.next >= this.#next) return () => releaseExport(sql, this.#hold, TURN_MS);
       if (stopping.aborted || this.#givesWay) {
         await this.#flush(false);
         return () => releaseExport(sql, this.#hold, stopping.aborted ? 0 : TURN_MS);
@@ -182,6 +199,7 @@ export class ExportRun {
     const { type, changes } = this.row.definition;
     const bytes = Math.min(most, PAGE_BYTES);
     const held = await budget.take(rows === 0 ? 0 : bytes);
+    let slow: NodeJS.Timeout | undefined;
     try {
       const span = type === undefined && changes === undefined ? rows : FILTERED_SPAN;
       const to = Math.min(total, this.#next + span) - 1;
@@ -193,6 +211,8 @@ export class ExportRun {
       this.#unflushedSince = Date.now();
       this.#unstoredSince ??= Date.now();
       const batch = { items: narrowItems(this.row, items), next };
+      // Runs are bounded in number, and none waits for others that are slow.
+      slow = setTimeout(() => held.shrinkTo(0), SLOW_MS);
       const cursor = await this.#call((signal) => this.#target!.write(batch, signal));
       this.#next = next;
       this.totals.written += items.length;
@@ -200,6 +220,7 @@ export class ExportRun {
       await this.#store(cursor);
       if (this.#unstoredSince !== null && Date.now() - this.#unstoredSince > UNSTORED_MS) await this.#flush(false);
     } finally {
+      clearTimeout(slow);
       held.end();
     }
   }

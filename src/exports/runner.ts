@@ -8,6 +8,8 @@ import type { Target } from './target.ts';
 
 /** Open at once; more take turns. */
 const MAX_OPEN = 64;
+/** One that has been at it for so long lets others in, where all places are taken. */
+const TURN_MS = 10_000;
 /** Of items in memory, over all exports. */
 const MAX_BYTES = 16 * 1024 * 1024;
 const CLAIM_MS = 2000;
@@ -28,6 +30,7 @@ export interface RunnerOptions {
   maxOpen?: number;
   claimMs?: number;
   backOffMs?: number;
+  turnMs?: number;
   warn: (detail: object, message: string) => void;
 }
 
@@ -117,7 +120,13 @@ export class Runner {
       if (rows.length > 0) this.#watch();
       if (rows.length < room) return;
     }
-    if (await isExportDue(sql)) [...this.#runs.keys()].find((run) => run.isIdle)?.giveWay();
+    if (!(await isExportDue(sql))) return;
+    const runs = [...this.#runs.keys()];
+    const idle = runs.find((run) => run.isIdle);
+    if (idle !== undefined) return idle.giveWay();
+    // All are busy, maybe with targets that are slow: who has been at it for longest lets another in.
+    const { turnMs = TURN_MS } = this.#options;
+    runs.find((run) => run.openedAt < Date.now() - turnMs && !run.isTakingTurns)?.takeTurns();
   }
 
   #begin(row: ClaimedExport): void {

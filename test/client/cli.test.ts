@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test';
 import { parse as parseCsv } from 'csv-parse/sync';
 import { readArgs, UsageError } from '../../clients/typescript/src/cli/command.ts';
 import { COMMANDS } from '../../clients/typescript/src/cli/commands.ts';
+import { plain } from '../../clients/typescript/src/cli/terminal.ts';
 import { createClient, type Item, type OrbweaverError } from '../../clients/typescript/src/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { FAST, TITLE_SPIDER, treeSite } from '../support/pages.ts';
@@ -265,4 +266,9 @@ test('the help lists the commands, and that of a command its options, with examp
     crawl.out,
     /^orbweaver crawl \[URL …\] \[options\]\n\n.+ {2}-o, --output FILE {2}.+Examples:\n {2}orbweaver crawl /s,
   );
+});
+
+test('what pages say is shown by a terminal, and not obeyed', () => {
+  const hostile = '\x1b]0;title\x07\x9b31m\u202eabc\rgone\ta\r\nb';
+  assert.equal(plain(hostile), '\\u001b]0;title\\u0007\\u009b31m\\u202eabc\\u000dgone\ta\r\nb');
 });

@@ -360,6 +360,32 @@ it('38: gives everything back when the node stops, also what does not answer; a 
   await api.sql`update exports set state = 'done'`;
 });
 
+it('38: slow targets that hold every place let the others in, and have each item once all the same', async () => {
+  class Slow extends PlaceTarget {
+    override async write(batch: Batch): Promise<Cursor> {
+      await sleep(40);
+      return super.write(batch);
+    }
+  }
+  const slow = await startCrawl([FILE]);
+  await commitItems(api.sql, slow.id, 300);
+  const node = await startRunner({
+    maxOpen: 1,
+    turnMs: 50,
+    makeTarget: async (row) => (row.crawl_id === slow.id ? new Slow(placeOf(row)) : new PlaceTarget(placeOf(row))),
+  });
+  await until('the slow one is at it', () => slow.places[0]!.offsets.length > 0);
+  const quick = await startCrawl([FILE]);
+  await commitItems(api.sql, quick.id, 2);
+  await until('the other one has its items', () => quick.places[0]!.offsets.length === 2);
+  assert.ok(slow.places[0]!.offsets.length < 300);
+  for (const { id } of [slow, quick]) await end(id);
+  await api.sql`update exports set due_at = now() where crawl_id = ${slow.id}`;
+  await waitFor(slow.id, 0, ({ state }) => state === 'done');
+  await node.stop();
+  assert.deepEqual(slow.places[0]!.offsets, upTo(300));
+});
+
 it('takes turns where more are active than may be open', async () => {
   const crawls = await Promise.all(upTo(3).map(() => startCrawl([FILE])));
   for (const { id } of crawls) await commitItems(api.sql, id, 2);

@@ -6,6 +6,7 @@
 import { helpOf, nearest, readArgs, UsageError } from './cli/command.ts';
 import { COMMANDS } from './cli/commands.ts';
 import { PipeClosed } from './cli/output.ts';
+import { say } from './cli/terminal.ts';
 import { OrbweaverError } from './client.ts';
 import { nothingListens } from './errors.ts';
 
@@ -38,24 +39,24 @@ function overview(): string {
 /** @returns the exit code */
 function explain(error: unknown): number {
   if (error instanceof PipeClosed) return 0;
-  const say = (line: string) => process.stderr.write(`${line}\n`);
+  const tell = (line: string) => say(process.stderr, line);
   if (error instanceof UsageError) {
-    say(`orbweaver: ${error.message}`);
-    say('orbweaver --help says more');
+    tell(`orbweaver: ${error.message}`);
+    tell('orbweaver --help says more');
     return 2;
   }
   if (!(error instanceof OrbweaverError)) {
-    say(`orbweaver: ${error instanceof Error ? error.message : String(error)}`);
+    tell(`orbweaver: ${error instanceof Error ? error.message : String(error)}`);
     return 1;
   }
   if (nothingListens(error))
-    say(
+    tell(
       `orbweaver: no service there: ${error.message}. Start one (npm start), or say where it is: --url, ORBWEAVER_URL`,
     );
-  else say(`orbweaver: ${error.message} (${error.code})`);
-  for (const { pointer, message } of error.problems) say(`  ${pointer || '(body)'}  ${message}`);
-  if (error.code === 'unauthorized') say('  give --api-key, or ORBWEAVER_API_KEY');
-  if ((error.status ?? 0) >= 500 && error.requestId !== null) say(`  the service's log has it as ${error.requestId}`);
+  else tell(`orbweaver: ${error.message} (${error.code})`);
+  for (const { pointer, message } of error.problems) tell(`  ${pointer || '(body)'}  ${message}`);
+  if (error.code === 'unauthorized') tell('  give --api-key, or ORBWEAVER_API_KEY');
+  if ((error.status ?? 0) >= 500 && error.requestId !== null) tell(`  the service's log has it as ${error.requestId}`);
   return 1;
 }
 

@@ -1,3 +1,6 @@
+/** Many times what the service writes in one: an item has a megabyte. */
+const MAX_LINE = 64 * 1024 * 1024;
+
 /** One event of a `text/event-stream`. */
 export interface SseEvent {
   event: string;
@@ -17,6 +20,12 @@ export class SseParser {
   #id: string | null = null;
 
   *feed(text: string): Generator<SseEvent> {
+    if (!text.includes('\n')) {
+      // Looked through once it has an end; looking each time would be quadratic in the length of a line.
+      this.#rest += text;
+      if (this.#rest.length > MAX_LINE) throw new Error(`a line of more than ${MAX_LINE} characters`);
+      return;
+    }
     const lines = (this.#rest + text).split('\n');
     this.#rest = lines.pop() ?? '';
     for (const line of lines) {

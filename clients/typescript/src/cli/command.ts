@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { createClient, type Orbweaver } from '../client.ts';
+import { say } from './terminal.ts';
 
 /** One option of a command. */
 export interface Option {
@@ -80,7 +81,7 @@ export class Args {
 
   /** Says something to the person, unless it is to be quiet. */
   note(line: string): void {
-    if (!this.flag('quiet')) process.stderr.write(`${line}\n`);
+    if (!this.flag('quiet')) say(process.stderr, line);
   }
 }
 

@@ -4,6 +4,7 @@ import { type Args, type Command, UsageError } from './command.ts';
 import { PipeClosed } from './output.ts';
 import { openProgress, type Progress } from './progress.ts';
 import { readPairs, readSpider, readTextPairs } from './spider_file.ts';
+import { say } from './terminal.ts';
 
 /** A second Ctrl-C sooner than this is the same one: under npm it comes from the terminal and once more from npm. */
 const SAME_KEY_MS = 500;
@@ -148,7 +149,7 @@ class Interrupt {
     );
     this.#client.cancel(this.#id).catch((error: Error) => {
       if (error instanceof OrbweaverError && error.code === 'wrong_state') return; // it has ended by itself
-      process.stderr.write(`orbweaver: it could not be cancelled: ${error.message}\n`);
+      say(process.stderr, `orbweaver: it could not be cancelled: ${error.message}`);
       process.exit(INTERRUPTED);
     });
   }

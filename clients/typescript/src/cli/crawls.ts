@@ -2,10 +2,11 @@ import type { Crawl, Stats } from '../client.ts';
 import { collect, OUTPUT_OPTIONS, openDestination, wantedItems } from './collect.ts';
 import { type Args, type Command, UsageError } from './command.ts';
 import { readPairs } from './spider_file.ts';
+import { say } from './terminal.ts';
 
 const JSON_OPTION = { json: { help: 'the answer of the API as it is' } } as const;
 
-const print = (text: string) => void process.stdout.write(`${text}\n`);
+const print = (text: string) => say(process.stdout, text);
 const printJson = (value: unknown) => print(JSON.stringify(value, null, 2));
 
 export const tailCommand: Command = {

@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { UsageError } from './command.ts';
+import { plain } from './terminal.ts';
 
 /** What items are written as; the value is the service's `format`. */
 const FORMATS = { ndjson: 'ndjson', csv: 'csv', json: 'json-array', parquet: 'parquet' } as const;
@@ -60,6 +61,7 @@ class StdoutSink implements Sink {
   canRestart = true;
   #closed = false;
   #wake: (() => void) | null = null;
+  readonly #decoder = new TextDecoder();
 
   constructor() {
     // EPIPE comes as an event as well, also between two writes.
@@ -72,7 +74,10 @@ class StdoutSink implements Sink {
   async write(piece: string | Uint8Array): Promise<void> {
     if (this.#closed) throw new PipeClosed();
     this.canRestart = false;
-    if (process.stdout.write(piece)) return;
+    const text = process.stdout.isTTY
+      ? plain(typeof piece === 'string' ? piece : this.#decoder.decode(piece, { stream: true }))
+      : piece;
+    if (process.stdout.write(text)) return;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
       process.stdout.once('drain', resolve);

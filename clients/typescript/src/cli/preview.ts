@@ -1,6 +1,7 @@
 import type { Preview } from '../client.ts';
 import type { Args, Command } from './command.ts';
 import { readPairs, readSpider, readText } from './spider_file.ts';
+import { say } from './terminal.ts';
 
 const SHOWN = 20;
 
@@ -48,7 +49,7 @@ async function preview(args: Args): Promise<number> {
   const { data } = await args.client.http.POST('/spiders/preview', { body });
   const found = data!;
   const lines = args.flag('json') ? [JSON.stringify(found, null, 2)] : linesOf(found, args.flag('all') ? 1000 : SHOWN);
-  process.stdout.write(`${lines.join('\n')}\n`);
+  say(process.stdout, lines.join('\n'));
   return found.outcome.state === 'done' ? 0 : 1;
 }
 

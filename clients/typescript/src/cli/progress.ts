@@ -1,5 +1,6 @@
 import cliProgress from 'cli-progress';
 import type { Stats } from '../client.ts';
+import { say } from './terminal.ts';
 
 const LINE_EVERY_MS = 5000;
 const FORMAT = '{bar} {value} of {total} pages | {items} items | {rate} pages/s | {failed} failed | {state}';
@@ -56,7 +57,7 @@ class Bar implements Progress {
 
   note(line: string): void {
     this.stop(); // it comes back below with the next figures
-    process.stderr.write(`${line}\n`);
+    say(process.stderr, line);
   }
 
   stop(): void {
@@ -84,7 +85,7 @@ class Lines implements Progress {
   }
 
   note(line: string): void {
-    process.stderr.write(`${line}\n`);
+    say(process.stderr, line);
   }
 
   stop(): void {}
