@@ -3,6 +3,7 @@ import type { NewCrawl } from '../db/crawls.ts';
 import type { NewExport } from '../db/exports.ts';
 import { cookieProblems } from '../downloader/cookies.ts';
 import type { CheckExports } from '../exports/check_tables.ts';
+import { exportWarnings } from '../exports/export_warnings.ts';
 import { authProblems } from '../model/auth.ts';
 import type { PlainStart, StartedWebhook } from '../model/crawl.ts';
 import { storedJson } from '../model/extra.ts';
@@ -98,7 +99,7 @@ export async function planCrawl(
     secretParams: secret,
     scopeHosts: inside,
     labels: wellFormed(input.labels ?? {}),
-    warnings,
+    warnings: [...exportWarnings(definition, input), ...warnings],
     startHash: settings.dedup.scope === 'spider' ? startHash(definition, startUrls, params, settings) : null,
     queued: requests.length - skipped,
     skipped,

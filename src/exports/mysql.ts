@@ -112,8 +112,20 @@ async function prepareSession(connection: Connection): Promise<Server> {
 
 const NO_RIGHT: ReadonlySet<number> = new Set([1142, 1143, 1227]);
 const NO_ROOM: ReadonlySet<number> = new Set([1021, 1041, 1114]);
-/** Of the database or the login, and a server that only reads. */
-const REFUSED: ReadonlySet<number> = new Set([1044, 1045, 1049, 1251, 1290, 1698, 1792, 1836]);
+const LOGIN = 'the database refuses the user or the password of the connection';
+const DATABASE = 'there is no such database, or the user of the connection may not use it';
+const READS = 'the database takes no writes';
+/** Why nothing can be written at all: whoever runs the database mends it, and it is tried again. */
+const REFUSED: ReadonlyMap<number, string> = new Map([
+  [1044, DATABASE],
+  [1045, LOGIN],
+  [1049, DATABASE],
+  [1251, LOGIN],
+  [1290, READS],
+  [1698, LOGIN],
+  [1792, READS],
+  [1836, READS],
+]);
 const SLOW: ReadonlySet<number> = new Set([1205, 1969, 3024]);
 
 /** What the server says about values is the user's own; addresses, users and databases are not shown. */
@@ -125,13 +137,20 @@ function failureOf(error: unknown): ExportError {
     return new ExportError('connect', `the database cannot be reached (${code || 'closed'})`);
   if (SLOW.has(errno)) return new ExportError('timeout', 'the database took too long');
   if (NO_ROOM.has(errno)) return new ExportError('full', `the database has no room (${errno})`);
-  if (REFUSED.has(errno)) return new ExportError('refused', `the database refuses (${errno})`);
+  const refusal = REFUSED.get(errno);
+  if (refusal !== undefined) return new ExportError('refused', `${refusal} (${errno})`);
   if (NO_RIGHT.has(errno))
-    return new ExportError('refused', `the user of the connection has no right to this (${errno})`, {
+    return new ExportError('refused', `the user of the connection has no right to ${what(message)} (${errno})`, {
       permanent: true,
     });
   if (sqlState.startsWith('08')) return new ExportError('connect', `the database refuses (${errno})`);
   // Not permanent: the table may have been changed or dropped meanwhile; when it is opened again it is looked at anew.
   if (sqlState.startsWith('42')) return new ExportError('schema', message);
   return new ExportError('other', `${message} (${errno})`);
+}
+
+/** Of "CREATE command denied to user 'u'@'host' for table `db`.`t`": what, without whom and where. */
+function what(denied: string): string {
+  const [, command, table] = /^([A-Z, ]+) command denied .* for table .*?([^.`']+)[`']?$/.exec(denied) ?? [];
+  return table === undefined ? 'this' : `${command} of the table ${table}`;
 }

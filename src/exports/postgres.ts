@@ -123,12 +123,31 @@ class PostgresSession implements TableSession {
 
   async prepare(): Promise<void> {
     await this.#tx`select pg_advisory_xact_lock(${CREATE_LOCK})`;
-    const [found] = await this.#tx<{ there: boolean }[]>`select to_regclass(${this.#cursors}) is not null as there`;
-    if (found!.there) return;
+    const isThere = await this.checkRights(false);
+    if (isThere) return;
     await this.#tx.unsafe(`
       create table ${this.#cursors} (
         crawl uuid not null, export smallint not null, target text not null, next_offset bigint not null,
         rejected json not null, changed_at timestamptz not null, primary key (crawl, export))`);
+  }
+
+  /** @returns whether there is the table of cursors, which is in the schema of the table */
+  async checkRights(isNew: boolean): Promise<boolean> {
+    const [found] = await this.#tx<{ schema: boolean; cursors: boolean; creates: boolean | null }[]>`
+      select n.oid is not null as schema, to_regclass(${this.#cursors}) is not null as cursors,
+        has_schema_privilege(n.oid, 'create') as creates
+      from (select to_regnamespace(${quoted(this.#schema)})::oid as oid) as n`;
+    const { schema, cursors, creates } = found!;
+    if (!schema) {
+      const message = `there is no schema "${this.#schema}" in the database; create it, or name another in \`table\``;
+      throw new ExportError('schema', message, { permanent: true });
+    }
+    if (creates !== true && (isNew || !cursors)) {
+      const name = isNew ? nameParts(this.#target.table)[1] : 'orbweaver_cursors, which holds how far exports are';
+      const message = `the user of the connection may not create the table ${name}; grant it CREATE on the schema "${this.#schema}", or create the table`;
+      throw new ExportError('refused', message, { permanent: true });
+    }
+    return cursors;
   }
 
   async describe(): Promise<TableInfo | null> {
@@ -273,6 +292,13 @@ function insertStatement(table: string, { columns, info, key }: Destination): st
     on conflict (${key.map(quoted).join(', ')}) do ${then}`;
 }
 
+/** Why nothing can be written at all, by SQLSTATE: whoever runs the database mends it, and it is tried again. */
+const REFUSED: readonly (readonly [RegExp, string])[] = [
+  [/^28/, 'the database refuses the user or the password of the connection'],
+  [/^3D/, 'there is no such database'],
+  [/^25006/, 'the database takes no writes'],
+];
+
 /** What the server says about values is the user's own; addresses, users and databases are not shown. */
 function failureOf(error: unknown): ExportError {
   if (error instanceof ExportError) return error;
@@ -282,7 +308,8 @@ function failureOf(error: unknown): ExportError {
   if (/^(57014|55P03)$/.test(code)) return new ExportError('timeout', 'the database took too long');
   if (/^53[12]00$/.test(code)) return new ExportError('full', `the database has no room (${code})`);
   if (/^(08|53|57|58)/.test(code)) return new ExportError('connect', `the database refuses (${code})`);
-  if (/^(28|3D|25006)/.test(code)) return new ExportError('refused', `the database refuses (${code})`);
+  const refusal = REFUSED.find(([codes]) => codes.test(code))?.[1];
+  if (refusal !== undefined) return new ExportError('refused', `${refusal} (${code})`);
   if (code === '42501') return new ExportError('refused', message, { permanent: true });
   // Not permanent: the table may have been changed or dropped meanwhile; when it is opened again it is looked at anew.
   if (/^(42|3F)/.test(code)) return new ExportError('schema', message.slice(0, 500));

@@ -38,6 +38,13 @@ export interface TableCursor {
 export interface TableSession {
   /** Makes `orbweaver_cursors` where it is not there. */
   prepare(): Promise<void>;
+  /**
+   * Absent: it comes to light when a table is made.
+   *
+   * @param isNew the table itself has to be made, besides the one of cursors
+   * @throws ExportError where a table has to be made and cannot be
+   */
+  checkRights?(isNew: boolean): Promise<unknown>;
   /** Null: there is no such table. */
   describe(): Promise<TableInfo | null>;
   /** Makes the table, and puts every cursor of it back to the start: what was in it is gone. */
@@ -193,8 +200,12 @@ function listed(problems: readonly Problem[]): string {
 /** What is wrong with the table as it is; the database is closed. @throws ExportError where it does not say */
 export async function checkTable(database: TableDatabase, target: TableTarget): Promise<Problem[]> {
   try {
-    const info = await database.transaction((session) => session.describe());
-    return info === null ? missingTable(target) : tableProblems(target, info);
+    return await database.transaction(async (session) => {
+      const info = await session.describe();
+      const problems = info === null ? missingTable(target) : tableProblems(target, info);
+      if (problems.length === 0) await session.checkRights?.(info === null);
+      return problems;
+    });
   } finally {
     await database.close();
   }

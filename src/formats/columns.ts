@@ -73,7 +73,10 @@ function foundFields(
 }
 
 /** What the definition says of the items' fields behind the pipeline; a script or the default item says nothing. */
-function declaredFields(definition: ColumnSources['definition'], { type, flatten }: TableWish): Map<string, CellType> {
+export function declaredFields(
+  definition: ColumnSources['definition'],
+  { type, flatten }: Pick<TableWish, 'type' | 'flatten'>,
+): Map<string, CellType> {
   const fields = new Map<string, CellType>();
   for (const { name = 'item', items = [] } of definition.pages ?? [])
     for (const rule of items)

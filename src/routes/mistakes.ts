@@ -33,10 +33,18 @@ export async function refuseBody<T>(request: FastifyRequest, schema: TSchema, be
   const ofRest = rest.value === null ? [] : await beyond.ofRest(rest.value as Partial<T>);
   const more = ofRest.map((one) => ({ ...one, pointer: rest.original(one.pointer) }));
   more.push(...(await spiderMistakes(request.body, beyond)));
-  const isKnown = ({ pointer }: Problem) =>
-    error.problems.some((known) => `${pointer}/`.startsWith(`${known.pointer}/`));
+  const isKnown = ({ pointer, code }: Problem) =>
+    error.problems.some(
+      (known) => `${pointer}/`.startsWith(`${known.pointer}/`) || (code === 'required' && isBelow(known, pointer)),
+    );
   refuse([...error.problems, ...more.filter((one) => !isKnown(one))], beyond.spiderAt);
   throw error;
+}
+
+/** Whether what is missing at the pointer may be there, wrong: a field that nobody knows is none of what is missing. */
+function isBelow(known: Problem, pointer: string): boolean {
+  if (!known.pointer.startsWith(`${pointer}/`)) return false;
+  return known.code !== 'unknown_field' || known.pointer.slice(pointer.length + 1).includes('/');
 }
 
 async function spiderMistakes<T>(body: unknown, { ofSpider, spiderAt }: Beyond<T>): Promise<Problem[]> {

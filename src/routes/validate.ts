@@ -18,6 +18,7 @@ export interface Schema {
   minLength?: number;
   maxLength?: number;
   pattern?: string;
+  description?: string;
   minItems?: number;
   maxItems?: number;
   minProperties?: number;
@@ -117,7 +118,12 @@ function* stringProblems(schema: Schema, value: string, at: string): Generator<P
   if (schema.maxLength !== undefined && length > schema.maxLength)
     yield problem(at, 'too_long', value, `at most ${schema.maxLength} characters`);
   if (schema.pattern !== undefined && !new RegExp(schema.pattern, 'u').test(value))
-    yield problem(at, 'bad_format', value, `a string that matches ${schema.pattern}`);
+    yield problem(
+      at,
+      'bad_format',
+      value,
+      `a string that matches ${schema.pattern}${schema.description === undefined ? '' : ` (${schema.description})`}`,
+    );
 }
 
 function charactersOf(text: string): number {

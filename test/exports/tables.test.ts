@@ -427,6 +427,66 @@ function ownCases(base: () => Base, kind: string): void {
     assert.equal((await base().ask(`select count(*) as n from ${table}`))[0]!.n?.toString(), '20');
   });
 
+  test('27: a user who may write rows alone is told which table to make, when the crawl is posted and later', async () => {
+    const [name, table] = [kind === 'MariaDB' ? 'mysql' : 'postgres', newTable()];
+    const url = new URL(base().url);
+    const user = `limited_${randomUUID().slice(0, 8)}`;
+    const schema = kind === 'MariaDB' ? 'rights' : `"${user}"`;
+    const isMine = `create ${kind === 'MariaDB' ? 'database' : 'schema'} ${schema}`;
+    const grants =
+      kind === 'MariaDB'
+        ? [
+            `create user ${user}@'127.0.0.1' identified by 'x'`,
+            `grant select, insert on ${schema}.* to ${user}@'127.0.0.1'`,
+          ]
+        : [
+            `create role ${user} login password 'x'`,
+            `grant usage on schema ${schema} to ${user}`,
+            `grant select, insert on ${schema}.${table} to ${user}`,
+          ];
+    for (const sql of [isMine, `create table ${schema}.${table} (a int)`, ...grants]) await base().ask(sql);
+    try {
+      [url.username, url.password] = [user, 'x'];
+      const target = { connection: 'x', table: `${schema.replaceAll('"', '')}.${table}`, columns: { a: 'a' } };
+      const check = tableChecks(new Map([['x', url.href]]));
+      const said = await check([{ [name]: target }]);
+      if (kind !== 'MariaDB') assert.match(said[0]!.message, /may not create the table orbweaver_cursors/);
+      const export_ = base().make(newJob(), target, url.href);
+      const message = /may not create the table orbweaver_cursors|no right to CREATE of the table orbweaver_cursors/;
+      await assert.rejects(export_.open(START, signal), { permanent: true, message });
+      await export_.close();
+    } finally {
+      await base().ask(kind === 'MariaDB' ? `drop database ${schema}` : `drop schema ${schema} cascade`);
+      await base().ask(kind === 'MariaDB' ? `drop user ${user}@'127.0.0.1'` : `drop role ${user}`);
+    }
+  });
+
+  test('27: a schema that is not there is said at once, and a login that is refused in words', async () => {
+    const isMaria = kind === 'MariaDB';
+    const wrong = new URL(base().url);
+    wrong.password = 'wrong-secret';
+    const none = new URL(base().url);
+    none.pathname = '/nosuch';
+    for (const [url, message] of [
+      ...(isMaria ? [[wrong, /refuses the user or the password/] as const] : []),
+      [none, /there is no such database/],
+    ] as const) {
+      const target = base().make(newJob(), { connection: 'x', table: 'nowhere' }, url.href);
+      await assert.rejects(target.open(START, signal), { code: 'refused', permanent: false, message });
+      await target.close();
+    }
+    if (isMaria) return;
+    const check = tableChecks(new Map([['x', base().url]]));
+    const said = await check([{ postgres: { connection: 'x', table: 'nosuch.products' } }]);
+    assert.deepEqual(said, [
+      {
+        pointer: '/exports/0/postgres/table',
+        code: 'bad_value',
+        message: 'there is no schema "nosuch" in the database; create it, or name another in `table`',
+      },
+    ]);
+  });
+
   test('no address, user or password is told where the database cannot be had', async () => {
     const url = new URL(base().url);
     for (const [part, value] of [

@@ -37,7 +37,7 @@ export async function startMariaDb(options: readonly string[] = []): Promise<For
   const init = join(dir, 'init.sql');
   await writeFile(
     init,
-    `create user orb@'127.0.0.1' identified by '${PASSWORD}';\ngrant all on *.* to orb@'127.0.0.1';\n`,
+    `create user orb@'127.0.0.1' identified by '${PASSWORD}';\ngrant all on *.* to orb@'127.0.0.1' with grant option;\n`,
   );
   const port = await freePort();
   const args = ['--no-defaults', data, ...user, `--port=${port}`, `--socket=${join(dir, 'socket')}`];
