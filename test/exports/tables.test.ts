@@ -447,6 +447,7 @@ function ownCases(base: () => Base, kind: string): void {
     for (const sql of [isMine, `create table ${schema}.${table} (a int)`, ...grants]) await base().ask(sql);
     try {
       [url.username, url.password] = [user, 'x'];
+      if (kind === 'MariaDB') url.pathname = `/${schema}`;
       const target = { connection: 'x', table: `${schema.replaceAll('"', '')}.${table}`, columns: { a: 'a' } };
       const check = tableChecks(new Map([['x', url.href]]));
       const said = await check([{ [name]: target }]);

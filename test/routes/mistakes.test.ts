@@ -91,3 +91,29 @@ it('27: whatever is wrong in a definition, the answer is a list of mistakes with
     { numRuns: 150 },
   );
 });
+
+it('27: an export whose target is wrong is not told that it has none', async () => {
+  for (const [one, said] of [
+    [{ file: { format: 'xlsx' } }, ['/exports/0/file/format']],
+    [
+      { redis: { list: 'products' } },
+      ['/exports/0/redis/connection', '/exports/0/redis/list', '/exports/0/redis/stream'],
+    ],
+    [{ file: 'csv' }, ['/exports/0/file']],
+    [{ format: 'csv' }, ['/exports/0', '/exports/0/format']],
+    [{}, ['/exports/0']],
+  ] as const) {
+    const { status, json } = await api.call('POST', '/crawls', { startUrls: ['https://a.example/'], exports: [one] });
+    const pointers = (json.errors as { pointer: string }[]).map(({ pointer }) => pointer);
+    assert.deepEqual([status, pointers.toSorted()], [422, said]);
+  }
+});
+
+it('27: what a string must look like is said in words, too', async () => {
+  const s3 = { connection: 'x', format: 'csv', prefix: 'shop/{date}' };
+  const { json } = await api.call('POST', '/crawls', { startUrls: ['https://a.example/'], exports: [{ s3 }] });
+  const wrong = (json.errors as { pointer: string; message: string }[]).find(({ pointer }) =>
+    pointer.endsWith('/prefix'),
+  );
+  assert.match(wrong!.message, /`\{crawl\}` and `\{spider\}` are filled in/);
+});
