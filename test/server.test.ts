@@ -28,7 +28,15 @@ after(async () => {
 /** 44: the process ends with 1 and says why in one line on stderr, and on stdout that it listens it never said. */
 async function refuses(env: Record<string, string>, why: RegExp): Promise<void> {
   const child = spawn(process.execPath, [SERVER], {
-    env: { ...process.env, DATABASE_URL: database.url, PORT: '0', LOG_LEVEL: 'error', PARSER_THREADS: '1', ...env },
+    env: {
+      ...process.env,
+      DATABASE_URL: database.url,
+      PORT: '0',
+      LOG_LEVEL: 'error',
+      PARSER_THREADS: '1',
+      SCRIPTS: 'off',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let said = '';

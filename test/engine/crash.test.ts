@@ -26,7 +26,7 @@ async function withSite(n: number, work: (site: Site) => Promise<void>): Promise
 
 /** Waits until so many pages are done; the progress that a kill must not lose. */
 async function waitForDone(service: Service, id: string, done: number): Promise<void> {
-  for (const deadline = Date.now() + 60_000; ; await sleep(10)) {
+  for (const deadline = Date.now() + 60_000; ; await sleep(25)) {
     const crawl = await getCrawl(service.url, id);
     if (crawl.stats.done >= done || ENDED.includes(crawl.state)) return;
     assert.ok(Date.now() < deadline, `stuck at ${JSON.stringify(crawl.stats)}`);

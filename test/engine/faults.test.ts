@@ -17,7 +17,6 @@ before(async () => {
   service = await startService({ DATABASE_URL: proxy.url });
 });
 after(async () => {
-  if (process.env.H8) console.log(service.output());
   await service.stop();
   await proxy.close();
   await database.drop();
@@ -47,7 +46,7 @@ async function waitForDone(id: string, done: number): Promise<void> {
     const [row] = await database.sql<{ done: number }[]>`select done from crawls where id = ${id}`;
     if (row!.done >= done) return;
     assert.ok(Date.now() < deadline, `${row!.done} of ${done} pages are done`);
-    await sleep(10);
+    await sleep(20);
   }
 }
 

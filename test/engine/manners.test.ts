@@ -257,20 +257,17 @@ test('18: Retry-After of a minute and a Crawl-delay outlive kill -9; the plain d
   const pages = treeSite(50);
   const busy: Handler = (_req, res) => res.writeHead(503, { 'retry-after': '60' }).end();
   await withSites([busy, pages, pages], async ([site, slow, quick]) => {
-    const env = { DATABASE_URL: database.url };
-    const doomed = await startService(env);
-    await service.stop();
     const settings = { ...FAST, retries: 5, robots: true };
     const post = (one: Site, more: object) =>
-      postCrawl(doomed.url, { spider: TITLE_SPIDER, startUrls: [`${one.url}/`], settings: { ...settings, ...more } });
+      postCrawl(service.url, { spider: TITLE_SPIDER, startUrls: [`${one.url}/`], settings: { ...settings, ...more } });
     await post(site!, {});
     await post(slow!, { robots: false, delayMs: 700, randomizeDelay: false });
     for (const deadline = Date.now() + 10_000; slow!.hits.length < 2 || !(await isStored(site!)); await sleep(20))
       assert.ok(Date.now() < deadline, 'the wait is stored');
-    await doomed.signal('SIGKILL');
+    await service.signal('SIGKILL');
     const before = slow!.hits.length;
     const killedAt = slow!.hits.at(-1)!.at;
-    service = await startService(env);
+    service = await startService({ DATABASE_URL: database.url });
     const { id } = await postCrawl(service.url, {
       spider: TITLE_SPIDER,
       startUrls: [`${quick!.url}/`, `${site!.url}/other`],
