@@ -100,7 +100,9 @@ test('one start per tick, with two nodes that come to each at once', async () =>
     const crawls = await api.sql<{ id: string }[]>`select id from crawls where labels->>'schedule' = ${id}`;
     assert.deepEqual(crawls.map((one) => one.id).sort(), started.map((run) => run.crawl!.id).sort());
     assert.equal(new Set(runs.map(({ tick }) => tick)).size, runs.length);
-    assert.deepEqual(told.map((one) => one.crawl).sort(), crawls.map((one) => one.id).sort());
+    const mine = new Set(crawls.map((one) => one.id));
+    const toldOf = told.map((one) => one.crawl).filter((crawl) => mine.has(crawl)); // other tests' schedules may be due, too
+    assert.deepEqual(toldOf.sort(), [...mine].sort());
     assert.ok(runs.length > ROUNDS / 2, 'rounds within one second are one tick');
   });
 });

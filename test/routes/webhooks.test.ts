@@ -206,7 +206,7 @@ describe('deliveries', () => {
     assert.equal(taken.json.delivered, true);
     const whole = await api.call('GET', `/crawls/${id}/deliveries/${last}`);
     assert.deepEqual([whole.json.state, whole.json.attempts, whole.json.nextTryAt], ['delivered', 3, null]);
-    const mine = endpoint.received.filter(({ data }) => data.crawl.id === id);
+    const mine = endpoint.received.filter(({ data }) => data.crawl?.id === id);
     assert.deepEqual(
       once(mine).map(({ data }) => data.items!.map(({ offset }) => offset)),
       [
