@@ -271,6 +271,20 @@ it('rests with a paused crawl, goes on with it, and begins anew when an ended on
   assert.deepEqual([place.offsets, done.written, place.finished], [upTo(5), 5, 2]);
 });
 
+it('rests with a paused crawl only when it has all that was committed, also where its target was away at first', async () => {
+  const { id, places: at } = await startCrawl([FILE]);
+  const [place] = at as [Place];
+  await commitItems(api.sql, id, 7);
+  await pauseCrawl(api.sql, id);
+  place.errors = [new ExportError('connect', 'nobody answers there')];
+  const node = await startRunner();
+  const resting = await waitFor(id, 0, ({ due_at }) => due_at.getTime() > Date.now() + 600_000);
+  await node.stop();
+  assert.deepEqual([place.offsets, resting.next_offset, resting.failures], [upTo(7), 7, 0]);
+  await cancelCrawl(api.sql, id);
+  await api.sql`update exports set state = 'done' where crawl_id = ${id}`;
+});
+
 it('35: a claim that got no answer, or an export that could not be given back, keeps it from nobody', async () => {
   const crawls = await Promise.all([startCrawl([FILE]), startCrawl([FILE])]);
   for (const { id } of crawls) await commitItems(api.sql, id, 2);
