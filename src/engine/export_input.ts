@@ -104,6 +104,12 @@ function exportProblems(definition: Export, at: string, connections: Connections
   if (kind === 'file' || kind === 's3') problems.push(...fileProblems(definition[kind]!, `${at}/${kind}`));
   if (kind === 'postgres' || kind === 'mysql')
     problems.push(...tableInputProblems(kind, definition[kind]!, definition, `${at}/${kind}`));
+  if ((kind === 'postgres' || kind === 'mysql') && definition.flatten && definition[kind]!.columns !== undefined)
+    problems.push({
+      pointer: `${at}/flatten`,
+      code: 'conflict',
+      message: '`columns` name what lies inside of objects by its path, as `specs.weight`; leave `flatten` away',
+    });
   if (kind === 'mongodb') problems.push(...collectionProblems(definition.mongodb!, definition, `${at}/mongodb`));
   return problems;
 }

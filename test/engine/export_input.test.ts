@@ -72,6 +72,11 @@ const TABLES: [what: string, given: Export, found: [pointer: string, code: strin
     { postgres: { ...pg, table: 's.t', columns: { a: 'a', 'b/c': { field: 'b' } }, key: ['a', 'b/c'] } },
     [],
   ],
+  [
+    'columns of what is flattened',
+    { flatten: true, postgres: { ...pg, columns: { specs: { field: 'specs', type: 'json' } } } },
+    [['/flatten', 'conflict']],
+  ],
   ['the default columns are a key', { mysql: { ...my, key: ['url'] } }, []],
   ['a key names no column', { postgres: { ...pg, key: ['sku'] } }, [['/postgres/key/0', 'unknown_name']]],
   ['a key is JSON', { postgres: { ...pg, key: ['url', 'data'] } }, [['/postgres/key/1', 'bad_value']]],
