@@ -157,7 +157,7 @@ describe('S3', needsSwift, () => {
   ] as const)
     it(`writes ${file.format}${'gzip' in file ? ' as gzip members' : ''}, opened anew in the midst of it`, async () => {
       const prefix = `formats-${++places}/`;
-      const items = someItems(16);
+      const items = someItems(20);
       const first = newTarget(prefix, file);
       let cursor = await first.open(START, signal);
       for (const from of [0, 4, 8])
