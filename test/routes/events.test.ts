@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type TestApi, testApi } from './api.ts';
 
 let api: TestApi;
@@ -34,13 +33,14 @@ test('a listener is told the state first, then what happens, each with an id, an
   const id = await api.start();
   await fail(id, 'https://before.example/');
   await log(id, 'before');
-  const events = api.call('GET', `/crawls/${id}/events`);
-  await sleep(200);
-  await fail(id, 'https://news.example/');
-  await log(id, 'news');
-  await api.call('POST', `/crawls/${id}/cancel`);
-  const { text, headers } = await events;
-  assert.equal(headers['content-type'], 'text/event-stream; charset=utf-8');
+  const { headers, body } = await fetch(`${await api.app.listen({ port: 0 })}/crawls/${id}/events`);
+  let text = '';
+  for await (const piece of body!.pipeThrough(new TextDecoderStream())) {
+    const isFirst = !text.includes('queued');
+    text += piece;
+    if (isFirst && text.includes('queued')) await happen(id);
+  }
+  assert.equal(headers.get('content-type'), 'text/event-stream; charset=utf-8');
   assert.match(text, /^retry: 1000\n\nevent: state\nid: 0\.1\.1\ndata: \{"state":"queued","stopReason":null\}\n\n/);
   const rest = text.slice(text.indexOf('queued'));
   assert.deepEqual(kinds(rest), ['state', 'error', 'log', 'progress', 'end']);
@@ -53,6 +53,12 @@ test('a listener is told the state first, then what happens, each with an id, an
   assert.match(rest, /event: progress\nid: 1\.2\.2\ndata: \{"state":"cancelled"/);
   assert.ok(rest.endsWith('event: end\nid: 1.2.2\ndata: {"state":"cancelled","stopReason":"cancelled"}\n\n'));
 });
+
+async function happen(id: string): Promise<void> {
+  await fail(id, 'https://news.example/');
+  await log(id, 'news');
+  await api.call('POST', `/crawls/${id}/cancel`);
+}
 
 test('it goes on after Last-Event-ID or `after`, from the beginning where that is asked', async () => {
   const id = await api.start();
