@@ -9,10 +9,10 @@ const BATCH_MS = 20;
 const FEWEST_ROWS = 500;
 const MOST_ROWS = 10_000;
 /**
- * Of its own time, a batch is followed by so many times a pause while crawls run, and else by so much. With four, 33,000 rows
- * went in a second, and a crawl on the same two cores lost a fifth of its speed.
+ * Of its own time, a batch is followed by so many times a pause while crawls run, and else by so much. With 15 a crawl on the
+ * same two cores kept 83 % of its speed (bench/deletion.ts, medians of two), with 60 all of it (of three).
  */
-const PAUSES_BUSY = 15;
+const PAUSES_BUSY = 60;
 const PAUSES_IDLE = 0.25;
 /** Deletions that another node has left behind are found after so long. */
 const POLL_MS = 5000;
