@@ -5,7 +5,6 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 import { Compile } from 'typebox/compile';
@@ -13,6 +12,7 @@ import { timingProblems } from '../dist/engine/cron.js';
 import { planExports } from '../dist/engine/export_input.js';
 import { type StartCrawl, StartCrawlSchema } from '../dist/model/crawl.js';
 import { type NewSchedule, NewScheduleSchema } from '../dist/model/schedule.js';
+import { freePort } from './support/free_port.ts';
 
 const text = readFileSync(new URL('../docs/delivery.md', import.meta.url), 'utf8');
 const blocks = (fence: string) =>
@@ -41,10 +41,7 @@ test('docs/delivery.md: its schedule is taken', () => {
 });
 
 test('docs/delivery.md: its receiver takes what is signed, once', async () => {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as { port: number };
-  probe.close();
+  const port = await freePort();
   const file = new URL(`receiver_${randomBytes(4).toString('hex')}.mjs`, import.meta.url);
   await writeFile(file, blocks('js receiver')[0]!.replace('8080', `${port}, '127.0.0.1'`));
   const secret = `whsec_${randomBytes(24).toString('base64')}`;

@@ -57,8 +57,11 @@ function sourceFault(given: Given, fields: readonly string[] | undefined): strin
     return 'expected one of `field` and `meta`; found both';
   const field = typeof given === 'string' ? given : given.field;
   if (field === undefined || fields === undefined) return null;
-  const isThere = fields.includes(field) || fields.includes(field.split('.')[0]!);
-  return isThere ? null : `the field ${field} is left out by \`fields\`; add it there, or leave \`fields\` away`;
+  // They narrow by whole fields: of a path there, nothing would come.
+  const whole = field.split('.')[0]!;
+  return fields.includes(whole)
+    ? null
+    : `the field ${whole} is left out by \`fields\`; add it there, or leave \`fields\` away`;
 }
 
 /** MySQL does not tell `sku` from `SKU`. */

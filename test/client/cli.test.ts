@@ -1,8 +1,6 @@
 /** The command line and the client against a service that runs, and is killed. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -12,6 +10,7 @@ import { COMMANDS } from '../../clients/typescript/src/cli/commands.ts';
 import { plain } from '../../clients/typescript/src/cli/terminal.ts';
 import { createClient, type Item, type OrbweaverError } from '../../clients/typescript/src/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
+import { freePort } from '../support/free_port.ts';
 import { FAST, TITLE_SPIDER, treeSite } from '../support/pages.ts';
 import { type Service, startService } from '../support/service.ts';
 import { type Site, startSite } from '../support/site.ts';
@@ -43,14 +42,6 @@ after(async () => {
   await database.drop();
   await rm(scratch, { recursive: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}
 
 const start = () => startService({ DATABASE_URL: database.url, PORT: String(port), SCRIPTS: 'on' });
 const cli = (...args: string[]) => runCli(service.url, args);

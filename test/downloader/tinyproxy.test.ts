@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer as createTlsServer } from 'node:https';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -11,21 +11,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Downloader } from '../../dist/downloader/downloader.js';
 import { EgressGuard } from '../../dist/downloader/egress.js';
 import type { FetchResult } from '../../dist/model/response.js';
+import { freePort } from '../support/free_port.ts';
 import { type Site, startSite } from '../support/site.ts';
 import { LOCALHOST } from './certificates.ts';
 
 const isHere = spawnSync('tinyproxy', ['-v']).error === undefined;
 // Where the servers are meant to be there, their absence is a failure and not a reason to skip.
 const skip = isHere || process.env.CI_SERVERS === '1' ? false : 'tinyproxy is not installed';
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 async function waitForPort(port: number): Promise<void> {
   for (const deadline = Date.now() + 10_000; Date.now() < deadline; await sleep(20)) {

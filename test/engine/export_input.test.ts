@@ -107,6 +107,11 @@ const TABLES: [what: string, given: Export, found: [pointer: string, code: strin
     [['/postgres/columns/b', 'bad_value']],
   ],
   [
+    'a column of a path, where `fields` has the path and not the field',
+    { fields: ['in.c'], postgres: { ...pg, columns: { c: 'in.c' } } },
+    [['/postgres/columns/c', 'bad_value']],
+  ],
+  [
     'a collection of the system',
     { mongodb: { ...mongo, collection: 'system.x' } },
     [['/mongodb/collection', 'bad_value']],
