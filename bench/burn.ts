@@ -95,7 +95,7 @@ async function measureRound(service: Service, startUrls: string[], burnUrls: str
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '3' } } });
 
 await inWorkspace(async (directory, database) => {
-  const [site, burnSite] = [await startSite('corpus'), await startSite('burn')];
+  const [site, burnSite] = [await startSite('small'), await startSite('burn')];
   const service = await startService(await database.create('burn'), join(directory, 'service'));
   try {
     const startUrls = Array.from({ length: COPIES }, (_, copy) => `${site.origin}/${copy}/index.html`);

@@ -23,12 +23,15 @@ function pagesPerSecond({ crawl: { stats }, lines, seconds }: Crawled, field: st
 }
 
 await inWorkspace(async (directory, database) => {
-  const [site, slow] = [await startSite('corpus'), await startSite('slow')];
+  const [site, slow] = [await startSite('small'), await startSite('slow')];
   const url = await database.create('pipeline');
   const settings = { ENRICH_EGRESS_ALLOW: '127.0.0.0/8', CONNECTIONS: `own=${url}` };
   const service = await startService(url, join(directory, 'service'), [], settings);
   // The page's URL makes every question another one.
-  const ask = { ...SPIDERS.css.pages[0]!, items: [{ type: 'page', fields: { title: 'title', url: { meta: 'url' } } }] };
+  const ask = {
+    ...SPIDERS.css('\\.html$').pages[0]!,
+    items: [{ type: 'page', fields: { title: 'title', url: { meta: 'url' } } }],
+  };
   const enrich = { url: `${slow.origin}/score?url={url}`, set: { answer: 'score' } };
   const lookup = {
     connection: 'own',

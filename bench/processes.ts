@@ -99,7 +99,7 @@ export async function output(child: ChildProcess): Promise<string> {
 
 /** Starts the site server in one of its modes. */
 export async function startSite(
-  mode: 'corpus' | 'burn' | 'tree' | 'slow' | 'broad',
+  mode: 'small' | 'large' | 'burn' | 'tree' | 'slow' | 'broad',
 ): Promise<{ origin: string; pid: number; stop(): Promise<void> }> {
   const site = start(process.execPath, [besides('site.ts'), mode]);
   const [port] = await once(site.child.stdout!, 'data');

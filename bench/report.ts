@@ -92,5 +92,5 @@ export function printTargets(service: Summary): void {
   };
   line('service, event-loop delay p99, ms', service.loopDelayP99Ms, 20);
   line('service, commit to open stream, median, ms', service.commitToStreamMs, 50);
-  line('service, peak memory of the node process, MiB', service.peakMb, 350);
+  line('service, peak memory of the node process, MiB', service.peakMb, 250);
 }

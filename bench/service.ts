@@ -7,34 +7,44 @@ import { besides, type Running, start } from './processes.ts';
 
 const START_TRIES = 300;
 
-const FOLLOW = [{ selector: 'a[href]', allow: [{ regex: '\\.html$' }] }];
 const FIELDS = { title: 'title', h1: 'h1', h2: ['h2'] };
 
-/** The fields that all contenders take, and the links that they follow: once in each way that the service knows. */
+/** Every page's title and headings, and all links to pages. */
+const page = (follow: string) => ({
+  items: [{ type: 'page', fields: FIELDS }],
+  follow: [{ selector: 'a[href]', allow: [{ regex: follow }] }],
+});
+
+/**
+ * The fields that all contenders take, and the links that they follow: once in each way that the service knows.
+ *
+ * @param follow source of a regular expression: which URLs are followed
+ */
 export const SPIDERS = {
-  css: { pages: [{ items: [{ type: 'page', fields: FIELDS }], follow: FOLLOW }] },
-  html5: { pages: [{ items: [{ type: 'page', fields: FIELDS }], follow: FOLLOW }], settings: { parser: 'html5' } },
-  xpath: {
+  css: (follow: string) => ({ pages: [page(follow)] }),
+  html5: (follow: string) => ({ pages: [page(follow)], settings: { parser: 'html5' } }),
+  xpath: (follow: string) => ({
     pages: [
       {
         items: [
           { type: 'page', fields: { title: { xpath: '//title' }, h1: { xpath: '//h1' }, h2: [{ xpath: '//h2' }] } },
         ],
-        follow: [{ xpath: '//a[@href]', allow: [{ regex: '\\.html$' }] }],
+        follow: [{ xpath: '//a[@href]', allow: [{ regex: follow }] }],
       },
     ],
-  },
-  script: {
+  }),
+  script: (follow: string) => ({
     script: `
       export default {
         async *parse(response, ctx) {
           const text = (selection) => selection.text();
           yield { title: text(response.css('title')), h1: text(response.css('h1')), h2: response.css('h2').texts() };
+          const pages = new RegExp(${JSON.stringify(follow)});
           for (const href of response.css('a[href]').attrs('href'))
-            if (/\\.html(?:#|$)/.test(href)) yield ctx.follow(href);
+            if (pages.test('/' + href.replace(/#.*/, ''))) yield ctx.follow(href);
         },
       };`,
-  },
+  }),
 };
 /** One of `SPIDERS`. */
 export type SpiderForm = keyof typeof SPIDERS;
@@ -126,7 +136,7 @@ export function startCrawl(
   service: Service,
   startUrls: string[],
   settings: object = {},
-  spider: object = SPIDERS.css,
+  spider: object = SPIDERS.css('\\.html$'),
 ): Promise<CrawlState> {
   return call<CrawlState>(service, 'POST', '/crawls', { spider, startUrls, settings: { ...SETTINGS, ...settings } });
 }
@@ -147,7 +157,7 @@ export async function crawl(
   service: Service,
   startUrls: string[],
   settings: object = {},
-  spider: object = SPIDERS.css,
+  spider: object = SPIDERS.css('\\.html$'),
 ): Promise<Crawled> {
   const started = performance.now();
   const { id } = await startCrawl(service, startUrls, settings, spider);

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")"
 
 packages=''
-for package in postgresql-doc-15 python3-scrapy python3-asyncpg; do
+for package in postgresql-doc-15 openjdk-17-doc python3-scrapy python3-asyncpg; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || packages="$packages $package"
 done
 

@@ -1,9 +1,9 @@
 /**
- * The site that all contenders crawl, as a process of its own: `node site.ts corpus|burn|tree|slow|broad`. Prints its port;
+ * The site that all contenders crawl, as a process of its own: `node site.ts small|large|burn|tree|slow|broad`. Prints its port;
  * ends when its standard input does. It answers keep-alive GETs from memory on a bare socket, so that it takes little of the
  * machine that the contenders share with it.
  *
- * - `corpus`: `/<copy>/<file>.html`, each copy the whole corpus
+ * - `small`, `large`: `/<copy>/<path>`, each copy the whole corpus of that name
  * - `burn`: `/<n>.html`, pages on which sibling selectors take quadratic time
  * - `tree`: `/<fan>/<n>.html`: page 0 links to 1 … 1,000, and each of those to `fan` pages that link to nothing
  * - `slow`: a service that takes 100 ms for each answer, `{"score":1}`
@@ -11,7 +11,7 @@
  *   to the other n - 1. `/seen` tells what came since it was asked last: see `Seen` in broad.ts
  */
 import { createServer, type Socket } from 'node:net';
-import { loadCorpus } from './corpus.ts';
+import { type CorpusName, loadCorpus } from './corpus.ts';
 
 const BURN_SIBLINGS = 20_000;
 const TREE_ROOTS = 1000;
@@ -26,9 +26,9 @@ function answer(body: Buffer | string, type = 'text/html; charset=utf-8'): Buffe
   return Buffer.concat([Buffer.from(head), Buffer.from(body)]);
 }
 
-function corpusAnswers(): Answers {
-  const byName = new Map([...loadCorpus().pages].map(([name, body]) => [name, answer(body)]));
-  return (path) => byName.get(path.slice(path.lastIndexOf('/') + 1));
+function corpusAnswers(name: CorpusName): Answers {
+  const byPath = new Map([...loadCorpus(name).pages].map(([path, body]) => [path, answer(body)]));
+  return (path) => byPath.get(path.slice(path.indexOf('/', 1) + 1));
 }
 
 function burnAnswers(): Answers {
@@ -118,7 +118,8 @@ function broadAnswers(): Answers {
 let sockets = 0;
 const isSlow = process.argv[2] === 'slow';
 const MODES: Record<string, () => Answers> = {
-  corpus: corpusAnswers,
+  small: () => corpusAnswers('small'),
+  large: () => corpusAnswers('large'),
   burn: burnAnswers,
   tree: treeAnswers,
   slow: slowAnswers,

@@ -158,7 +158,7 @@ function summarize(all: readonly Measurement[], n: number): Record<string, strin
 }
 
 await inWorkspace(async (root, database) => {
-  const site = await startSite('corpus');
+  const site = await startSite('small');
   const startUrls = Array.from({ length: Number(values.copies) }, (_, i) => `${site.origin}/${i}/index.html`);
   const all = await measureAll(root, database, startUrls);
   console.table(Object.fromEntries(counts.map((n) => [n, summarize(all, n)])));

@@ -1,7 +1,7 @@
 /** The bare loop: undici and cheerio, everything in memory, nothing stored, nothing limited, nothing retried. */
 import { load } from 'cheerio/slim';
 import { Pool } from 'undici';
-import { clean, type Item, run } from './peer.ts';
+import { clean, FOLLOW, type Item, run } from './peer.ts';
 
 const CONCURRENCY = 32;
 
@@ -13,8 +13,10 @@ async function crawl(startUrls: string[]): Promise<() => Promise<Item[]>> {
   let next = 0;
 
   async function visit(url: string): Promise<void> {
-    const { body } = await pool.request({ method: 'GET', path: new URL(url).pathname });
-    const $ = load(await body.text());
+    const { statusCode, body } = await pool.request({ method: 'GET', path: new URL(url).pathname });
+    const text = await body.text();
+    if (statusCode !== 200) return;
+    const $ = load(text);
     items.push({
       url,
       title: clean($('title').first().text()),
@@ -26,7 +28,7 @@ async function crawl(startUrls: string[]): Promise<() => Promise<Item[]>> {
     const origin = new URL(url).origin;
     for (const link of $('a[href]')) {
       const target = URL.parse($(link).attr('href')!, url);
-      if (target === null || target.origin !== origin || !target.pathname.endsWith('.html')) continue;
+      if (target === null || target.origin !== origin || !FOLLOW.test(target.pathname)) continue;
       target.hash = '';
       if (seen.has(target.href)) continue;
       seen.add(target.href);

@@ -2,9 +2,11 @@
 import { join } from 'node:path';
 import { CheerioCrawler, Configuration, Dataset, log } from '@crawlee/cheerio';
 import { MemoryStorage } from '@crawlee/memory-storage';
-import { clean, type Item, run } from './peer.ts';
+import { clean, FOLLOW, type Item, run } from './peer.ts';
 
 const CONCURRENCY = 32;
+/** It is asked of the link as it stands, with its fragment. */
+const LINKS = new RegExp(FOLLOW.source.replace(/\$$/, '(#|$)'));
 const disk = process.env.CRAWLEE_DISK;
 log.setLevel(log.LEVELS.WARNING);
 
@@ -33,7 +35,7 @@ async function crawl(startUrls: string[], round: number): Promise<() => Promise<
             .map((_, h2) => clean($(h2).text()))
             .get(),
         });
-        await enqueueLinks({ selector: 'a[href]', strategy: 'same-origin', regexps: [/\.html(#|$)/] });
+        await enqueueLinks({ selector: 'a[href]', strategy: 'same-origin', regexps: [LINKS] });
       },
     },
     config,

@@ -12,6 +12,9 @@ export interface Item {
   h2: string[];
 }
 
+/** The URLs that are followed. */
+export const FOLLOW = new RegExp(process.env.FOLLOW!);
+
 /** Text as all contenders give it. */
 export function clean(text: string): string {
   return text.trim().replace(/\s+/g, ' ');

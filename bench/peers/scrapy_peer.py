@@ -19,6 +19,7 @@ from scrapy.utils.defer import deferred_from_coro
 
 MODE, DIRECTORY, *START_URLS = sys.argv[1:]
 CONCURRENCY = 32
+FOLLOW = re.compile(os.environ["FOLLOW"])
 WHITE = re.compile(r"\s+")
 timing = {}
 
@@ -46,7 +47,7 @@ class PagesSpider(scrapy.Spider):
         origin = urlsplit(url)[:2]
         hrefs = response.css("a::attr(href)").getall()
         for target in dict.fromkeys(urldefrag(response.urljoin(href)).url for href in hrefs):
-            if target.endswith(".html") and urlsplit(target)[:2] == origin:
+            if FOLLOW.search(target) and urlsplit(target)[:2] == origin:
                 yield scrapy.Request(target)
 
 
