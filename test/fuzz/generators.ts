@@ -297,3 +297,31 @@ export const markup = fc.oneof(
   // The same piece over and over finds what grows with depth or length.
   fc.tuple(piece, fc.integer({ min: 1, max: 3000 })).map(([text, n]) => text.repeat(n)),
 );
+
+const HALF_TOKENS = (
+  '< > </ <! <!- <!-- -- - -> --> <![ <![CDATA[ <![CDA [CDATA[ ]] ]]> > ] <? ?> / /> = " \' a A b 1 é ı İ 😀 &amp; & s t x ' +
+  '<s <t <x <sc <scrip <ti <te <script <SCRIPT> <script> <script/> <script\u00a0> </script </script> </scr ript> </ſcript> ' +
+  '<style <style> </STYLE> <title> </title </title> <xitle> <textarea> </textarea> <xextarea> </texta rea> <xmp> </xmp> <tmp> </xm ' +
+  'p> <svg> </svg> <a/b <br/> </a> </p/> <1 </1 \0 \x1c \x0f \x1c\x0fscript \ud800'
+).split(' ');
+const SPACES = [
+  ' ',
+  '\n',
+  '\t',
+  '\f',
+  '\r',
+  '\v',
+  '</ ',
+  '</style ',
+  '</a b',
+  ' b="',
+  "='",
+  '<a href="x">',
+  '<a b=c',
+  '<a b = "c" d',
+];
+
+/** Rows of what tokens of markup begin and end with, also of those that begin like another. */
+export const tokens = fc
+  .array(oneOf([...HALF_TOKENS, ...SPACES]), { minLength: 1, maxLength: 14 })
+  .map((pieces) => pieces.join(''));

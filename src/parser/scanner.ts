@@ -1,0 +1,394 @@
+/**
+ * Tells the tags and texts of HTML: exactly what htmlparser2's `Tokenizer` tells with `{ decodeEntities: false }`, its oddities
+ * at unfinished and broken markup included, because `fast` promises the trees of htmlparser2.
+ *
+ * That Tokenizer makes a call and a switch for each character. Here each kind of token has its own loop, and long stretches
+ * (text, quoted values, comments, scripts) are left to `indexOf`. Its thirty states are needed only where a chunk ends inside
+ * a token. So there are but six, all at places where nothing is half read, and what is half read is kept: the characters
+ * from the beginning of the token (a tag up to its name's end, one attribute, an end tag, a declaration) are scanned again
+ * with what follows. They wait for as much again as was kept, so that a value in many chunks costs twice its length and not its
+ * square. Text, scripts and comments go on in the middle, and of them no more than a piece of their end mark is kept.
+ */
+
+/** What a scanner tells of markup, in document order. A range lies whole in the `source` that it comes with; only a run of text may come in parts. */
+export interface MarkupEvents {
+  /** Text between tags, entities as in the source. Never empty. */
+  text(source: string, start: number, end: number): void;
+  /** A start tag begins. @returns whether its attributes are to be told one by one; they are counted in any case */
+  tag(source: string, nameStart: number, nameEnd: number): boolean;
+  /** Without quotes, entities as in the source; an empty range where it has no value. */
+  attribute(source: string, nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void;
+  /** The start tag ends. A tag that the input breaks off in has no end. @param attributes how many it had */
+  tagEnd(selfClosing: boolean, attributes: number): void;
+  endTag(source: string, nameStart: number, nameEnd: number): void;
+}
+
+/** Where the next character stands. */
+const TEXT = 0;
+/** Behind the name of a start tag, before an attribute or the end. */
+const TAG = 1;
+/** In the text of a script, style, title, textarea or xmp: no tags but the end tag. */
+const RAW = 2;
+const COMMENT = 3;
+const CDATA = 4;
+/** Behind the name of an end tag: everything up to `>` is passed over. */
+const CLOSED = 5;
+const STOPPED = 6;
+type State = typeof TEXT | typeof TAG | typeof RAW | typeof COMMENT | typeof CDATA | typeof CLOSED | typeof STOPPED;
+
+const EXCLAMATION = 0x21;
+const DOUBLE_QUOTE = 0x22;
+const SINGLE_QUOTE = 0x27;
+const DASH = 0x2d;
+const SLASH = 0x2f;
+const LESS = 0x3c;
+const EQUALS = 0x3d;
+const GREATER = 0x3e;
+const QUESTION = 0x3f;
+
+const isSpace = (c: number) => c === 0x20 || c === 0x0a || c === 0x09 || c === 0x0c || c === 0x0d;
+const isLetter = (c: number) => (c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a;
+
+/** The end marks of raw texts, by the length of the element's name and, of `style` and `title`, its second letter. */
+const END_SCRIPT = '</script';
+const END_STYLE = '</style';
+const END_TITLE = '</title';
+const END_TEXTAREA = '</textarea';
+const END_XMP = '</xmp';
+
+export class Scanner {
+  readonly #events: MarkupEvents;
+  #state: State = TEXT;
+  /** What is half read, and the length from which it is worth another look. */
+  #kept = '';
+  #due = 0;
+  /** Of the start tag that is open. */
+  #told = false;
+  #attributes = 0;
+  /** The end mark of the raw text that is open or follows upon the open tag; empty for none. */
+  #mark = '';
+  /** Inside raw text, whether the end mark can begin at `<` alone; see `#raw`. */
+  #strict = false;
+
+  constructor(events: MarkupEvents) {
+    this.#events = events;
+  }
+
+  /** @param chunk of any length; may begin and end anywhere */
+  write(chunk: string): void {
+    this.#kept = this.#kept === '' ? chunk : this.#kept + chunk;
+    if (this.#kept.length >= this.#due) this.#scan();
+  }
+
+  /** The input is at its end: tells what of the half read is text. */
+  end(): void {
+    this.#scan();
+    const kept = this.#kept;
+    const start = this.#textOfRest(kept);
+    if (start < kept.length) this.#events.text(kept, start, kept.length);
+    this.stop();
+  }
+
+  /** Nothing more is told; may be called from inside an event. */
+  stop(): void {
+    this.#state = STOPPED;
+    this.#kept = '';
+  }
+
+  #scan(): void {
+    const source = this.#kept;
+    this.#kept = '';
+    let i = 0;
+    while (i < source.length) i = this.#step(source, i);
+    this.#due = 2 * this.#kept.length;
+  }
+
+  /** Reads on from where nothing is half read. @returns the next such place, or the end of the source */
+  #step(source: string, i: number): number {
+    switch (this.#state) {
+      case TEXT:
+        return this.#text(source, i);
+      case TAG:
+        return this.#tag(source, i);
+      case RAW:
+        return this.#raw(source, i);
+      case COMMENT:
+        return this.#skip(source, i, '-->');
+      case CDATA:
+        return this.#skip(source, i, ']]>');
+      case CLOSED:
+        return this.#closed(source, i);
+      case STOPPED:
+        return source.length;
+    }
+  }
+
+  /** Keeps what is half read. @returns the end of the source */
+  #keep(source: string, start: number): number {
+    this.#kept = source.slice(start);
+    return source.length;
+  }
+
+  /** Text up to `<`, and the markup that begins there. */
+  #text(source: string, i: number): number {
+    const { length } = source;
+    let open = i;
+    while (open < length && source.charCodeAt(open) !== LESS) open++;
+    if (open > i) {
+      this.#events.text(source, i, open);
+      if (this.#state !== TEXT) return length;
+    }
+    if (open + 1 >= length) return open < length ? this.#keep(source, open) : length;
+    const c = source.charCodeAt(open + 1);
+    if (isLetter(c)) return this.#startTag(source, open + 1);
+    if (c === SLASH) return this.#endTag(source, open);
+    if (c === EXCLAMATION) return this.#declaration(source, open);
+    if (c === QUESTION) return this.#bogus(source, open, open + 2);
+    this.#events.text(source, open, open + 1);
+    return open + 1;
+  }
+
+  /** @param start of the name */
+  #startTag(source: string, start: number): number {
+    const { length } = source;
+    let end = start + 1;
+    while (end < length) {
+      const c = source.charCodeAt(end);
+      if (c <= GREATER && (c === GREATER || c === SLASH || isSpace(c))) break;
+      end++;
+    }
+    if (end === length) return this.#keep(source, start - 1);
+    this.#mark = markAfter(source, start, end);
+    this.#attributes = 0;
+    this.#state = TAG;
+    this.#told = this.#events.tag(source, start, end);
+    return this.#state === TAG ? this.#tag(source, end) : length;
+  }
+
+  /** Attributes and the end of a start tag. */
+  #tag(source: string, from: number): number {
+    const { length } = source;
+    for (let i = from; i < length; ) {
+      const c = source.charCodeAt(i);
+      if (isSpace(c)) i++;
+      else if (c === GREATER) return this.#tagEnd(i, false);
+      else if (c === SLASH) {
+        const next = afterSpace(source, i + 1);
+        if (next === length) return this.#keep(source, i);
+        if (source.charCodeAt(next) === GREATER) return this.#tagEnd(next, true);
+        i = next;
+      } else {
+        const next = this.#attribute(source, i);
+        if (next < 0) return this.#keep(source, i);
+        if (this.#state !== TAG) return length;
+        i = next;
+      }
+    }
+    return length;
+  }
+
+  /** @param at the place of `>` */
+  #tagEnd(at: number, selfClosing: boolean): number {
+    this.#state = this.#mark !== '' && !selfClosing ? RAW : TEXT;
+    this.#strict = false;
+    this.#events.tagEnd(selfClosing, this.#attributes);
+    return at + 1;
+  }
+
+  /** @param start of the name, whatever character that is. @returns the place behind the attribute, -1 where the source ends before */
+  #attribute(source: string, start: number): number {
+    const { length } = source;
+    let nameEnd = start + 1;
+    while (nameEnd < length) {
+      const c = source.charCodeAt(nameEnd);
+      if (c <= GREATER && (c === EQUALS || c === GREATER || c === SLASH || isSpace(c))) break;
+      nameEnd++;
+    }
+    let i = afterSpace(source, nameEnd);
+    if (i === length) return -1;
+    let valueStart = i;
+    let valueEnd = i;
+    if (source.charCodeAt(i) === EQUALS) {
+      i = afterSpace(source, i + 1);
+      if (i === length) return -1;
+      const c = source.charCodeAt(i);
+      if (c === DOUBLE_QUOTE || c === SINGLE_QUOTE) {
+        valueStart = i + 1;
+        valueEnd = source.indexOf(c === DOUBLE_QUOTE ? '"' : "'", valueStart);
+        if (valueEnd < 0) return -1;
+        i = valueEnd + 1;
+      } else {
+        valueStart = i;
+        i = endOfUnquoted(source, i);
+        if (i === length) return -1;
+        valueEnd = i;
+      }
+    }
+    this.#attributes++;
+    if (this.#told) this.#events.attribute(source, start, nameEnd, valueStart, valueEnd);
+    return i;
+  }
+
+  /** `</`, spaces and a letter are an end tag; `</>` is text; anything else is a comment up to `>`. @param open place of `<` */
+  #endTag(source: string, open: number): number {
+    const { length } = source;
+    const start = afterSpace(source, open + 2);
+    if (start === length) return this.#keep(source, open);
+    const c = source.charCodeAt(start);
+    if (c === GREATER) {
+      this.#events.text(source, open, start + 1);
+      return start + 1;
+    }
+    if (!isLetter(c)) return this.#bogus(source, open, start);
+    const end = endOfUnquoted(source, start);
+    return end === length ? this.#keep(source, open) : this.#endTagNamed(source, start, end);
+  }
+
+  #endTagNamed(source: string, start: number, end: number): number {
+    const ended = source.charCodeAt(end) === GREATER;
+    this.#state = ended ? TEXT : CLOSED;
+    this.#events.endTag(source, start, end);
+    return ended ? end + 1 : end;
+  }
+
+  /** A comment, CDATA, or else up to `>`, which is not looked for in the first character, nor in the second behind a dash. */
+  #declaration(source: string, open: number): number {
+    if (source.startsWith('--', open + 2)) {
+      this.#state = COMMENT;
+      // Its dashes may be the end's too: `<!-->`.
+      return open + 2;
+    }
+    if (source.startsWith('[CDATA[', open + 2)) {
+      this.#state = CDATA;
+      return open + 9;
+    }
+    return this.#bogus(source, open, open + (source.charCodeAt(open + 2) === DASH ? 4 : 3));
+  }
+
+  /** Passes over what ends with the next `>`. It is kept, because it becomes text if the input ends before. */
+  #bogus(source: string, open: number, from: number): number {
+    const end = source.indexOf('>', from);
+    return end < 0 ? this.#keep(source, open) : end + 1;
+  }
+
+  /** Passes over a comment or CDATA. @param mark whose first two characters are equal */
+  #skip(source: string, from: number, mark: string): number {
+    const end = source.indexOf(mark, from);
+    if (end >= 0) {
+      this.#state = TEXT;
+      return end + 3;
+    }
+    const { length } = source;
+    let start = length;
+    while (start > from && start > length - 2 && source[start - 1] === mark[0]) start--;
+    return this.#keep(source, start);
+  }
+
+  /** Its last character is kept: see `#textOfRest`. */
+  #closed(source: string, from: number): number {
+    const end = source.indexOf('>', from);
+    if (end < 0) return this.#keep(source, source.length - 1);
+    this.#state = TEXT;
+    return end + 1;
+  }
+
+  /**
+   * Raw text up to its end mark and a space or `>`. The Tokenizer compares `c | 0x20`, which takes U+001C for `<` and U+000F for
+   * `/`, but not where it hurries on to the next `<`, as it does everywhere but in a title.
+   */
+  #raw(source: string, from: number): number {
+    const { length } = source;
+    const mark = this.#mark;
+    let matched = 0;
+    for (let i = from; i < length; i++) {
+      if (this.#strict) {
+        i = source.indexOf('<', i);
+        if (i < 0) break;
+        this.#strict = false;
+      }
+      const c = source.charCodeAt(i);
+      if (matched === mark.length) {
+        if (c === GREATER || isSpace(c)) return this.#rawEnd(source, from, i);
+        matched = 0;
+      }
+      if ((c | 0x20) === mark.charCodeAt(matched)) matched++;
+      else if (matched > 0) matched = c === LESS ? 1 : 0;
+      else this.#strict = mark !== END_TITLE;
+    }
+    if (length - matched > from) this.#events.text(source, from, length - matched);
+    return matched === 0 || this.#state !== RAW ? length : this.#keep(source, length - matched);
+  }
+
+  /** @param end of the end tag's name */
+  #rawEnd(source: string, from: number, end: number): number {
+    const start = end - this.#mark.length;
+    if (start > from) this.#events.text(source, from, start);
+    return this.#state === RAW ? this.#endTagNamed(source, start + 2, end) : source.length;
+  }
+
+  /**
+   * Where the text begins that the Tokenizer makes of what is half read at the end of the input. Tags that have a name are
+   * dropped, but not one that could still become a script; of declarations the text inside is left, of an end tag's rest and of a
+   * `/` before `>` the last character of the input (its section then begins at -1, which to `slice` is the last place).
+   */
+  #textOfRest(rest: string): number {
+    switch (this.#state) {
+      case TEXT:
+        return textOfMarkup(rest);
+      case TAG:
+        return rest.charCodeAt(0) === SLASH ? rest.length - 1 : rest.length;
+      case RAW:
+      case CLOSED:
+        return 0;
+      case COMMENT:
+      case CDATA:
+      case STOPPED:
+        return rest.length;
+    }
+  }
+}
+
+/** @param rest empty, or what begins with `<` and does not end */
+function textOfMarkup(rest: string): number {
+  const c = rest.charCodeAt(1);
+  if (c === EXCLAMATION || c === QUESTION) return 2;
+  if (isLetter(c))
+    return /^<(?:s|sc(?:r(?:i(?:pt?)?)?)?|st(?:y(?:le?)?)?|[tx]|[tx]i(?:t(?:le?)?)?|[tx]e(?:x(?:t(?:a(?:r(?:ea?)?)?)?)?)?|[tx]mp?)$/i.test(
+      rest,
+    )
+      ? 1
+      : rest.length;
+  if (c !== SLASH) return 0;
+  const start = afterSpace(rest, 2);
+  if (start === rest.length) return 0;
+  return isLetter(rest.charCodeAt(start)) ? rest.length : start;
+}
+
+function afterSpace(source: string, from: number): number {
+  let i = from;
+  while (i < source.length && isSpace(source.charCodeAt(i))) i++;
+  return i;
+}
+
+/** The end of an unquoted value, or of an end tag's name: a space or `>`. */
+function endOfUnquoted(source: string, from: number): number {
+  let i = from;
+  while (i < source.length) {
+    const c = source.charCodeAt(i);
+    if (c <= GREATER && (c === GREATER || isSpace(c))) break;
+    i++;
+  }
+  return i;
+}
+
+/**
+ * The end mark of the raw text behind a start tag, empty for none. The Tokenizer does not tell a first `t` from an `x`: `<tmp>`
+ * is ended by `</xmp>`.
+ */
+function markAfter(source: string, start: number, end: number): string {
+  const first = source.charCodeAt(start) | 0x20;
+  if (first !== 0x73 && first !== 0x74 && first !== 0x78) return '';
+  const name = source.slice(start + 1, end).toLowerCase();
+  if (first === 0x73) return name === 'cript' ? END_SCRIPT : name === 'tyle' ? END_STYLE : '';
+  return name === 'itle' ? END_TITLE : name === 'extarea' ? END_TEXTAREA : name === 'mp' ? END_XMP : '';
+}
