@@ -11,6 +11,8 @@ export type PageKind = 'html' | 'xml' | 'json' | 'text';
 export interface PageInput {
   kind: PageKind;
   text: string;
+  /** The same text in parts, which are decoded when they are asked for; absent: it is there as a whole. */
+  chunks?: () => Iterable<string>;
   /** Canonical URL. */
   url: string;
   depth: number;

@@ -33,6 +33,52 @@ export class Element {
     for (let i = 0; i < list.length; i += 2) if (list[i] === name) return decodeAttribute(list[i + 1]!);
     return undefined;
   }
+
+  /** Whether it has an attribute, with or without a value. */
+  has(name: string): boolean {
+    const list = this.attributes;
+    for (let i = 0; list !== null && i < list.length; i += 2) if (list[i] === name) return true;
+    return false;
+  }
+}
+
+/** The texts of a page that was not made into a tree, in document order. Each is one text node, in source form. */
+export interface TextLog {
+  texts: string[];
+  /** `Element.at` of each text's parent. */
+  parents: number[];
+  /** Scripts and styles around each text. */
+  codes: number[];
+}
+
+/** An element that was kept while the page was read, without what is inside of it: its text is a run of the page's. */
+export class KeptElement extends Element {
+  readonly log: TextLog;
+  /** Scripts and styles that it lies in or is. */
+  readonly code: number;
+  /** Its text in the log; the same where nobody asked for it. */
+  from = 0;
+  to = 0;
+
+  constructor(
+    name: string,
+    parent: Element,
+    at: number,
+    attributes: readonly string[] | null,
+    log: TextLog,
+    code: number,
+  ) {
+    super(name, parent, at, attributes);
+    this.log = log;
+    this.code = code;
+  }
+}
+
+/** What a selector found: elements in document order. */
+export interface Matches {
+  elements: KeptElement[];
+  /** For each, the place of the element that the selector's first compound matched, the last where there are several. */
+  firsts: number[];
 }
 
 /** Flags of what was cut so that a page stays inside the limits, as `ParsedPage.flags`. */
@@ -47,11 +93,15 @@ export class Document {
   readonly xml: boolean;
   readonly root = new Element('', null, -1, null);
   readonly elements: Element[] = [];
-  readonly flags = new Set<Flag>();
+  readonly flags: Set<Flag>;
+  /** What selectors found while the page was read, by selector; null: a tree, to be searched. */
+  readonly matches: ReadonlyMap<object, Matches> | null;
   readonly #byTag = new Map<string, Element[]>();
 
-  constructor(xml = false) {
+  constructor(xml = false, flags = new Set<Flag>(), matches: ReadonlyMap<object, Matches> | null = null) {
     this.xml = xml;
+    this.flags = flags;
+    this.matches = matches;
   }
 
   /** The elements with that tag name in document order; found once per page. */
@@ -78,7 +128,7 @@ export function sourceForm(text: string): string {
 }
 
 /** Elements whose text is code, not prose: left out of their ancestors' text. */
-const CODE = new Set(['script', 'style']);
+export const CODE: ReadonlySet<string> = new Set(['script', 'style']);
 
 /**
  * The decoded text below an element. Scripts and styles are left out, unless the element itself is one.
@@ -86,6 +136,7 @@ const CODE = new Set(['script', 'style']);
  * @param limit characters after which it stops
  */
 export function textOf(scope: Element, limit: number): string {
+  if (scope instanceof KeptElement) return loggedText(scope, limit);
   const only = scope.children.length === 1 ? scope.children[0] : undefined;
   if (CODE.has(scope.name)) return scope.children.filter((child) => typeof child === 'string').join('');
   if (typeof only === 'string') return decodeText(only);
@@ -96,6 +147,16 @@ export function textOf(scope: Element, limit: number): string {
     if (typeof node === 'string') text += decodeText(node);
     else if (!CODE.has(node.name)) for (let i = node.children.length - 1; i >= 0; i--) stack.push(node.children[i]!);
   }
+  return text;
+}
+
+function loggedText({ name, at, log: { texts, parents, codes }, code, from, to }: KeptElement, limit: number): string {
+  let text = '';
+  if (CODE.has(name)) {
+    for (let i = from; i < to; i++) if (parents[i] === at) text += texts[i];
+    return text;
+  }
+  for (let i = from; i < to && text.length < limit; i++) if (codes[i] === code) text += decodeText(texts[i]!);
   return text;
 }
 

@@ -9,6 +9,7 @@ import type { Ending } from './selector.ts';
 import { attributeOf, type CompiledSource, compileEach, compileSource, type Place } from './sources.ts';
 import type { Trace } from './trace.ts';
 import { collapse, convert, type TransformContext, transform } from './transforms.ts';
+import { Wants } from './wants.ts';
 
 /** Item data as it is built: no prototype, so that a field may be called `__proto__`. */
 export type Data = Record<string, unknown>;
@@ -51,11 +52,14 @@ export class ItemReader {
   /**
    * @param fallbackType the item's type where the rule names none
    * @param at pointer of the rule
+   * @param wants is told what it wants of a page
    */
-  constructor(rule: ItemRule, fallbackType: string, at = '', trace: Trace | null = null) {
+  constructor(rule: ItemRule, fallbackType: string, at = '', trace: Trace | null = null, wants = new Wants()) {
     this.type = rule.type ?? fallbackType;
-    this.#each = compileEach(rule.each, { scoped: false, json: false, at: `${at}/each`, trace });
-    const place = { scoped: this.#each !== null, json: this.#each?.json ?? false, at: `${at}/fields`, trace };
+    const page: Place = { scoped: false, json: false, at: `${at}/each`, trace, wants, within: null, many: false };
+    this.#each = compileEach(rule.each, page);
+    const { json, query } = this.#each ?? { json: false, query: null };
+    const place: Place = { ...page, scoped: this.#each !== null, json, within: query, at: `${at}/fields` };
     this.#fields = compileFields(rule.fields, place);
     this.#required = rule.required ?? [];
     this.#content = Object.keys(rule.fields).filter((name) => !isMeta(rule.fields[name]!));
@@ -96,7 +100,7 @@ function isMeta(field: Field): boolean {
 export function compileFields(fields: Fields, place: Place): ReadFields {
   const compiled = Object.entries(fields).map(([name, field]) => ({
     name,
-    read: compileField(field, { ...place, at: `${place.at}/${pointerPart(name)}` }),
+    read: compileField(field, { ...place, many: false, at: `${place.at}/${pointerPart(name)}` }),
   }));
   return (page, scope) => {
     const data: Data = Object.create(null);
@@ -109,12 +113,12 @@ function compileField(field: Field, place: Place): Read {
   if (typeof field === 'string') return compileObject(plainField(field, place), place).one;
   if (!('length' in field)) return compileObject(field, place).one;
   const inner = field[0];
-  const within = { ...place, at: `${place.at}/0` };
+  const member = { ...place, at: `${place.at}/0` };
   if (typeof inner === 'object' && 'length' in inner) {
-    const nested = compileField(inner, within);
+    const nested = compileField(inner, member);
     return (page, scope) => [nested(page, scope)];
   }
-  return compileObject(typeof inner === 'string' ? plainField(inner, place) : inner, within).many;
+  return compileObject(typeof inner === 'string' ? plainField(inner, place) : inner, { ...member, many: true }).many;
 }
 
 /** A plain string: a selector, or JMESPath where the scope is JSON. */
@@ -156,7 +160,8 @@ function compileDefault(field: FieldObject, { at, trace }: Place): (value: unkno
 function compileLeaf(field: FieldObject, source: CompiledSource, place: Place): Read {
   const { value, as } = field;
   if (typeof value === 'object') {
-    const nested = compileFields(value, { ...place, scoped: true, json: source.json, at: `${place.at}/value` });
+    const { json, query } = source;
+    const nested = compileFields(value, { ...place, scoped: true, json, within: query, at: `${place.at}/value` });
     const fits = source.json ? isObjectNode : (found: Scope) => !(found instanceof JsonNode);
     return (page, found) => (fits(found) ? nested(page, found) : null);
   }

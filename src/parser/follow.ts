@@ -1,5 +1,6 @@
 import { RE2JS } from 're2js';
 import { extraText } from '../model/extra.ts';
+import type { FieldObject } from '../model/field.ts';
 import { fillTemplate } from '../model/params.ts';
 import type { RequestExtra } from '../model/request.ts';
 import { type RequestParts, sentParts } from '../model/request_parts.ts';
@@ -13,6 +14,7 @@ import { JsonNode, type PageFacts, type Scope } from './page_facts.ts';
 import { Selector } from './selector.ts';
 import { attributeOf, type CompiledSource, compileSource, type Place } from './sources.ts';
 import type { Trace } from './trace.ts';
+import type { Wants } from './wants.ts';
 
 /** Bytes of what a page passes on to one link. */
 const MAX_PASS_BYTES = 16 * 1024;
@@ -30,6 +32,7 @@ export interface FollowReader {
 /**
  * @param number place among all follow rules of the spider
  * @param page,place of the rule in the definition
+ * @param wants is told what it wants of a page
  * @throws on what does not compile; `check` says so before
  */
 export function compileFollow(
@@ -38,11 +41,18 @@ export function compileFollow(
   page: number,
   place: number,
   trace: Trace | null,
+  wants: Wants,
 ): FollowReader {
   const compiled = compileRule(rule, number, `pages[${page}].follow[${place}]`);
   const at = `/pages/${page}/follow/${place}`;
-  if (trace === null && isPlain(rule)) return new HrefReader(new Selector(rule.selector, false), compiled);
-  const here: Place = { scoped: false, json: false, at, trace };
+  wants.attributes.add('href').add('rel');
+  if (trace === null && isPlain(rule)) {
+    const selector = new Selector(rule.selector, false);
+    wants.query(selector, null, true, at);
+    return new HrefReader(selector, compiled);
+  }
+  if (rule.form !== undefined) wants.refuse(at, 'a form is all that is inside of it');
+  const here: Place = { scoped: false, json: false, at, trace, wants, within: null, many: true };
   return rule.form === undefined
     ? new LinkReader(rule, compiled, followSource(rule, here), here)
     : new FormReader(rule, compiled, followSource({ selector: rule.form }, here), here);
@@ -56,9 +66,13 @@ function isPlain(rule: FollowRule): rule is FollowRule & { selector: string } {
 }
 
 /** In a trace, a follow rule's selector is told as such. */
-function followSource(rule: Pick<FollowRule, 'selector' | 'xpath' | 'json'>, place: Place): CompiledSource {
+function followSource(rule: Pick<FollowRule, 'selector' | 'xpath' | 'json' | 'value'>, place: Place): CompiledSource {
   const { selector, xpath, json } = rule;
-  const field = selector !== undefined ? { selector } : xpath !== undefined ? { xpath } : { json: json ?? '' };
+  // Without an ending, what is read is the href.
+  const value = rule.value ?? (selector?.includes('::') === true ? undefined : 'href');
+  const read = value === undefined ? {} : { value };
+  const field: FieldObject =
+    selector !== undefined ? { selector, ...read } : xpath !== undefined ? { xpath } : { json: json ?? '' };
   const source = compileSource(field, place);
   const entry = place.trace?.fields.at(-1);
   if (entry !== undefined) entry.source = 'follow';
@@ -89,11 +103,13 @@ class Baggage {
   readonly #pass: ReadFields | null;
   readonly #name: string;
 
-  constructor({ page, pass }: FollowRule, json: boolean, name: string, place: Place) {
+  constructor({ page, pass }: FollowRule, { json, query }: CompiledSource, name: string, place: Place) {
     this.#page = page;
     this.#name = name;
     this.#pass =
-      pass === undefined ? null : compileFields(pass, { ...place, scoped: true, json, at: `${place.at}/pass` });
+      pass === undefined
+        ? null
+        : compileFields(pass, { ...place, scoped: true, json, within: query, at: `${place.at}/pass` });
   }
 
   /**
@@ -138,7 +154,7 @@ class LinkReader implements FollowReader {
     this.#match = rule.match === undefined ? null : RE2JS.compile(rule.match);
     this.#url = rule.url ?? null;
     this.#request = rule.request ?? null;
-    this.#baggage = new Baggage(rule, source.json, compiled.name, place);
+    this.#baggage = new Baggage(rule, source, compiled.name, place);
   }
 
   follow(links: PageLinks, page: PageFacts): void {
@@ -229,7 +245,7 @@ class FormReader implements FollowReader {
     this.#rule = compiled;
     this.#source = source;
     this.#values = rule.values ?? {};
-    this.#baggage = new Baggage(rule, false, compiled.name, place);
+    this.#baggage = new Baggage(rule, source, compiled.name, place);
   }
 
   follow(links: PageLinks, page: PageFacts): void {

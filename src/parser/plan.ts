@@ -2,6 +2,7 @@ import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts'
 import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import { type RenderPlan, renderPlan } from '../model/render.ts';
 import type { PageRule, ParsePlanInput } from '../model/spider.ts';
+import { compileAutomaton } from './automaton.ts';
 import { documentOf, type PageInput, type PageKind, type ParseTree } from './content.ts';
 import { baseOf, metaNofollow, refreshOf, tagNofollow } from './directives.ts';
 import type { Document } from './dom.ts';
@@ -20,8 +21,9 @@ import {
   type Target,
   type TargetCache,
 } from './links.ts';
+import { Matcher } from './matcher.ts';
 import type { PageFacts } from './page_facts.ts';
-import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
+import { compilePattern, firstMatch, type Matcher as PatternMatcher, subjectOf } from './patterns.ts';
 import { PLAIN_PAGES, PLAIN_TYPE, plainItem } from './plain.ts';
 import { readableKinds } from './readable.ts';
 import { asWritten, locationOf, type Redirected, redirectLink } from './redirect.ts';
@@ -31,6 +33,7 @@ import { MAX_SITEMAP_URLS, type Sitemap } from './sitemap.ts';
 import { compileSteps, type Steps } from './steps.ts';
 import type { Trace } from './trace.ts';
 import { parseFast } from './tree.ts';
+import { type Obstacle, Wants } from './wants.ts';
 
 /** Sitemap indexes that may lead to one another. */
 const MAX_SITEMAP_DEPTH = 3;
@@ -38,12 +41,21 @@ const SITEMAP_RULE = compileRule({}, 0, 'sitemap');
 
 interface CompiledPage {
   name: string;
-  match: Matcher[] | null;
+  /** Place among the spider's entries. */
+  number: number;
+  wants: Wants;
+  match: PatternMatcher[] | null;
   /** Null: a response is read as it came. */
   render: RenderPlan | null;
   items: ItemReader[];
   follow: FollowReader[];
 }
+
+/** Sets of page entries that a plan has matchers for; a page that makes a further set is made into a tree. */
+const MAX_MATCHERS = 50;
+
+/** How HTML pages are read: `auto` makes a tree only where a page entry needs one. Both give the same. */
+export type Extraction = 'auto' | 'tree';
 
 let plans = 0;
 
@@ -63,6 +75,10 @@ export class Plan {
   readonly #cache: TargetCache;
   readonly #parseTree: ParseTree;
   readonly #trace: Trace | null;
+  /** By the numbers of the page entries that a page is given to; null: they need a tree. */
+  readonly #matchers = new Map<string, Matcher | null>();
+  /** Every page is made into a tree. */
+  readonly #isTree: boolean;
   /** In lower case; what pages say to crawlers by name. */
   readonly #token: string;
   readonly #number = ++plans;
@@ -71,7 +87,7 @@ export class Plan {
 
   /**
    * @param html5 builds the tree for spiders with `parser: html5`; null for others
-   * @param trace is told what the selectors find; null, as for every page of a crawl: nothing is counted
+   * @param trace is told what the selectors find, in a tree; null, as for every page of a crawl: nothing is counted
    * @throws on a selector, regex or pattern that does not compile; `check` says so before
    */
   constructor(
@@ -80,6 +96,7 @@ export class Plan {
     cache: TargetCache,
     html5: ParseTree | null,
     trace: Trace | null = null,
+    extraction: Extraction = 'auto',
   ) {
     this.#input = input;
     this.steps = compileSteps(input.definition);
@@ -91,6 +108,7 @@ export class Plan {
     this.#skippedKey = skippedKey(input.crawlId);
     this.#known = known;
     this.#cache = cache;
+    this.#isTree = extraction === 'tree' || trace !== null || input.settings.parser === 'html5';
     this.#parseTree = (input.settings.parser === 'html5' ? html5 : null) ?? parseFast;
     this.#trace = trace;
     this.#token = productToken(input.settings.userAgent).toLowerCase();
@@ -121,13 +139,14 @@ export class Plan {
    * @throws where a JSON page is not JSON
    */
   run(input: PageInput): ParsedPage {
-    const page = this.#factsOf(input);
+    const entries = this.#entriesFor(input);
+    const page = this.#factsOf(input, entries);
     const refreshed = this.#refreshed(input, page);
     if (refreshed !== null) return refreshed;
     const links = this.#linksOf(input, page);
     const sink = new ItemSink(this.steps, 0, this.states);
     const cpu: Record<string, number> = {};
-    for (const entry of this.#entriesFor(input)) this.#runEntry(entry, page, links, sink, cpu);
+    for (const entry of entries) this.#runEntry(entry, page, links, sink, cpu);
     if (this.#input.definition.pages === undefined) sink.add(PLAIN_TYPE, plainItem(page, input.contentType, links));
     const { document } = page;
     if (links.full) document.flags.add('links');
@@ -145,7 +164,7 @@ export class Plan {
 
   /** A page that refreshes to another within `maxMetaRefreshSeconds`: as a redirect; null where it is a page of its own. */
   refreshed(input: PageInput): ParsedPage | null {
-    return this.#refreshed(input, this.#factsOf(input));
+    return this.#refreshed(input, this.#factsOf(input, []));
   }
 
   #refreshed({ kind, url, refresh, extra }: PageInput, { document, base }: PageFacts): ParsedPage | null {
@@ -213,11 +232,11 @@ export class Plan {
     };
   }
 
-  #factsOf(input: PageInput): PageFacts {
-    const { kind, text, url, depth, status, fetchedAt, headers, extra } = input;
+  #factsOf(input: PageInput, entries: readonly CompiledPage[]): PageFacts {
+    const { kind, url, depth, status, fetchedAt, headers, extra } = input;
     const start = this.#trace === null ? 0 : performance.now();
-    const document = documentOf(input, this.#parseTree);
-    const json = kind === 'json' ? parseJson(text) : undefined;
+    const document = this.#documentOf(input, entries);
+    const json = kind === 'json' ? parseJson(input.text) : undefined;
     this.#trace?.time('tree', start);
     return {
       kind,
@@ -232,6 +251,31 @@ export class Plan {
       params: this.#input.params,
       passed: extra?.pass ?? {},
     };
+  }
+
+  #documentOf(input: PageInput, entries: readonly CompiledPage[]): Document {
+    const matcher = input.kind === 'html' && !this.#isTree ? this.#matcherFor(entries) : null;
+    if (this.#trace !== null && input.kind === 'html') this.#trace.obstacles = this.#obstacles(entries);
+    return matcher === null ? documentOf(input, this.#parseTree) : matcher.read(input.chunks?.() ?? [input.text]);
+  }
+
+  #matcherFor(entries: readonly CompiledPage[]): Matcher | null {
+    const key = entries.map(({ number }) => number).join();
+    let matcher = this.#matchers.get(key);
+    if (matcher === undefined) {
+      if (this.#matchers.size >= MAX_MATCHERS) return null;
+      const automaton = compileAutomaton(entries.map(({ wants }) => wants));
+      matcher = Array.isArray(automaton) ? null : new Matcher(automaton);
+      this.#matchers.set(key, matcher);
+    }
+    return matcher;
+  }
+
+  /** What makes a page need a tree. */
+  #obstacles(entries: readonly CompiledPage[]): Obstacle[] {
+    if (this.#input.settings.parser === 'html5') return [{ at: '/settings/parser', why: '`html5` builds a tree' }];
+    const automaton = compileAutomaton(entries.map(({ wants }) => wants));
+    return Array.isArray(automaton) ? automaton : [];
   }
 
   #contextOf(url: string, depth: number) {
@@ -295,11 +339,17 @@ function* keptLinks(links: PageLinks): Generator<KeptLink> {
 /** An entry without a name is called by its number. */
 function compilePages(pages: readonly PageRule[], trace: Trace | null): CompiledPage[] {
   let number = 0;
-  return pages.map(({ name, match, render, items = [], follow = [] }, page) => ({
-    name: name ?? String(page),
-    match: match === undefined ? null : match.map(compilePattern),
-    render: renderPlan(render),
-    items: items.map((rule, i) => new ItemReader(rule, name ?? 'item', `/pages/${page}/items/${i}`, trace)),
-    follow: follow.map((rule, place) => compileFollow(rule, number++, page, place, trace)),
-  }));
+  return pages.map(({ name, match, render, items = [], follow = [] }, page) => {
+    const wants = new Wants();
+    if (pages === PLAIN_PAGES) wants.refuse('', 'without `pages`, the page is made into Markdown');
+    return {
+      name: name ?? String(page),
+      number: page,
+      wants,
+      match: match === undefined ? null : match.map(compilePattern),
+      render: renderPlan(render),
+      items: items.map((rule, i) => new ItemReader(rule, name ?? 'item', `/pages/${page}/items/${i}`, trace, wants)),
+      follow: follow.map((rule, place) => compileFollow(rule, number++, page, place, trace, wants)),
+    };
+  });
 }

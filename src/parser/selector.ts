@@ -1,6 +1,6 @@
 import { compile, type Options } from 'css-select';
-import { isTraversal, parse, type Selector as Token } from 'css-what';
-import { type Document, Element, type Node, textOf } from './dom.ts';
+import { type AttributeSelector, isTraversal, parse, type Selector as Token } from 'css-what';
+import { type Document, Element, type Matches, type Node, textOf } from './dom.ts';
 import { oddName, selectorProblem } from './selector_words.ts';
 
 /** What a selector may be: longer or deeper ones overflow the compiler's stack. */
@@ -29,7 +29,7 @@ const ADAPTER: NonNullable<Options<Node, Element>['adapter']> = {
   getParent: (element) => element.parent,
   getSiblings: (node) => (typeof node === 'string' ? [node] : (node.parent?.children ?? [node])),
   getText: (node) => (typeof node === 'string' ? node : textOf(node, MAX_TEXT)),
-  hasAttrib: (element, name) => element.attribute(name) !== undefined,
+  hasAttrib: (element, name) => element.has(name),
   removeSubsets: (nodes) => nodes,
   findAll: () => [],
   findOne: () => null,
@@ -64,16 +64,25 @@ export class Selector {
   }
 
   /** Every match below `scope`, in document order. */
-  all(document: Document, scope: Element): Element[] {
+  all(document: Document, scope: Element): readonly Element[] {
+    if (document.matches !== null) return foundBelow(document.matches.get(this), document, scope);
     const { list, from, to, test } = this.#candidates(document, scope);
     return test === null ? list.slice(from, to) : list.slice(from, to).filter(test);
   }
 
   /** The first match below `scope`. */
   first(document: Document, scope: Element): Element | null {
+    if (document.matches !== null) return foundBelow(document.matches.get(this), document, scope)[0] ?? null;
     const { list, from, to, test } = this.#candidates(document, scope);
     for (let i = from; i < to; i++) if (test === null || test(list[i]!)) return list[i]!;
     return null;
+  }
+
+  /** Its alternatives as css-what reads them, without the ending. */
+  alternatives(): Token[][] {
+    const alternatives = parseSelector(this.#text);
+    takeEnding(alternatives);
+    return alternatives;
   }
 
   #candidates(document: Document, scope: Element) {
@@ -86,13 +95,27 @@ export class Selector {
 
   /** css-select changes the tokens that it compiles, so they are parsed anew. */
   #forXml(): Matching {
-    if (this.#xml === null) {
-      const alternatives = parseSelector(this.#text);
-      takeEnding(alternatives);
-      this.#xml = compileMatching(alternatives, this.#scoped ? this.#scope : undefined, true);
-    }
+    this.#xml ??= compileMatching(this.alternatives(), this.#scoped ? this.#scope : undefined, true);
     return this.#xml;
   }
+}
+
+/** Of what was found while the page was read, that which lies below a scope, matched at or below it. */
+function foundBelow(found: Matches | undefined, document: Document, scope: Element): readonly Element[] {
+  if (found === undefined) return [];
+  const { elements, firsts } = found;
+  if (scope === document.root) return elements;
+  const below: Element[] = [];
+  const to = firstAfter(elements, scope.last);
+  for (let i = firstAfter(elements, scope.at); i < to; i++) if (firsts[i]! >= scope.at) below.push(elements[i]!);
+  return below;
+}
+
+/** The test of one attribute, as css-select does it in HTML. */
+export function attributeTest(token: AttributeSelector): (element: Element) => boolean {
+  const name = token.name.toLowerCase();
+  if (token.action === 'exists') return (element) => element.has(name);
+  return compile([[token]], { adapter: ADAPTER, cacheResults: false });
 }
 
 /** What one element has to be. */

@@ -6,6 +6,7 @@ import { JsonNode, type PageFacts, type Scope } from './page_facts.ts';
 import { type Ending, Selector } from './selector.ts';
 import { jsonLd, microdata, openGraph, typedPath } from './structured.ts';
 import type { Trace } from './trace.ts';
+import type { Query, Wants } from './wants.ts';
 import { XPath } from './xpath.ts';
 
 /** JSON that an element holds is read up to this length. */
@@ -21,12 +22,18 @@ export interface Place {
   at: string;
   /** Null unless the page is to be explained. */
   trace: Trace | null;
+  /** What the page entry wants so far. */
+  wants: Wants;
+  /** Whose matches are the scope; null: the page is, or what no selector finds. */
+  within: Query | null;
+  /** All that a source finds is read, not the first alone. */
+  many: boolean;
 }
 
 /** Finds what a source names, below a scope. */
 export interface Finder {
   first(page: PageFacts, scope: Scope): Scope | null;
-  all(page: PageFacts, scope: Scope): Scope[];
+  all(page: PageFacts, scope: Scope): readonly Scope[];
 }
 
 /** The source of a field, compiled. */
@@ -36,7 +43,19 @@ export interface CompiledSource {
   json: boolean;
   /** Of a selector. */
   ending: Ending | null;
+  /** What it asks of the page; null: nothing by a selector. */
+  query: Query | null;
 }
+
+/** Properties that cheerio's `extract` knows besides attributes: texts, and markup. */
+const TEXTS = new Set(['textContent', 'innerText']);
+const MARKUP = new Set(['innerHTML', 'outerHTML']);
+const NEEDS = {
+  xpath: 'an XPath walks the tree',
+  microdata: 'microdata is gathered from all over the page',
+  markup: 'markup is what the tree is written as',
+  page: 'it reads the whole page',
+} as const;
 
 const NOTHING: Finder = { first: () => null, all: () => [] };
 const ITSELF: Finder = { first: (_page, scope) => scope, all: (_page, scope) => [scope] };
@@ -60,27 +79,55 @@ export function sourceOf(field: FieldObject): Source | null {
   return field.meta === undefined ? null : 'meta';
 }
 
-function compileUntraced(field: FieldObject, place: Place): CompiledSource {
+/** @param isRead what is found is read itself, not only what is below it */
+function compileUntraced(field: FieldObject, place: Place, isRead = true): CompiledSource {
   const { selector, xpath, json, jsonld, microdata: itemPath, opengraph, meta } = field;
-  if (selector !== undefined) return compileSelector(field, selector, place);
-  if (xpath !== undefined)
-    return { finder: place.json ? NOTHING : xpathFinder(xpath, place), json: false, ending: null };
-  if (json !== undefined) return { finder: jsonFinder(json, place), json: true, ending: null };
-  if (jsonld !== undefined) return ofPage((page) => typedPath(jsonLd(page.document), jsonld));
-  if (itemPath !== undefined) return ofPage((page) => typedPath(microdata(page.document), itemPath));
-  if (opengraph !== undefined) return ofPage((page) => openGraph(page.document).get(opengraph) ?? []);
+  const { wants, at } = place;
+  if (selector !== undefined) return compileSelector(field, selector, place, isRead);
+  if (xpath !== undefined) {
+    if (!place.json) wants.refuse(at, NEEDS.xpath);
+    return { finder: place.json ? NOTHING : xpathFinder(xpath, place), json: false, ending: null, query: null };
+  }
+  if (json !== undefined) return { finder: jsonFinder(json, place), json: true, ending: null, query: null };
+  if (jsonld !== undefined) {
+    wants.jsonLd = true;
+    return ofPage((page) => typedPath(jsonLd(page.document), jsonld));
+  }
+  if (itemPath !== undefined) {
+    wants.refuse(at, NEEDS.microdata);
+    return ofPage((page) => typedPath(microdata(page.document), itemPath));
+  }
+  if (opengraph !== undefined) {
+    wants.metas = true;
+    return ofPage((page) => openGraph(page.document).get(opengraph) ?? []);
+  }
   if (meta !== undefined) return ofPage(metaReader(meta));
-  return { finder: ITSELF, json: place.json, ending: null };
+  if (!place.json) want(field, null, place.within, place);
+  return { finder: ITSELF, json: place.json, ending: null, query: place.within };
 }
 
-function compileSelector(field: FieldObject, text: string, place: Place): CompiledSource {
-  if (place.json) return { finder: NOTHING, json: false, ending: null };
+/** Notes what is read of a query's matches. @param query null: the page itself */
+function want(field: FieldObject, ending: Ending | null, query: Query | null, { wants, at }: Place): void {
+  const { value, as, match, json } = field;
+  const attribute = attributeOf(field, ending);
+  const isMarkup = as === 'html' || (as === 'markdown' && match === undefined);
+  if (typeof value === 'object' && json === undefined) return;
+  if (query === null) wants.refuse(at, NEEDS.page);
+  else if (attribute !== null && MARKUP.has(attribute)) wants.refuse(at, NEEDS.markup);
+  else if (attribute !== null && !TEXTS.has(attribute)) wants.attributes.add(attribute.toLowerCase());
+  else if (attribute === null && isMarkup && json === undefined) wants.refuse(at, NEEDS.markup);
+  else query.text = true;
+}
+
+function compileSelector(field: FieldObject, text: string, place: Place, isRead: boolean): CompiledSource {
+  if (place.json) return { finder: NOTHING, json: false, ending: null, query: null };
   const selector = new Selector(text, place.scoped);
   const { ending } = selector;
-  if (field.json === undefined) return { finder: selectorFinder(selector), json: false, ending };
+  const query = place.wants.query(selector, place.within, place.many, place.at);
+  if (isRead) want(field, ending, query, place);
+  if (field.json === undefined) return { finder: selectorFinder(selector), json: false, ending, query };
   const attribute = attributeOf(field, ending);
-  const query = new JsonQuery(field.json);
-  const { read, all } = jsonReader(query, place);
+  const { read, all } = jsonReader(new JsonQuery(field.json), place);
   const jsonIn = (element: Element) => embeddedJson(element, attribute);
   const finder: Finder = {
     first(page, scope) {
@@ -91,7 +138,7 @@ function compileSelector(field: FieldObject, text: string, place: Place): Compil
       return selector.all(page.document, scope as Element).flatMap((element) => all(jsonIn(element)));
     },
   };
-  return { finder, json: true, ending: null };
+  return { finder, json: true, ending: null, query: null };
 }
 
 /** The attribute that a field reads; null: none. */
@@ -155,7 +202,7 @@ function ofPage(read: (page: PageFacts) => readonly unknown[]): CompiledSource {
     first: (page) => node(read(page)[0]),
     all: (page) => read(page).map((value) => new JsonNode(value)),
   };
-  return { finder, json: true, ending: null };
+  return { finder, json: true, ending: null, query: null };
 }
 
 function metaReader(meta: string): (page: PageFacts) => unknown[] {
@@ -207,7 +254,7 @@ function traced(finder: Finder, trace: Trace, at: string, source: Source, text: 
 export function compileEach(each: ItemRule['each'], place: Place): CompiledSource | null {
   if (each === undefined) return null;
   const field: FieldObject = typeof each === 'string' ? { selector: each } : each;
-  const { finder, json } = compileUntraced(field, place);
+  const { finder, json, query } = compileUntraced(field, { ...place, many: true }, false);
   const parts: Finder = {
     first: finder.first,
     // Texts that an XPath selects have nothing below them.
@@ -215,11 +262,11 @@ export function compileEach(each: ItemRule['each'], place: Place): CompiledSourc
   };
   const text = typeof each === 'string' ? each : Object.values(each)[0]!;
   const entry = place.trace?.field(place.at, 'each', text);
-  if (entry === undefined) return { finder: parts, json, ending: null };
+  if (entry === undefined) return { finder: parts, json, ending: null, query };
   const all: Finder['all'] = (page, scope) => {
     const found = parts.all(page, scope);
     entry.hits += found.length;
     return found;
   };
-  return { finder: { first: parts.first, all }, json, ending: null };
+  return { finder: { first: parts.first, all }, json, ending: null, query };
 }

@@ -1,5 +1,6 @@
 import type { Source } from '../model/field.ts';
 import type { FoundLink } from './links.ts';
+import type { Obstacle } from './wants.ts';
 
 /** A selector of a spider, and what it found on the traced page. */
 interface Traced {
@@ -25,6 +26,8 @@ export class Trace {
   readonly faults = new Map<string, string>();
   /** Every link with the rule that decided. */
   links: readonly FoundLink[] = [];
+  /** Why the page was made into a tree in a crawl, too. */
+  obstacles: readonly Obstacle[] = [];
   /** Milliseconds by stage. */
   readonly ms: Record<string, number> = {};
 

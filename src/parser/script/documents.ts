@@ -101,14 +101,19 @@ function compiled<T>(cache: Map<string, T>, key: string, make: () => T, what: st
 }
 
 /** The nodes that a selector finds below `scope`. @throws ScriptMistake */
-export function select(document: GuestDocument, scope: GuestNode, language: string, text: string): GuestNode[] {
+export function select(
+  document: GuestDocument,
+  scope: GuestNode,
+  language: string,
+  text: string,
+): readonly GuestNode[] {
   if (language !== 'css' && language !== 'xpath')
     throw new ScriptMistake(`"${language.slice(0, 100)}" is no language of selectors`);
   if (typeof scope === 'string') return [];
   return language === 'css' ? selectCss(document, scope, text) : selectXPath(document, scope, text);
 }
 
-function selectCss({ tree }: GuestDocument, scope: Element, text: string): GuestNode[] {
+function selectCss({ tree }: GuestDocument, scope: Element, text: string): readonly GuestNode[] {
   const scoped = scope !== tree.root;
   const what = `"${text.slice(0, 100)}" is not a CSS selector`;
   const selector = compiled(selectors, `${scoped ? 1 : 0}${text}`, () => new Selector(text, scoped), what);

@@ -1,0 +1,212 @@
+import { type Flag, TREE_LIMITS, VOID_TAGS } from './dom.ts';
+import { Names } from './names.ts';
+import { type MarkupEvents, Scanner } from './scanner.ts';
+
+const words = (names: string): string[] => names.split(' ');
+const P = words('p');
+const FORM = words('input option optgroup select button datalist textarea');
+const SECTION = words('thead tbody');
+const TERM = words('dd dt');
+const RUBY = words('rt rp');
+
+/** Which open elements a start tag ends: htmlparser2's table, so that `fast` means what its users know. */
+const ENDS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['tr', words('tr th td')],
+  ['th', words('th')],
+  ['td', words('thead th td')],
+  ['body', words('head link script')],
+  ['li', words('li')],
+  ['option', words('option')],
+  ['optgroup', words('optgroup option')],
+  ...words('tbody tfoot').map((name): [string, readonly string[]] => [name, SECTION]),
+  ...words('dd dt').map((name): [string, readonly string[]] => [name, TERM]),
+  ...words('rt rp').map((name): [string, readonly string[]] => [name, RUBY]),
+  ...words('select input output button datalist textarea').map((name): [string, readonly string[]] => [name, FORM]),
+  ...words(
+    'p h1 h2 h3 h4 h5 h6 address article aside blockquote details div dl fieldset figcaption figure footer form header hr ' +
+      'main nav ol pre section table ul',
+  ).map((name): [string, readonly string[]] => [name, P]),
+]);
+
+/** Names that mean something to the structure; they come first in every table, so their numbers are the same in all. */
+const KNOWN = [...new Set([...VOID_TAGS, ...words('p br svg math'), ...ENDS.keys(), ...[...ENDS.values()].flat()])];
+const numberOf = new Map(KNOWN.map((name, number) => [name, number]));
+const BR = numberOf.get('br')!;
+const PARAGRAPH = numberOf.get('p')!;
+const KINDS = new Uint8Array(
+  KNOWN.map((name) => (VOID_TAGS.has(name) ? 1 : name === 'svg' || name === 'math' ? 2 : 0)),
+);
+const VOID = 1;
+const FOREIGN = 2;
+/** By name of the start tag: one where an open element of that name ends. */
+const ENDED = KNOWN.map((name) => {
+  const ends = ENDS.get(name);
+  return ends === undefined ? null : new Uint8Array(KNOWN.map((other) => (ends.includes(other) ? 1 : 0)));
+});
+
+/** A table of names that knows the structure's own. */
+export function markupNames(): Names {
+  return new Names(KNOWN);
+}
+
+/**
+ * The elements of an HTML page as they open and close, by htmlparser2's rules: implied end tags, stray ones, void elements,
+ * self-closing ones in foreign content. What a page is made into is a subclass's business: a tree, or only what selectors
+ * want of it. Both thus agree on what is inside of what, and share the limits.
+ *
+ * An open element has a frame, a number: its parent's plus one. Frame 0 is the document. Beyond the depth limit elements lie
+ * side by side in the frame below it; each ends where the next begins, or the first end tag comes.
+ */
+export abstract class Markup implements MarkupEvents {
+  readonly flags = new Set<Flag>();
+  protected readonly names: Names;
+  /** Names of the open elements, by frame. */
+  protected readonly open = new Int32Array(TREE_LIMITS.depth + 2);
+  /** Of the element that encloses what comes next. */
+  protected frame = 0;
+  /** By frame: 1 where the last child, so far, is a text. */
+  readonly #endsInText = new Uint8Array(TREE_LIMITS.depth + 2);
+  /** Open elements beyond the depth limit. */
+  #beyond = 0;
+  #foreign = 0;
+  #nodes = 0;
+  #tag = 0;
+  #attributes = 0;
+  #stop = () => {};
+
+  /** @param names of `markupNames` */
+  constructor(names: Names) {
+    this.names = names;
+    this.open[0] = -1;
+  }
+
+  /** Reads a whole page. */
+  protected scan(chunks: Iterable<string>): void {
+    const scanner = new Scanner(this);
+    let stopped = false;
+    this.#stop = () => {
+      stopped = true;
+      scanner.stop();
+    };
+    this.flags.clear();
+    this.#endsInText[0] = 0;
+    this.#beyond = 0;
+    this.#foreign = 0;
+    this.#nodes = 0;
+    this.frame = 0;
+    for (const chunk of chunks) {
+      if (stopped) break;
+      scanner.write(chunk);
+    }
+    if (!stopped) scanner.end();
+    while (this.frame > 0) this.end(this.frame--);
+    this.names.settle();
+  }
+
+  /** Whether a tag's attributes are wanted, one by one. */
+  protected abstract wants(name: number): boolean;
+  /** The next attribute of the tag that is being read, at most as many as the limit. Entities are as in the source. */
+  protected abstract attributeOf(source: string, nameStart: number, nameEnd: number, from: number, to: number): void;
+  /** An element begins as the last child of the one in the frame before its own. */
+  protected abstract begin(name: number, frame: number): void;
+  protected abstract end(frame: number): void;
+  /** Text in the element of a frame. @param joins it goes on with the text that is the element's last child */
+  protected abstract characters(source: string, start: number, end: number, frame: number, joins: boolean): void;
+
+  text(source: string, start: number, end: number): void {
+    const { frame } = this;
+    const joins = this.#endsInText[frame] === 1;
+    if (!joins) {
+      if (!this.#count()) return;
+      this.#endsInText[frame] = 1;
+    }
+    this.characters(source, start, end, frame, joins);
+  }
+
+  tag(source: string, nameStart: number, nameEnd: number): boolean {
+    this.#tag = this.names.read(source, nameStart, nameEnd);
+    this.#attributes = 0;
+    return this.wants(this.#tag);
+  }
+
+  attribute(source: string, nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
+    if (this.#attributes++ < TREE_LIMITS.attributes) this.attributeOf(source, nameStart, nameEnd, valueStart, valueEnd);
+  }
+
+  tagEnd(selfClosing: boolean, attributes: number): void {
+    if (attributes > TREE_LIMITS.attributes) this.flags.add('attributes');
+    const name = this.#tag;
+    const closes = selfClosing && KINDS[name] !== VOID && (this.#foreign > 0 || KINDS[name] === FOREIGN);
+    if (this.#begin(name) && closes) this.#end();
+  }
+
+  endTag(source: string, nameStart: number, nameEnd: number): void {
+    const name = this.names.read(source, nameStart, nameEnd);
+    if (KINDS[name] === VOID) {
+      if (name === BR) this.#beginBare(name);
+    } else if (this.#beyond > 0 || this.open[this.frame] === name) {
+      this.#end();
+    } else if (this.#isOpen(name)) {
+      while (this.open[this.frame] !== name) this.#end();
+      this.#end();
+    } else if (name === PARAGRAPH) {
+      if (this.#beginBare(name)) this.#end();
+    }
+  }
+
+  /** An element without a start tag, so without attributes. */
+  #beginBare(name: number): boolean {
+    this.wants(name);
+    return this.#begin(name);
+  }
+
+  /** False where the page has too many nodes. */
+  #begin(name: number): boolean {
+    const ended = ENDED[name];
+    if (ended !== undefined && ended !== null && this.#beyond === 0)
+      while (this.frame > 0 && ended[this.open[this.frame]!] === 1) this.#end();
+    if (!this.#count()) return false;
+    const isBeyond = this.#beyond > 0 || this.frame >= TREE_LIMITS.depth;
+    if (isBeyond && this.frame > TREE_LIMITS.depth) this.#pop();
+    this.#endsInText[this.frame] = 0;
+    const frame = this.frame + 1;
+    this.#endsInText[frame] = 0;
+    this.begin(name, frame);
+    if (KINDS[name] === VOID) {
+      this.end(frame);
+      return true;
+    }
+    if (isBeyond) {
+      this.flags.add('depth');
+      this.#beyond++;
+    }
+    if (KINDS[name] === FOREIGN) this.#foreign++;
+    this.open[frame] = name;
+    this.frame = frame;
+    return true;
+  }
+
+  #end(): void {
+    const isBeyond = this.#beyond > 0;
+    if (isBeyond) this.#beyond--;
+    // One beyond the limit may have been ended by the next.
+    if (!isBeyond || this.frame > TREE_LIMITS.depth) this.#pop();
+  }
+
+  #pop(): void {
+    if (KINDS[this.open[this.frame]!] === FOREIGN) this.#foreign--;
+    this.end(this.frame--);
+  }
+
+  #isOpen(name: number): boolean {
+    for (let frame = this.frame; frame > 0; frame--) if (this.open[frame] === name) return true;
+    return false;
+  }
+
+  #count(): boolean {
+    if (this.#nodes++ < TREE_LIMITS.nodes) return true;
+    this.flags.add('nodes');
+    this.#stop();
+    return false;
+  }
+}

@@ -1,0 +1,397 @@
+import {
+  ANCESTOR,
+  type Automaton,
+  DIRECTIVES,
+  EARLIER,
+  JSON_LD,
+  type Opening,
+  PARENT,
+  PREVIOUS,
+  START,
+  type Step,
+} from './automaton.ts';
+import { CODE, Document, type Element, KeptElement, type Matches, type TextLog, TREE_LIMITS } from './dom.ts';
+import { Markup } from './markup.ts';
+
+/*
+ * The runtime of `automaton.ts`: reads a page once and keeps the elements that a query wants.
+ *
+ * For each step the matcher knows the innermost open element that has taken it, and the last earlier sibling, each as the frame
+ * that it is (or was) in and as a *first*: the place in the page of the element that the chain's first step was taken by. An
+ * open element overrides what is outside of it, so what it overrides is noted and put back when it ends. An element thus costs
+ * what it matches, not what is asked; and an element nothing is asked of costs a few integers.
+ *
+ * Of several ways to match, the one that begins last is kept: among open elements that is always the innermost one. So
+ * «matched below this scope» is a comparison, `first >= scope.at`, whatever scopes lie in each other, and selectors inside of
+ * `each` need no run of their own for each of its elements.
+ *
+ * The result is a document of the kept elements alone. Its texts are one list; an element's text is a run of it, so that
+ * a text is held once however many kept elements it lies in.
+ */
+
+const NONE = -1;
+/** Kinds of notes: what is put back when an element ends. */
+const OPEN = 0;
+const SIBLING = 1;
+const SCOPE = 2;
+const KINDS = 4;
+
+/** Reads pages for one automaton, one after the other. */
+export class Matcher extends Markup implements Opening {
+  /** Of the element that begins. */
+  name = 0;
+  index = 0;
+  isRoot = false;
+  attributes: string[] | null = null;
+  readonly #automaton: Automaton;
+  readonly #isCode: Uint8Array;
+  /** By step: the innermost open element that took it, and the first of its chain. */
+  readonly #openFrame: Int32Array;
+  readonly #openFirst: Int32Array;
+  /** By step: the last element that took it among the children of an open frame. */
+  readonly #siblingFrame: Int32Array;
+  readonly #siblingIndex: Int32Array;
+  readonly #siblingFirst: Int32Array;
+  /** By step: queries beyond it that are not satisfied. */
+  readonly #wanted: Int32Array;
+  readonly #wantedAtFirst: Int32Array;
+  /** By query: open elements that match it. */
+  readonly #scopes: Int32Array;
+  /** What ended elements put back: four numbers each. By frame, where its own begin. */
+  readonly #notes: number[] = [];
+  #noted = 0;
+  readonly #notedBefore = new Int32Array(TREE_LIMITS.depth + 2);
+  /** By frame: elements inside, so far. */
+  readonly #children = new Int32Array(TREE_LIMITS.depth + 2);
+  readonly #types: Map<number, number>[] = [];
+  /** By frame; null: nothing wants the element. */
+  readonly #kept: (KeptElement | null)[] = [null];
+  /** By frame: queries that wait for the element's text. */
+  readonly #waiting = new Int32Array(TREE_LIMITS.depth + 2);
+  readonly #logs = new Uint8Array(TREE_LIMITS.depth + 2);
+  readonly #codeFrames = new Uint8Array(TREE_LIMITS.depth + 2);
+  /** Steps that the last element takes if nothing comes in it, and their firsts. */
+  readonly #pending: number[] = [];
+  #document = new Document();
+  #log: TextLog = { texts: [], parents: [], codes: [] };
+  #matches: Matches[] = [];
+  #element: KeptElement | null = null;
+  #count = 0;
+  #codes = 0;
+  #logging = 0;
+  #unsatisfied = 0;
+  /** The innermost of the page's own directives that is open. */
+  #inside: Element = this.#document.root;
+
+  constructor(automaton: Automaton) {
+    super(automaton.names);
+    this.#automaton = automaton;
+    const { steps, queries, paths } = automaton;
+    this.#isCode = Uint8Array.from(automaton.names.list, (name) => (CODE.has(name) ? 1 : 0));
+    this.#openFrame = new Int32Array(steps.length);
+    this.#openFirst = new Int32Array(steps.length);
+    this.#siblingFrame = new Int32Array(steps.length);
+    this.#siblingIndex = new Int32Array(steps.length);
+    this.#siblingFirst = new Int32Array(steps.length);
+    this.#wanted = new Int32Array(steps.length);
+    this.#wantedAtFirst = Int32Array.from(steps, ({ accepts }) =>
+      accepts.some((query) => queries[query] === null) ? 1 : 0,
+    );
+    for (const path of paths) for (const step of path) this.#wantedAtFirst[step]!++;
+    this.#scopes = new Int32Array(queries.length);
+  }
+
+  /** The kept elements of a page. */
+  read(chunks: Iterable<string>): Document {
+    this.#reset();
+    this.scan(this.#automaton.isFinite ? this.#untilSatisfied(chunks) : chunks);
+    const document = this.#document;
+    document.root.last = this.#count - 1;
+    return document;
+  }
+
+  /** Stops where every query has what it wants, unless the rest says something of the page itself. */
+  *#untilSatisfied(chunks: Iterable<string>): Generator<string> {
+    const rest = Iterator.from(chunks);
+    for (let chunk = rest.next(); chunk.done !== true; chunk = rest.next()) {
+      yield chunk.value;
+      if (this.#unsatisfied > 0) continue;
+      const left = [...rest];
+      // One may begin in what has been read.
+      if (DIRECTIVE.test(chunk.value.slice(-20) + left.join(''))) yield* left;
+      return;
+    }
+  }
+
+  #reset(): void {
+    const { queries } = this.#automaton;
+    this.#log = { texts: [], parents: [], codes: [] };
+    this.#matches = queries.map(() => ({ elements: [], firsts: [] }));
+    const found = new Map<object, Matches>();
+    queries.forEach((query, number) => {
+      if (query !== null) found.set(query.selector, this.#matches[number]!);
+    });
+    this.#document = new Document(false, this.flags, found);
+    this.#inside = this.#document.root;
+    this.#openFrame.fill(NONE);
+    this.#siblingFrame.fill(NONE);
+    this.#wanted.set(this.#wantedAtFirst);
+    this.#scopes.fill(0);
+    this.#noted = 0;
+    this.#children[0] = 0;
+    this.#types[0]?.clear();
+    this.#pending.length = 0;
+    this.#element = null;
+    this.#count = 0;
+    this.#codes = 0;
+    this.#logging = 0;
+    this.#unsatisfied = queries.length - 2;
+  }
+
+  element(): KeptElement {
+    if (this.#element === null) {
+      const code = this.#codes + (this.#isCode[this.name] ?? 0);
+      const name = this.names.list[this.name]!;
+      this.#element = new KeptElement(name, this.#inside, this.#count - 1, this.attributes, this.#log, code);
+    }
+    return this.#element;
+  }
+
+  indexOfType(): number {
+    return this.#types[this.#frameOf]!.get(this.name)! - 1;
+  }
+  /** Of the parent of the element that begins. */
+  #frameOf = 0;
+
+  protected wants(name: number): boolean {
+    this.attributes = null;
+    return this.#stepsOf(name).length > 0;
+  }
+
+  protected attributeOf(source: string, nameStart: number, nameEnd: number, from: number, to: number): void {
+    const number = this.names.read(source, nameStart, nameEnd);
+    if (this.#automaton.attributes[number] !== 1) return;
+    const name = this.names.list[number]!;
+    if (this.attributes === null) this.attributes = [name, source.slice(from, to)];
+    else this.attributes.push(name, source.slice(from, to));
+  }
+
+  protected begin(name: number, frame: number): void {
+    this.#count++;
+    this.index = this.#children[frame - 1]!++;
+    this.#children[frame] = 0;
+    this.#notedBefore[frame] = this.#noted;
+    this.#kept[frame] = null;
+    this.#pending.length = 0;
+    if (this.#automaton.countsTypes) this.#countType(name, frame);
+    const steps = this.#stepsOf(name);
+    if (steps.length > 0) {
+      this.name = name;
+      this.isRoot = frame === 1;
+      this.#frameOf = frame - 1;
+      this.#element = null;
+      for (let i = 0; i < steps.length; i++) this.#try(steps[i]!, frame);
+    }
+    const isCode = this.#isCode[name] ?? 0;
+    this.#codeFrames[frame] = isCode;
+    this.#codes += isCode;
+  }
+
+  protected end(frame: number): void {
+    if (this.#pending.length > 0) this.#takePending(frame);
+    this.#codes -= this.#codeFrames[frame]!;
+    if (this.#kept[frame] !== null) this.#leave(frame);
+    const before = this.#notedBefore[frame]!;
+    if (this.#noted > before) this.#putBack(before, frame - 1);
+  }
+
+  protected characters(source: string, start: number, end: number, frame: number, joins: boolean): void {
+    this.#pending.length = 0;
+    if (this.#logging === 0) return;
+    const { texts, parents, codes } = this.#log;
+    const text = source.slice(start, end);
+    if (joins) texts[texts.length - 1] += text;
+    else {
+      texts.push(text);
+      parents.push(this.#placeOf(frame));
+      codes.push(this.#codes);
+    }
+  }
+
+  /** Only scripts and styles are asked for the texts right inside of them. */
+  #placeOf(frame: number): number {
+    return this.#kept[frame]?.at ?? NONE;
+  }
+
+  #stepsOf(name: number): readonly number[] {
+    const { byName, anyTag } = this.#automaton;
+    return name < byName.length ? byName[name]! : anyTag;
+  }
+
+  #countType(name: number, frame: number): void {
+    this.#types[frame - 1] ??= new Map();
+    const types = this.#types[frame - 1]!;
+    types.set(name, (types.get(name) ?? 0) + 1);
+    this.#types[frame]?.clear();
+  }
+
+  /** Takes a step where the element that begins is one for it. */
+  #try(number: number, frame: number): void {
+    if (this.#wanted[number] === 0) return;
+    const step = this.#automaton.steps[number]!;
+    const first = this.#firstFor(step, frame - 1);
+    if (first === NONE || (step.test !== null && !step.test(this))) return;
+    if (step.isEmpty) {
+      this.element();
+      this.#pending.push(number, first);
+    } else this.#take(number, step, first, frame);
+  }
+
+  /** The first of the chain that leads to a step from where the element is; `NONE`: none does. */
+  #firstFor({ relation, before }: Step, parent: number): number {
+    switch (relation) {
+      case START:
+        return this.#count - 1;
+      case ANCESTOR:
+        return this.#openFrame[before] === NONE ? NONE : this.#openFirst[before]!;
+      case PARENT:
+        return this.#openFrame[before] === parent ? this.#openFirst[before]! : NONE;
+      case PREVIOUS:
+        if (this.#siblingIndex[before] !== this.index - 1) return NONE;
+        return this.#siblingFrame[before] === parent ? this.#siblingFirst[before]! : NONE;
+      case EARLIER:
+        return this.#siblingFrame[before] === parent ? this.#siblingFirst[before]! : NONE;
+      default:
+        throw new Error(`relation ${relation}`);
+    }
+  }
+
+  #take(number: number, { continues, accepts }: Step, first: number, frame: number): void {
+    if (continues) {
+      this.#note(number * KINDS + OPEN, this.#openFrame[number]!, this.#openFirst[number]!, 0);
+      this.#openFrame[number] = frame;
+      this.#openFirst[number] = first;
+    }
+    for (const query of accepts) this.#keep(query, first, frame);
+  }
+
+  /** What is taken at the element's end is beside nothing that is inside of it. */
+  #takePending(frame: number): void {
+    for (let i = 0; i < this.#pending.length; i += 2) {
+      const number = this.#pending[i]!;
+      this.#take(number, this.#automaton.steps[number]!, this.#pending[i + 1]!, frame);
+    }
+    this.#pending.length = 0;
+  }
+
+  #keep(number: number, first: number, frame: number): void {
+    const scope = this.#automaton.within[number]!;
+    if (scope !== NONE && this.#scopes[scope] === 0) return;
+    const query = this.#automaton.queries[number]!;
+    const element = this.element();
+    this.#kept[frame] ??= element;
+    if (query === null) {
+      this.#keepOwn(number, element, frame);
+      return;
+    }
+    const { elements, firsts } = this.#matches[number]!;
+    // Two alternatives of a selector may both match; which first is the last was not known before.
+    if (elements.at(-1) === element) {
+      firsts[firsts.length - 1] = Math.max(firsts.at(-1)!, first);
+      return;
+    }
+    const isOne = !query.many && scope === NONE;
+    if (isOne && elements.length > 0) return;
+    elements.push(element);
+    firsts.push(first);
+    if (query.text) this.#logFrom(element, frame);
+    if (isOne) this.#satisfy(number, query.text, frame);
+    if (this.#automaton.isScope[number] === 0) return;
+    this.#scopes[number]!++;
+    this.#note(number * KINDS + SCOPE, 0, 0, 0);
+  }
+
+  /** A directive of the page, or its JSON-LD. */
+  #keepOwn(number: number, element: KeptElement, frame: number): void {
+    const { elements } = this.#document;
+    if (elements.at(-1) !== element) elements.push(element);
+    if (number === JSON_LD) this.#logFrom(element, frame);
+    if (number === DIRECTIVES) this.#inside = element;
+  }
+
+  /** A query that wants no more than one match has it; its text is whole at the element's end. */
+  #satisfy(number: number, text: boolean, frame: number): void {
+    for (const step of this.#automaton.paths[number]!) this.#wanted[step]!--;
+    if (text) this.#waiting[frame]!++;
+    else this.#unsatisfied--;
+  }
+
+  #logFrom(element: KeptElement, frame: number): void {
+    if (this.#logs[frame] === 1) return;
+    this.#logs[frame] = 1;
+    this.#logging++;
+    element.from = this.#log.texts.length;
+  }
+
+  /** A kept element ends. */
+  #leave(frame: number): void {
+    const element = this.#kept[frame]!;
+    element.last = this.#count - 1;
+    if (this.#inside === element) this.#inside = element.parent!;
+    if (this.#logs[frame] === 0) return;
+    this.#logs[frame] = 0;
+    this.#logging--;
+    element.to = this.#log.texts.length;
+    this.#unsatisfied -= this.#waiting[frame]!;
+    this.#waiting[frame] = 0;
+  }
+
+  #note(what: number, a: number, b: number, c: number): void {
+    const notes = this.#notes;
+    const at = this.#noted;
+    notes[at] = what;
+    notes[at + 1] = a;
+    notes[at + 2] = b;
+    notes[at + 3] = c;
+    this.#noted = at + 4;
+  }
+
+  /** An element ends: puts back what it noted, and is from now on an earlier sibling. @param frame the parent's */
+  #putBack(before: number, frame: number): void {
+    const siblings: number[] = [];
+    for (let at = this.#noted - 4; at >= before; at -= 4) {
+      const what = this.#notes[at]!;
+      const number = Math.floor(what / KINDS);
+      const [a, b, c] = [this.#notes[at + 1]!, this.#notes[at + 2]!, this.#notes[at + 3]!];
+      if (what % KINDS === SCOPE) this.#scopes[number]!--;
+      else if (what % KINDS === OPEN) {
+        if (this.#automaton.steps[number]!.hasSiblings) siblings.push(number, this.#openFirst[number]!);
+        this.#openFrame[number] = a;
+        this.#openFirst[number] = b;
+      } else {
+        this.#siblingFrame[number] = a;
+        this.#siblingIndex[number] = b;
+        this.#siblingFirst[number] = c;
+      }
+    }
+    this.#noted = before;
+    for (let i = 0; i < siblings.length; i += 2) this.#passed(siblings[i]!, siblings[i + 1]!, frame);
+  }
+
+  #passed(number: number, first: number, frame: number): void {
+    // What it replaces is a sibling, or lies further out and comes back when the parent ends.
+    if (this.#siblingFrame[number] !== frame)
+      this.#note(
+        number * KINDS + SIBLING,
+        this.#siblingFrame[number]!,
+        this.#siblingIndex[number]!,
+        this.#siblingFirst[number]!,
+      );
+    this.#siblingFrame[number] = frame;
+    this.#siblingIndex[number] = this.#children[frame]! - 1;
+    this.#siblingFirst[number] = first;
+  }
+}
+
+/** What the rest of a page might say of all of it: its base, where it refreshes to. */
+const DIRECTIVE = /<base[\s/>]|http-equiv/i;
