@@ -28,7 +28,7 @@ export const START = 0;
 export const ANCESTOR = 1;
 export const PARENT = 2;
 export const PREVIOUS = 3;
-export const EARLIER = 4;
+const EARLIER = 4;
 
 /** An element whose start tag has been read, as tests see it. */
 export interface Opening {
@@ -80,7 +80,7 @@ export interface Automaton {
   /** By the number of an attribute's name: 1 where it is read. */
   readonly attributes: Uint8Array;
   /** Every query is satisfied by its first match: the rest of the page need not be read. */
-  readonly isFinite: boolean;
+  readonly endsEarly: boolean;
   readonly countsTypes: boolean;
 }
 
@@ -111,7 +111,7 @@ class Compiler {
   readonly #within: number[] = [-1, -1];
   readonly #paths: number[][] = [[], []];
   readonly #attributes = new Set(DIRECTIVE_ATTRIBUTES);
-  #isFinite = true;
+  #endsEarly = true;
   #countsTypes = false;
 
   constructor() {
@@ -122,7 +122,7 @@ class Compiler {
   add({ queries, attributes, jsonLd, metas }: Wants): Obstacle[] {
     for (const name of attributes) this.#attributes.add(name);
     if (jsonLd) this.#step(START, -1, [tagToken('script'), LD_JSON], -1, JSON_LD);
-    if (jsonLd || metas) this.#isFinite = false;
+    if (jsonLd || metas) this.#endsEarly = false;
     return queries.flatMap((query) => this.#query(query));
   }
 
@@ -145,7 +145,7 @@ class Compiler {
       byName: Array.from({ length }, (_, name) => ofTag(name)),
       anyTag: ofTag(null),
       attributes: Uint8Array.from({ length }, (_, name) => (read.includes(name) ? 1 : 0)),
-      isFinite: this.#isFinite,
+      endsEarly: this.#endsEarly,
       countsTypes: this.#countsTypes,
     };
   }
@@ -155,7 +155,7 @@ class Compiler {
     this.#numbers.set(query, number);
     this.#within.push(this.#numbers.get(query.within)!);
     this.#paths.push([]);
-    if (query.many || query.within !== null) this.#isFinite = false;
+    if (query.many || query.within !== null) this.#endsEarly = false;
     try {
       for (const tokens of query.selector.alternatives()) this.#chain(tokens, number);
       return [];

@@ -1,5 +1,5 @@
 import type { RequestExtra } from '../model/request.ts';
-import { decodeBody } from './charset.ts';
+import { BodyText } from './charset.ts';
 import { Document, textDocument } from './dom.ts';
 import type { PageJob } from './protocol.ts';
 import { parseXml } from './xml_tree.ts';
@@ -11,8 +11,8 @@ export type PageKind = 'html' | 'xml' | 'json' | 'text';
 export interface PageInput {
   kind: PageKind;
   text: string;
-  /** The same text in parts, which are decoded when they are asked for; absent: it is there as a whole. */
-  chunks?: () => Iterable<string>;
+  /** The same text in parts of about so many bytes, decoded as they are asked for; absent: it is there as a whole. */
+  parts?: (size: number) => Iterable<string>;
   /** Canonical URL. */
   url: string;
   depth: number;
@@ -86,10 +86,10 @@ function hasControls(text: string): boolean {
   return false;
 }
 
-/** A job's page with its body decoded; null where it is nothing that is read. */
+/** A job's page, its body decoded when it is asked for; null where it is nothing that is read. */
 export function inputOf(job: PageJob): PageInput | null {
   const {
-    body,
+    body: bytes,
     bodyBytes,
     contentType,
     url,
@@ -101,10 +101,18 @@ export function inputOf(job: PageJob): PageInput | null {
     refresh,
     robotsTag,
   } = job;
-  const kind = kindOf(body, bodyBytes, contentType);
+  const kind = kindOf(bytes, bodyBytes, contentType);
   if (kind === null) return null;
-  const text = decodeBody(body, bodyBytes, contentType, kind);
-  return { kind, text, url, depth, status, fetchedAt, contentType, headers, extra, refresh, robotsTag };
+  const body = new BodyText(bytes, bodyBytes, contentType, kind);
+  let whole: string | null = null;
+  const own = {
+    get text() {
+      whole ??= body.whole();
+      return whole;
+    },
+    parts: (size: number) => body.parts(size),
+  };
+  return Object.assign(own, { kind, url, depth, status, fetchedAt, contentType, headers, extra, refresh, robotsTag });
 }
 
 /** The tree of a page; of JSON an empty one. @param parseHtml for HTML */

@@ -141,6 +141,12 @@ export abstract class Markup implements MarkupEvents {
   }
 
   endTag(source: string, nameStart: number, nameEnd: number): void {
+    const { frame } = this;
+    // Nearly every end tag is that of the innermost element.
+    if (frame > 0 && this.names.is(this.open[frame]!, source, nameStart, nameEnd)) {
+      this.#end();
+      return;
+    }
     const name = this.names.read(source, nameStart, nameEnd);
     if (KINDS[name] === VOID) {
       if (name === BR) this.#beginBare(name);

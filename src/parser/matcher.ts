@@ -2,7 +2,6 @@ import {
   ANCESTOR,
   type Automaton,
   DIRECTIVES,
-  EARLIER,
   JSON_LD,
   type Opening,
   PARENT,
@@ -10,6 +9,7 @@ import {
   START,
   type Step,
 } from './automaton.ts';
+import type { PageInput } from './content.ts';
 import { CODE, Document, type Element, KeptElement, type Matches, type TextLog, TREE_LIMITS } from './dom.ts';
 import { Markup } from './markup.ts';
 
@@ -35,6 +35,10 @@ const OPEN = 0;
 const SIBLING = 1;
 const SCOPE = 2;
 const KINDS = 4;
+
+/** Bytes that are decoded at once, and where the reading may end early: what was decoded is read to its end. */
+const PART = 64 * 1024;
+const SMALL_PART = 8 * 1024;
 
 /** Reads pages for one automaton, one after the other. */
 export class Matcher extends Markup implements Opening {
@@ -101,10 +105,12 @@ export class Matcher extends Markup implements Opening {
     this.#scopes = new Int32Array(queries.length);
   }
 
-  /** The kept elements of a page. */
-  read(chunks: Iterable<string>): Document {
+  /** The kept elements of a page, which is decoded part by part. */
+  read(page: Pick<PageInput, 'text' | 'parts'>): Document {
     this.#reset();
-    this.scan(this.#automaton.isFinite ? this.#untilSatisfied(chunks) : chunks);
+    const { endsEarly } = this.#automaton;
+    const chunks = page.parts?.(endsEarly ? SMALL_PART : PART) ?? [page.text];
+    this.scan(endsEarly ? this.#untilSatisfied(chunks) : chunks);
     const document = this.#document;
     document.root.last = this.#count - 1;
     return document;
@@ -182,7 +188,7 @@ export class Matcher extends Markup implements Opening {
     this.#children[frame] = 0;
     this.#notedBefore[frame] = this.#noted;
     this.#kept[frame] = null;
-    this.#pending.length = 0;
+    if (this.#pending.length > 0) this.#pending.length = 0;
     if (this.#automaton.countsTypes) this.#countType(name, frame);
     const steps = this.#stepsOf(name);
     if (steps.length > 0) {
@@ -206,21 +212,17 @@ export class Matcher extends Markup implements Opening {
   }
 
   protected characters(source: string, start: number, end: number, frame: number, joins: boolean): void {
-    this.#pending.length = 0;
+    if (this.#pending.length > 0) this.#pending.length = 0;
     if (this.#logging === 0) return;
     const { texts, parents, codes } = this.#log;
     const text = source.slice(start, end);
     if (joins) texts[texts.length - 1] += text;
     else {
       texts.push(text);
-      parents.push(this.#placeOf(frame));
+      // Only scripts and styles are asked for the texts right inside of them.
+      parents.push(this.#kept[frame]?.at ?? NONE);
       codes.push(this.#codes);
     }
-  }
-
-  /** Only scripts and styles are asked for the texts right inside of them. */
-  #placeOf(frame: number): number {
-    return this.#kept[frame]?.at ?? NONE;
   }
 
   #stepsOf(name: number): readonly number[] {
@@ -259,10 +261,8 @@ export class Matcher extends Markup implements Opening {
       case PREVIOUS:
         if (this.#siblingIndex[before] !== this.index - 1) return NONE;
         return this.#siblingFrame[before] === parent ? this.#siblingFirst[before]! : NONE;
-      case EARLIER:
+      default: // EARLIER
         return this.#siblingFrame[before] === parent ? this.#siblingFirst[before]! : NONE;
-      default:
-        throw new Error(`relation ${relation}`);
     }
   }
 

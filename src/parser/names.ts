@@ -38,6 +38,11 @@ export class Names {
     }
   }
 
+  /** Whether a name in `source` is the one of that number: cheaper than to read it. False may be wrong beyond ASCII. */
+  is(number: number, source: string, start: number, end: number): boolean {
+    return isSame(this.list[number]!, source, start, end);
+  }
+
   /** The number of a name in lower case. */
   of(name: string): number {
     const hash = hashOf(name, 0, name.length) & 0x7fffffff;

@@ -256,7 +256,7 @@ export class Plan {
   #documentOf(input: PageInput, entries: readonly CompiledPage[]): Document {
     const matcher = input.kind === 'html' && !this.#isTree ? this.#matcherFor(entries) : null;
     if (this.#trace !== null && input.kind === 'html') this.#trace.obstacles = this.#obstacles(entries);
-    return matcher === null ? documentOf(input, this.#parseTree) : matcher.read(input.chunks?.() ?? [input.text]);
+    return matcher === null ? documentOf(input, this.#parseTree) : matcher.read(input);
   }
 
   #matcherFor(entries: readonly CompiledPage[]): Matcher | null {

@@ -137,6 +137,7 @@ function preview(plan: ParsePlanInput, job: PageJob): Explained {
   if (job.refreshOnly === true) return explainRefresh(plan, inputOf(job), parseHtml5);
   const start = performance.now();
   const input = inputOf(job);
+  void input?.text;
   const decodeMs = performance.now() - start;
   const explained = explainPage(plan, input, job.contentType, parseHtml5);
   explained.explanation.ms.decode = Math.round(decodeMs * 1000) / 1000;
