@@ -455,6 +455,12 @@ class PreviewLinks(TypedDict):
     dropped: List[PreviewLinksDroppedItem]
 
 
+class PreviewTreeItem(TypedDict):
+    pointer: str
+    text: str
+    why: str
+
+
 class PreviewCounts(TypedDict):
     items: int
     linksKept: int
@@ -478,6 +484,7 @@ class Preview(TypedDict):
     dropped: Dict[str, int]
     fields: List[PreviewFieldsItem]
     links: PreviewLinks
+    tree: Union[List[PreviewTreeItem], None]
     counts: PreviewCounts
     logs: List[PreviewLogsItem]
     state: Dict[str, Any]

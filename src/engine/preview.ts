@@ -33,6 +33,7 @@ const NOTHING: Explanation = {
   pages: [],
   fields: [],
   links: { kept: [], dropped: [] },
+  tree: null,
   ms: {},
   warnings: [],
 };
@@ -308,6 +309,7 @@ function fullPreview(url: string, status: number, page: ParsedPage, explanation:
     dropped: page.dropped,
     fields: explanation.fields,
     links: explanation.links,
+    tree: explanation.tree,
     logs: page.logs ?? [],
     state: page.state ?? {},
     flags: page.flags,

@@ -17,12 +17,24 @@ export interface Explanation {
     kept: KeptLink[];
     dropped: { url: string; reason: string; rule: string | null }[];
   };
+  /** What makes a crawl build a tree of such a page, and not read it as it comes. Empty: nothing; null: no HTML, or a script's. */
+  tree: TreeReason[] | null;
   /** Milliseconds of the parser's thread (or the script's process) by stage: `decode`, `tree`, `links`, `items`, `steps`. */
   ms: Record<string, number>;
   /** What a script asked for; `outcome` is a status, `ok`, or why it came to nothing. */
   calls?: { kind: 'fetch' | 'lookup' | 'state'; what: string; ms: number; outcome: string }[];
   /** In plain words, with the mend. */
   warnings: string[];
+}
+
+/** A part of a spider that needs the page as a tree. */
+export interface TreeReason {
+  /** JSON pointer into the spider. */
+  pointer: string;
+  /** The selector, XPath or path. */
+  text: string;
+  /** In plain words. */
+  why: string;
 }
 
 /** A link that a crawl would follow; `body` where its request has one: the first 2,000 characters. */

@@ -80,6 +80,7 @@ export interface Preview {
   dropped: Record<string, number>;
   fields: Explanation['fields'];
   links: Explanation['links'];
+  tree: Explanation['tree'];
   logs: LogLine[];
   /** What the script would have stored: JSON text by key; null deletes. */
   state: Record<string, string | null>;

@@ -1,10 +1,11 @@
 import { isTraversal, type Selector as Token } from 'css-what';
 import { compile as compileNth, parse as parseNth } from 'nth-check';
+import type { TreeReason } from '../model/explanation.ts';
 import type { Element } from './dom.ts';
 import { markupNames } from './markup.ts';
 import type { Names } from './names.ts';
 import { attributeTest } from './selector.ts';
-import type { Obstacle, Query, Wants } from './wants.ts';
+import type { Query, Wants } from './wants.ts';
 
 /*
  * All selectors of a page type as one automaton over the elements of a page, as they open and close.
@@ -94,7 +95,7 @@ const DIRECTIVE_ATTRIBUTES = ['href', 'http-equiv', 'content', 'name', 'property
 class Unstreamable extends Error {}
 
 /** The automaton of some page entries, or all that stands in its way. */
-export function compileAutomaton(wants: readonly Wants[]): Automaton | Obstacle[] {
+export function compileAutomaton(wants: readonly Wants[]): Automaton | TreeReason[] {
   const compiler = new Compiler();
   const obstacles = wants.flatMap((entry) => [...entry.obstacles, ...compiler.add(entry)]);
   return obstacles.length > 0 ? obstacles : compiler.automaton();
@@ -119,7 +120,7 @@ class Compiler {
   }
 
   /** @returns what of it needs the tree */
-  add({ queries, attributes, jsonLd, metas }: Wants): Obstacle[] {
+  add({ queries, attributes, jsonLd, metas }: Wants): TreeReason[] {
     for (const name of attributes) this.#attributes.add(name);
     if (jsonLd) this.#step(START, -1, [tagToken('script'), LD_JSON], -1, JSON_LD);
     if (jsonLd || metas) this.#endsEarly = false;
@@ -150,7 +151,7 @@ class Compiler {
     };
   }
 
-  #query(query: Query): Obstacle[] {
+  #query(query: Query): TreeReason[] {
     const number = this.#queries.push(query) - 1;
     this.#numbers.set(query, number);
     this.#within.push(this.#numbers.get(query.within)!);
@@ -161,7 +162,7 @@ class Compiler {
       return [];
     } catch (error) {
       if (!(error instanceof Unstreamable)) throw error;
-      return [{ at: query.at, why: error.message }];
+      return [{ pointer: query.at, text: query.selector.text, why: error.message }];
     }
   }
 

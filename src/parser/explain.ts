@@ -107,7 +107,7 @@ function explanationOf(trace: Trace, content: string): Explanation {
   const ms = Object.fromEntries(
     Object.entries(trace.ms).map(([stage, time]) => [stage, Math.round(time * 1000) / 1000]),
   );
-  return { content, pages: [...trace.pages], fields, links, ms, warnings: [] };
+  return { content, pages: [...trace.pages], fields, links, tree: trace.tree, ms, warnings: [] };
 }
 
 function warningsOf({ definition }: ParsePlanInput, trace: Trace, page: ParsedPage, input: PageInput): string[] {

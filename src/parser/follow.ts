@@ -51,7 +51,7 @@ export function compileFollow(
     wants.query(selector, null, true, at);
     return new HrefReader(selector, compiled);
   }
-  if (rule.form !== undefined) wants.refuse(at, 'a form is all that is inside of it');
+  if (rule.form !== undefined) wants.refuse(at, rule.form, 'a form is sent with all that is inside of it');
   const here: Place = { scoped: false, json: false, at, trace, wants, within: null, many: true };
   return rule.form === undefined
     ? new LinkReader(rule, compiled, followSource(rule, here), here)

@@ -1,3 +1,4 @@
+import type { TreeReason } from '../model/explanation.ts';
 import { crawlKey, type KnownFingerprints, skippedKey } from '../model/known.ts';
 import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import { type RenderPlan, renderPlan } from '../model/render.ts';
@@ -33,7 +34,7 @@ import { MAX_SITEMAP_URLS, type Sitemap } from './sitemap.ts';
 import { compileSteps, type Steps } from './steps.ts';
 import type { Trace } from './trace.ts';
 import { parseFast } from './tree.ts';
-import { type Obstacle, Wants } from './wants.ts';
+import { Wants } from './wants.ts';
 
 /** Sitemap indexes that may lead to one another. */
 const MAX_SITEMAP_DEPTH = 3;
@@ -255,7 +256,7 @@ export class Plan {
 
   #documentOf(input: PageInput, entries: readonly CompiledPage[]): Document {
     const matcher = input.kind === 'html' && !this.#isTree ? this.#matcherFor(entries) : null;
-    if (this.#trace !== null && input.kind === 'html') this.#trace.obstacles = this.#obstacles(entries);
+    if (this.#trace !== null && input.kind === 'html') this.#trace.tree = this.#treeReasons(entries);
     return matcher === null ? documentOf(input, this.#parseTree) : matcher.read(input);
   }
 
@@ -272,8 +273,9 @@ export class Plan {
   }
 
   /** What makes a page need a tree. */
-  #obstacles(entries: readonly CompiledPage[]): Obstacle[] {
-    if (this.#input.settings.parser === 'html5') return [{ at: '/settings/parser', why: '`html5` builds a tree' }];
+  #treeReasons(entries: readonly CompiledPage[]): TreeReason[] {
+    if (this.#input.settings.parser === 'html5')
+      return [{ pointer: '/settings/parser', text: 'html5', why: 'parse5 builds a tree' }];
     const automaton = compileAutomaton(entries.map(({ wants }) => wants));
     return Array.isArray(automaton) ? automaton : [];
   }
@@ -341,7 +343,7 @@ function compilePages(pages: readonly PageRule[], trace: Trace | null): Compiled
   let number = 0;
   return pages.map(({ name, match, render, items = [], follow = [] }, page) => {
     const wants = new Wants();
-    if (pages === PLAIN_PAGES) wants.refuse('', 'without `pages`, the page is made into Markdown');
+    if (pages === PLAIN_PAGES) wants.refuse('/pages', '', 'without `pages`, a page is made into Markdown');
     return {
       name: name ?? String(page),
       number: page,

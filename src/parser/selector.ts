@@ -42,7 +42,7 @@ const ADAPTER: NonNullable<Options<Node, Element>['adapter']> = {
  */
 export class Selector {
   readonly ending: Ending | null;
-  readonly #text: string;
+  readonly text: string;
   readonly #scoped: boolean;
   readonly #html: Matching;
   /** For XML documents; compiled at the first. */
@@ -55,7 +55,7 @@ export class Selector {
    * @throws SelectorError
    */
   constructor(text: string, scoped: boolean) {
-    this.#text = text;
+    this.text = text;
     this.#scoped = scoped;
     this.#scope = [new Element('scope', new Element('parent', null, 0, null), 0, null)];
     const alternatives = parseSelector(text);
@@ -80,7 +80,7 @@ export class Selector {
 
   /** Its alternatives as css-what reads them, without the ending. */
   alternatives(): Token[][] {
-    const alternatives = parseSelector(this.#text);
+    const alternatives = parseSelector(this.text);
     takeEnding(alternatives);
     return alternatives;
   }

@@ -85,7 +85,7 @@ function compileUntraced(field: FieldObject, place: Place, isRead = true): Compi
   const { wants, at } = place;
   if (selector !== undefined) return compileSelector(field, selector, place, isRead);
   if (xpath !== undefined) {
-    if (!place.json) wants.refuse(at, NEEDS.xpath);
+    if (!place.json) wants.refuse(at, xpath, NEEDS.xpath);
     return { finder: place.json ? NOTHING : xpathFinder(xpath, place), json: false, ending: null, query: null };
   }
   if (json !== undefined) return { finder: jsonFinder(json, place), json: true, ending: null, query: null };
@@ -94,7 +94,7 @@ function compileUntraced(field: FieldObject, place: Place, isRead = true): Compi
     return ofPage((page) => typedPath(jsonLd(page.document), jsonld));
   }
   if (itemPath !== undefined) {
-    wants.refuse(at, NEEDS.microdata);
+    wants.refuse(at, itemPath, NEEDS.microdata);
     return ofPage((page) => typedPath(microdata(page.document), itemPath));
   }
   if (opengraph !== undefined) {
@@ -109,13 +109,14 @@ function compileUntraced(field: FieldObject, place: Place, isRead = true): Compi
 /** Notes what is read of a query's matches. @param query null: the page itself */
 function want(field: FieldObject, ending: Ending | null, query: Query | null, { wants, at }: Place): void {
   const { value, as, match, json } = field;
+  const refuse = (why: string) => wants.refuse(at, field.selector ?? '', why);
   const attribute = attributeOf(field, ending);
   const isMarkup = as === 'html' || (as === 'markdown' && match === undefined);
   if (typeof value === 'object' && json === undefined) return;
-  if (query === null) wants.refuse(at, NEEDS.page);
-  else if (attribute !== null && MARKUP.has(attribute)) wants.refuse(at, NEEDS.markup);
+  if (query === null) refuse(NEEDS.page);
+  else if (attribute !== null && MARKUP.has(attribute)) refuse(NEEDS.markup);
   else if (attribute !== null && !TEXTS.has(attribute)) wants.attributes.add(attribute.toLowerCase());
-  else if (attribute === null && isMarkup && json === undefined) wants.refuse(at, NEEDS.markup);
+  else if (attribute === null && isMarkup && json === undefined) refuse(NEEDS.markup);
   else query.text = true;
 }
 

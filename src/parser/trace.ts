@@ -1,6 +1,6 @@
+import type { TreeReason } from '../model/explanation.ts';
 import type { Source } from '../model/field.ts';
 import type { FoundLink } from './links.ts';
-import type { Obstacle } from './wants.ts';
 
 /** A selector of a spider, and what it found on the traced page. */
 interface Traced {
@@ -26,8 +26,8 @@ export class Trace {
   readonly faults = new Map<string, string>();
   /** Every link with the rule that decided. */
   links: readonly FoundLink[] = [];
-  /** Why the page was made into a tree in a crawl, too. */
-  obstacles: readonly Obstacle[] = [];
+  /** Why a crawl makes the page into a tree, too; null: it is no HTML. */
+  tree: TreeReason[] | null = null;
   /** Milliseconds by stage. */
   readonly ms: Record<string, number> = {};
 

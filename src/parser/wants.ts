@@ -1,3 +1,4 @@
+import type { TreeReason } from '../model/explanation.ts';
 import type { Selector } from './selector.ts';
 
 /** What a spider's page entry wants of a selector. */
@@ -13,20 +14,12 @@ export interface Query {
   at: string;
 }
 
-/** Why a page entry needs the tree. */
-export interface Obstacle {
-  /** JSON pointer into the spider. */
-  at: string;
-  /** In words for the spider's author. */
-  why: string;
-}
-
 /** What a page entry wants of a page, written down while the entry is compiled. */
 export class Wants {
   readonly queries: Query[] = [];
   /** Attributes that are read, in lower case. */
   readonly attributes = new Set<string>();
-  readonly obstacles: Obstacle[] = [];
+  readonly obstacles: TreeReason[] = [];
   /** The page's JSON-LD. */
   jsonLd = false;
   /** The page's metas, all of them. */
@@ -38,7 +31,8 @@ export class Wants {
     return query;
   }
 
-  refuse(at: string, why: string): void {
-    this.obstacles.push({ at, why });
+  /** @param text of what needs the tree. @param why in words for the spider's author */
+  refuse(pointer: string, text: string, why: string): void {
+    this.obstacles.push({ pointer, text, why });
   }
 }

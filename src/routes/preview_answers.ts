@@ -40,6 +40,10 @@ export const PreviewAnswerSchema = Type.Object(
       },
       { description: 'The first thousand of each' },
     ),
+    tree: orNull(
+      Type.Array(Type.Object({ pointer: text, text: text, why: text })),
+      'What makes a crawl build a tree of such a page, which costs more. Empty: it is read as it comes; null: no HTML, or a script’s',
+    ),
     counts: Type.Object({ items: integer, linksKept: integer, linksDropped: integer }),
     logs: Type.Array(Type.Object({ level: text, message: text })),
     state: recordOf(Type.Unsafe<unknown>({}), { description: 'What the script would have stored' }),
@@ -67,6 +71,7 @@ export const PreviewAnswerSchema = Type.Object(
           kept: [{ url: 'https://books.example/page/2', method: 'GET', priority: 0, rule: 'pages[0].follow[0]' }],
           dropped: [{ url: 'https://ads.example/', reason: 'offsite', rule: 'scope.hosts' }],
         },
+        tree: [],
         counts: { items: 1, linksKept: 1, linksDropped: 1 },
         logs: [],
         state: {},

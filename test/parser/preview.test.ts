@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import type { Fields } from '../../dist/model/field.js';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { Spider } from '../../dist/model/spider.js';
 import { type PageJob, ParserPool } from '../../dist/parser/pool.js';
@@ -9,8 +10,8 @@ const pool = new ParserPool({ threads: 1, memoryMb: 128, known: new KnownFingerp
 before(() => pool.start());
 after(() => pool.stop());
 
-function preview(spider: Spider, body: string, job: Partial<PageJob> = {}) {
-  return pool.preview(planInput(spider), {
+function jobOf(body: string): PageJob {
+  return {
     crawlId: CRAWL,
     url: 'http://site.test/shop/page.html',
     depth: 0,
@@ -19,9 +20,10 @@ function preview(spider: Spider, body: string, job: Partial<PageJob> = {}) {
     extra: null,
     fetchedAt: Date.UTC(2026, 0, 2),
     ...shared(body),
-    ...job,
-  });
+  };
 }
+const preview = (spider: Spider, body: string, job: Partial<PageJob> = {}) =>
+  pool.preview(planInput(spider), { ...jobOf(body), ...job });
 const warnings = async (spider: Spider, body: string, job: Partial<PageJob> = {}) =>
   (await preview(spider, body, job)).explanation.warnings;
 
@@ -65,6 +67,42 @@ describe('a preview', () => {
     assert.deepEqual(explanation.warnings, [
       '`a/b` (selector i) matched nothing on this page: /pages/0/items/0/fields/a~1b/0',
     ]);
+  });
+  it('tells what makes a crawl build a tree, and that nothing does', async () => {
+    const tree = async (fields: Fields, rest: object = {}) =>
+      (await preview({ pages: [{ items: [{ fields, ...rest }] }] }, SHOP)).explanation.tree;
+    assert.deepEqual(
+      await tree({ a: 'div.card > b:first-child', b: ['a[href^="/"]'], c: { jsonld: 'Product.name' } }),
+      [],
+    );
+    assert.deepEqual(
+      await tree(
+        {
+          a: 'li:last-child',
+          b: 'div:has(b)',
+          c: { xpath: '//b' },
+          d: { selector: 'p', as: 'markdown' },
+          e: { selector: 'p', value: 'outerHTML' },
+          f: ['i:not(b i)'],
+          g: { microdata: 'Product.name' },
+        },
+        { each: '.card' },
+      ),
+      [
+        ['c', '//b', 'an XPath walks the tree'],
+        ['d', 'p', 'markup is what the tree is written as'],
+        ['e', 'p', 'markup is what the tree is written as'],
+        ['g', 'Product.name', 'microdata is gathered from all over the page'],
+        ['a', 'li:last-child', ":last-child is not known before the element's end, or the page's"],
+        ['b', 'div:has(b)', ":has is not known before the element's end, or the page's"],
+        ['f/0', 'i:not(b i)', 'there is a combinator inside of :not()'],
+      ].map(([at, text, why]) => ({ pointer: `/pages/0/items/0/fields/${at}`, text, why })),
+    );
+    const input = planInput({ pages: [{ items: [{ fields: { a: 'b' } }] }] });
+    const settings = { ...input.settings, parser: 'html5' as const };
+    const { explanation } = await pool.preview({ ...input, settings }, jobOf(SHOP));
+    assert.deepEqual(explanation.tree, [{ pointer: '/settings/parser', text: 'html5', why: 'parse5 builds a tree' }]);
+    assert.equal((await preview({ pages: [] }, '{}', { contentType: 'text/csv' })).explanation.tree, null);
   });
   it('warns of what matched nothing, once for a container', async () => {
     const fields = { price: '.price', deep: { selector: 'table', value: { cell: 'td' } } };

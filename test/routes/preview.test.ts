@@ -76,6 +76,7 @@ interface PreviewAnswer {
   counts: Record<string, number>;
   logs: { level: string; message: string }[];
   state: Record<string, unknown>;
+  tree: { pointer: string; text: string; why: string }[] | null;
   flags: string[];
   timing: Record<string, number>;
   warnings: string[];

@@ -3865,6 +3865,7 @@ export interface components {
          *           }
          *         ]
          *       },
+         *       "tree": [],
          *       "counts": {
          *         "items": 1,
          *         "linksKept": 1,
@@ -3943,6 +3944,12 @@ export interface components {
                     rule: string | null;
                 }[];
             };
+            /** @description What makes a crawl build a tree of such a page, which costs more. Empty: it is read as it comes; null: no HTML, or a script’s */
+            tree: {
+                pointer: string;
+                text: string;
+                why: string;
+            }[] | null;
             counts: {
                 items: number;
                 linksKept: number;

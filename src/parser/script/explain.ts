@@ -19,6 +19,7 @@ export function explain(task: PageTask, ended: EndedPage, page: ParsedPage): Exp
       kept: kept.map((link) => keptLink(link, rule)),
       dropped: dropped.map(({ url, reason, detail }) => ({ url, reason: reason!, rule: detail })),
     },
+    tree: null,
     ms: { callback: ended.cpuMs, calls: task.noted.reduce((sum, { ms }) => sum + ms, 0) },
     calls: task.noted,
     warnings: warningsOf(fields, page, dropped.length),
