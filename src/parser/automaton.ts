@@ -1,7 +1,7 @@
 import { isTraversal, type Selector as Token } from 'css-what';
 import { compile as compileNth, parse as parseNth } from 'nth-check';
 import type { TreeReason } from '../model/explanation.ts';
-import type { Element } from './dom.ts';
+import { CODE, type Element } from './dom.ts';
 import { markupNames } from './markup.ts';
 import type { Names } from './names.ts';
 import { attributeTest } from './selector.ts';
@@ -134,6 +134,7 @@ class Compiler {
         .filter((step) => this.#tags[step] === tag || this.#tags[step] === null)
         .reverse();
     const read = [...this.#attributes].map((name) => this.#names.of(name));
+    for (const name of CODE) this.#names.of(name);
     this.#names.keep();
     const { length } = this.#names.list;
     return {

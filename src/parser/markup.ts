@@ -64,6 +64,8 @@ export abstract class Markup implements MarkupEvents {
   protected readonly open = new Int32Array(TREE_LIMITS.depth + 2);
   /** Of the element that encloses what comes next. */
   protected frame = 0;
+  /** What has been told ends inside of a start tag. */
+  protected isInTag = false;
   /** By frame: 1 where the last child, so far, is a text. */
   readonly #endsInText = new Uint8Array(TREE_LIMITS.depth + 2);
   /** Open elements beyond the depth limit. */
@@ -94,6 +96,7 @@ export abstract class Markup implements MarkupEvents {
     this.#foreign = 0;
     this.#nodes = 0;
     this.frame = 0;
+    this.isInTag = false;
     for (const chunk of chunks) {
       if (stopped) break;
       scanner.write(chunk);
@@ -126,6 +129,7 @@ export abstract class Markup implements MarkupEvents {
   tag(source: string, nameStart: number, nameEnd: number): boolean {
     this.#tag = this.names.read(source, nameStart, nameEnd);
     this.#attributes = 0;
+    this.isInTag = true;
     return this.wants(this.#tag);
   }
 
@@ -134,6 +138,7 @@ export abstract class Markup implements MarkupEvents {
   }
 
   tagEnd(selfClosing: boolean, attributes: number): void {
+    this.isInTag = false;
     if (attributes > TREE_LIMITS.attributes) this.flags.add('attributes');
     const name = this.#tag;
     const closes = selfClosing && KINDS[name] !== VOID && (this.#foreign > 0 || KINDS[name] === FOREIGN);

@@ -121,9 +121,9 @@ export class Matcher extends Markup implements Opening {
     const rest = Iterator.from(chunks);
     for (let chunk = rest.next(); chunk.done !== true; chunk = rest.next()) {
       yield chunk.value;
-      if (this.#unsatisfied > 0) continue;
+      if (this.#unsatisfied > 0 || this.isInTag) continue;
       const left = [...rest];
-      // One may begin in what has been read.
+      // The last characters may be the beginning of one.
       if (DIRECTIVE.test(chunk.value.slice(-20) + left.join(''))) yield* left;
       return;
     }
