@@ -3,9 +3,9 @@ import { KnownFingerprints } from '../model/known.ts';
 import { emptyPage, type ParsedPage } from '../model/outcome.ts';
 import type { ParsePlanInput, Pattern } from '../model/spider.ts';
 import type { PageInput, ParseTree } from './content.ts';
-import { TargetCache } from './links.ts';
 import { Plan } from './plan.ts';
 import type { PageJob } from './protocol.ts';
+import { TargetCache } from './targets.ts';
 import { Trace } from './trace.ts';
 
 /** Warnings of one kind that are told one by one. */

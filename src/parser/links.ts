@@ -5,75 +5,25 @@ import type { Reason, RequestExtra } from '../model/request.ts';
 import type { FollowRule, ParsePlanInput, Pattern, Scope } from '../model/spider.ts';
 import { canonicalize, fingerprint, parseHttpUrl, type UrlRules, urlRules } from '../model/url.ts';
 import { type Element, textOf } from './dom.ts';
+import { PlainHrefs, withoutFragment } from './hrefs.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
 import { isSameSite } from './same_site.ts';
+import { PageTargets, type Target, type TargetCache, targetOf } from './targets.ts';
 import { type TrapSettings, trapOf } from './traps.ts';
 
 /** Distinct links that one page may bring. */
 export const MAX_LINKS = 10_000;
 /** Characters that the links of one page may carry beside their URLs, together. */
 const MAX_CARRIED = 4 * 1024 * 1024;
-/** Targets a thread keeps over all plans, about 600 bytes each. */
-const MAX_CACHED = 20_000;
 /** A DNS name has at most so many characters (RFC 1035). */
 const MAX_HOST = 253;
 /** More text than a URL can be. */
 const MAX_TEXT_URL = 10_000;
-/** Longer ones are judged anew each time. */
-const MAX_CACHED_HREF = 2000;
-const IGNORED = /^javascript:\s*(?:void\s*(?:\(\s*0?\s*\)|0)?)?\s*;?\s*$/i;
-
-/** Where an href leads, and what the spider's scope says to that: the same on every page of a directory. */
-export interface Target {
-  url: string;
-  fp: string;
-  words: Uint32Array;
-  origin: string;
-  /** The scope's verdict; null: inside. */
-  reason: Reason | null;
-  detail: string | null;
-  /** Verdicts of follow rules with patterns, by rule number: null is yes, a string is the pattern that says no. */
-  verdicts: (string | null | undefined)[];
-}
-
-/**
- * Targets by plan, directory and href. A site repeats its links on every page: 28 links through `new URL`, the sorted
- * query and SHA-256 cost 0.11 ms a page, through this 0.015.
- */
-export class TargetCache {
-  readonly #directories = new Map<string, Map<string, Target | null>>();
-  #size = 0;
-
-  /** The links of one directory, for one plan. Valid for one page. */
-  directory(plan: number, base: string): Map<string, Target | null> {
-    if (this.#size > MAX_CACHED) {
-      this.#directories.clear();
-      this.#size = 0;
-    }
-    const key = `${plan} ${base.slice(0, base.search(/[?#]|$/)).replace(/[^/]*$/, '')}`;
-    let hrefs = this.#directories.get(key);
-    if (hrefs === undefined) {
-      hrefs = new Map();
-      this.#directories.set(key, hrefs);
-      this.#size++;
-    }
-    return hrefs;
-  }
-
-  /** Drops what a plan has here. */
-  forget(plan: number): void {
-    for (const [key, hrefs] of this.#directories) {
-      if (!key.startsWith(`${plan} `)) continue;
-      this.#directories.delete(key);
-      this.#size -= hrefs.size + 1;
-    }
-  }
-
-  /** Counts an entry that was added to a directory. */
-  added(): void {
-    this.#size++;
-  }
-}
+const HASH = 0x23;
+/** The detail of a link that its `rel`, or its page, asks not to follow. */
+const NOFOLLOW = 'nofollow';
+/** No two runs of space side by side: such a pair takes quadratic time. */
+const IGNORED = /^javascript:\s*(?:void\s*(?:(?:\(\s*(?:0\s*)?\)|0)\s*)?)?(?:;\s*)?$/i;
 
 /** A follow rule, compiled. */
 export interface CompiledRule {
@@ -124,7 +74,11 @@ export class LinkJudge {
   /** Where `href` leads from `base`; null where it leads nowhere: not a URL. */
   target(href: string, base: string): Target | null {
     const parsed = URL.parse(href, base);
-    if (parsed === null) return null;
+    return parsed === null ? null : this.judged(parsed);
+  }
+
+  /** What becomes of a URL, whoever named it. */
+  judged(parsed: URL): Target {
     if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') {
       const scheme = parsed.protocol.slice(0, -1);
       return this.#refused(parsed.href, fingerprint('GET', parsed.href, ''), 'scheme', scheme.slice(0, 100));
@@ -164,7 +118,7 @@ export class LinkJudge {
     if (url.length > this.#maxUrlLength) return this.target(href, base);
     if (!this.#isInside(host) && host !== URL.parse(base)?.hostname)
       return this.#refused(url, fp, 'offsite', 'scope.hosts');
-    return { url, fp, words: fpWords(fp), origin, reason: null, detail: null, verdicts: [] };
+    return targetOf(url, fp, origin, null, null);
   }
 
   /** What is judged besides the host: patterns, then traps. */
@@ -172,11 +126,11 @@ export class LinkJudge {
     const denied = judge(url, this.#allow, this.#deny, 'scope');
     const detail = denied ?? trapOf(url, this.#traps);
     const reason = denied !== null ? 'denied' : detail !== null ? 'trap' : null;
-    return { url, fp, words: fpWords(fp), origin, reason, detail, verdicts: [] };
+    return targetOf(url, fp, origin, reason, detail);
   }
 
   #refused(url: string, fp: string, reason: Reason, detail: string): Target {
-    return { url: url.slice(0, this.#maxUrlLength), fp, words: fpWords(fp), origin: '', reason, detail, verdicts: [] };
+    return targetOf(url.slice(0, this.#maxUrlLength), fp, '', reason, detail);
   }
 
   #isInside(host: string): boolean {
@@ -186,6 +140,11 @@ export class LinkJudge {
       if (this.#hosts.has(host.slice(dot + 1))) return true;
     return false;
   }
+}
+
+/** The same place with another method or body: another page, of which nothing is known. */
+function sentOtherwise(target: Target, fp: string): Target {
+  return { ...target, fp, words: fpWords(fp), page: 0, known: false };
 }
 
 /** A target as a link, with the scope's verdict alone. */
@@ -228,18 +187,32 @@ export interface FoundLink {
   rule: CompiledRule;
 }
 
+/** What becomes of a link by one rule; made into a `Link` where it is asked for: most are known to the ledger. */
+interface Decision extends Pick<Link, 'reason' | 'detail'> {
+  target: Target;
+  rule: CompiledRule;
+  extra: RequestExtra | null;
+}
+
+/** Pages so far, for `Target.page`. */
+let pages = 0;
+
 /** The links of one page: each URL once, with the best verdict that a rule has for it. */
 export class PageLinks {
   /** True once the page had more links, or they carried more, than one page may bring. */
   full = false;
   readonly #context: LinkContext;
-  readonly #hrefs: Map<string, Target | null>;
-  readonly #links = new Map<string, FoundLink>();
+  readonly #number = ++pages;
+  readonly #targets: PageTargets;
+  readonly #plain: PlainHrefs;
+  /** By fingerprint. */
+  readonly #links = new Map<string, Decision>();
   #carried = 0;
 
   constructor(context: LinkContext) {
     this.#context = context;
-    this.#hrefs = context.cache.directory(context.plan, context.base);
+    this.#targets = new PageTargets(context.cache, context.plan);
+    this.#plain = new PlainHrefs(context.base);
   }
 
   /** Adds where an element leads to, as one rule sees it. An element without href leads nowhere. */
@@ -247,7 +220,8 @@ export class PageLinks {
     const href = element.attribute('href') ?? (this.#context.xml ? textOf(element, MAX_TEXT_URL) : undefined);
     if (href === undefined) return;
     const target = this.#target(href);
-    if (target !== null) this.addTarget(target, rule, element, null);
+    if (target === null || (target.page === this.#number && target.rule === rule.number)) return;
+    this.addTarget(target, rule, element, null);
   }
 
   /**
@@ -266,8 +240,8 @@ export class PageLinks {
   ): void {
     const target = this.#target(href);
     if (target === null) return;
-    const fp = extra === null ? target.fp : requestFp(target.url, extra);
-    const own = fp === target.fp ? target : { ...target, fp, words: fpWords(fp) };
+    const isGet = (extra?.method ?? 'GET') === 'GET' && (extra?.body ?? '') === '';
+    const own = isGet ? target : sentOtherwise(target, requestFp(target.url, extra));
     if (refusal === null) this.addTarget(own, rule, element, extra);
     else this.addTarget({ ...own, reason: 'denied', detail: refusal }, rule, element, null);
   }
@@ -275,20 +249,24 @@ export class PageLinks {
   /** Adds a target that is judged already by the scope. */
   addTarget(target: Target, rule: CompiledRule, element: Element | null, extra: RequestExtra | null): void {
     const known = this.#links.get(target.fp);
-    if (known !== undefined && known.link.reason === null) return;
+    if (known !== undefined && known.reason === null) return;
     this.#carried += extraSize(extra);
     if ((known === undefined && this.#links.size >= this.#context.max) || this.#carried > MAX_CARRIED) {
       this.full = true;
       return;
     }
-    const link = this.#decide(target, rule, element);
-    if (extra !== null) link.extra = extra;
-    if (known === undefined || link.reason === null) this.#links.set(target.fp, { target, link, rule });
+    const decision = this.#decide(target, rule, element, extra);
+    if (known === undefined || decision.reason === null) this.#links.set(target.fp, decision);
+    // Another element of the same href may have no such rel.
+    if (decision.detail === NOFOLLOW) return;
+    target.page = this.#number;
+    target.rule = rule.number;
   }
 
   /** Every link with the rule that decided. */
-  found(): Iterable<FoundLink> {
-    return this.#links.values();
+  *found(): Generator<FoundLink> {
+    for (const decision of this.#links.values())
+      yield { target: decision.target, link: decided(decision), rule: decision.rule };
   }
 
   /** URLs that the scope lets through, in document order. @param max how many */
@@ -310,9 +288,12 @@ export class PageLinks {
     // Without a depth limit it does not matter how near the ledger has it.
     const near = maxDepth === null ? Number.MAX_SAFE_INTEGER : depth;
     const links: Link[] = [];
-    for (const { target, link } of this.#links.values()) {
-      const isKnown = known.has(key, target.words, near);
-      if (!isKnown && (link.reason === null || !known.has(skippedKey, target.words, near))) links.push(link);
+    for (const decision of this.#links.values()) {
+      const { target, reason } = decision;
+      if (target.known && maxDepth === null) continue;
+      target.known = known.has(key, target.words, near);
+      if (target.known || (reason !== null && known.has(skippedKey, target.words, near))) continue;
+      links.push(decided(decision));
     }
     return links;
   }
@@ -320,51 +301,66 @@ export class PageLinks {
   /** Every fingerprint that is to be fetched, or would be if this page were nearer to the start. */
   fingerprints(): string[] {
     if (this.#context.maxDepth === null) return [];
-    const worthy = [...this.#links.values()].filter(({ link }) => link.reason === null || link.reason === 'depth');
+    const worthy = [...this.#links.values()].filter(({ reason }) => reason === null || reason === 'depth');
     return worthy.map(({ target }) => target.fp);
   }
 
+  /** Where an href leads; null: nowhere. Of a page's hrefs most were there before, or differ in the fragment alone. */
   #target(raw: string): Target | null {
-    const cached = this.#hrefs.get(raw);
-    if (cached !== undefined) return cached;
-    const { judge, cache, url, base } = this.#context;
-    const href = raw.trim();
-    const isPlace = href.startsWith('#') && base === url && (href === '#' || !judge.keepsFragment);
-    const ignored = href === '' || isPlace || IGNORED.test(href);
-    const target = ignored ? null : judge.target(href, base);
-    // A query or fragment alone is resolved against the whole URL, not its directory.
-    if (raw.length <= MAX_CACHED_HREF && !/^[?#]/.test(href) && href !== '') {
-      this.#hrefs.set(copyOf(raw), target);
-      cache.added();
-    }
+    const { judge, url, base } = this.#context;
+    if (raw.charCodeAt(0) === HASH && base === url && !judge.keepsFragment) return null;
+    const href = judge.keepsFragment ? raw : withoutFragment(raw);
+    const target = this.#ofText(href);
+    const isPage = target !== null && target.reason !== 'scheme';
+    return isPage || href.length === raw.length ? target : this.#ofText(raw);
+  }
+
+  /** By an href as it is, looked up once a page. */
+  #ofText(raw: string): Target | null {
+    const known = this.#targets.ofHref(raw);
+    if (known !== undefined) return known;
+    const target = this.#lookUp(raw);
+    this.#targets.setHref(raw, target);
     return target;
   }
 
-  #decide(target: Target, rule: CompiledRule, element: Element | null): Link {
-    const { url, fp, origin } = target;
-    const { depth, maxDepth } = this.#context;
-    if (target.reason !== null) return linkOf(target);
-    // With its origin: what this rule skips, another rule or a nearer page may take.
-    const skip = (reason: Reason, detail: string | null): Link => ({
-      url,
-      fp,
-      origin,
-      priority: rule.priority,
-      reason,
-      detail,
-    });
+  #lookUp(raw: string): Target | null {
+    const { url, base, judge } = this.#context;
+    const plain = this.#plain.resolve(raw);
+    const known = plain === null ? undefined : this.#targets.ofUrl(plain);
+    if (known !== undefined) return known;
+    const href = (plain ?? raw).trim();
+    const isPlace = href.startsWith('#') && base === url && (href === '#' || !judge.keepsFragment);
+    if (href === '' || isPlace || IGNORED.test(href)) return null;
+    const parsed = URL.parse(href, base);
+    if (parsed === null) return null;
+    const cached = plain === parsed.href ? undefined : this.#targets.ofUrl(parsed.href);
+    if (cached !== undefined) return cached;
+    const target = judge.judged(parsed);
+    this.#targets.setUrl(parsed.href, target);
+    return target;
+  }
+
+  #decide(target: Target, rule: CompiledRule, element: Element | null, extra: RequestExtra | null): Decision {
+    const { depth, maxDepth, nofollow } = this.#context;
+    const is = (reason: Reason | null, detail: string | null): Decision => ({ target, rule, extra, reason, detail });
+    if (target.reason !== null) return is(target.reason, target.detail);
     const denied = verdictOf(target, rule);
-    if (denied !== null) return skip('denied', denied);
-    if (isNofollow(element, this.#context.nofollow)) return skip('denied', 'nofollow');
-    if (maxDepth !== null && depth > maxDepth) return skip('depth', `maxDepth ${maxDepth}`);
-    if (depth > rule.maxDepth) return skip('depth', `${rule.name}.maxDepth ${rule.maxDepth}`);
-    return { url, fp, origin, priority: rule.priority, reason: null, detail: null };
+    if (denied !== null) return is('denied', denied);
+    if (isNofollow(element, nofollow)) return is('denied', NOFOLLOW);
+    if (maxDepth !== null && depth > maxDepth) return is('depth', `maxDepth ${maxDepth}`);
+    if (depth > rule.maxDepth) return is('depth', `${rule.name}.maxDepth ${rule.maxDepth}`);
+    return is(null, null);
   }
 }
 
-/** A slice of a page keeps the whole page alive; a key that lives on must not. */
-function copyOf(text: string): string {
-  return ` ${text}`.slice(1);
+function decided({ target, rule, reason, detail, extra }: Decision): Link {
+  const { url, fp, origin } = target;
+  // With its origin: what this rule skips, another rule or a nearer page may take.
+  const link: Link =
+    target.reason === null ? { url, fp, origin, priority: rule.priority, reason, detail } : linkOf(target);
+  if (extra !== null) link.extra = extra;
+  return link;
 }
 
 function verdictOf(target: Target, rule: CompiledRule): string | null {

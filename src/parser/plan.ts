@@ -12,16 +12,7 @@ import { compileFollow, type FollowReader } from './follow.ts';
 import { ItemStates } from './item_states.ts';
 import { ItemSink } from './items.ts';
 import { parseJson } from './json_path.ts';
-import {
-  type CompiledRule,
-  compileRule,
-  type LinkContext,
-  LinkJudge,
-  MAX_LINKS,
-  PageLinks,
-  type Target,
-  type TargetCache,
-} from './links.ts';
+import { type CompiledRule, compileRule, type LinkContext, LinkJudge, MAX_LINKS, PageLinks } from './links.ts';
 import { Matcher } from './matcher.ts';
 import type { PageFacts } from './page_facts.ts';
 import { compilePattern, firstMatch, type Matcher as PatternMatcher, subjectOf } from './patterns.ts';
@@ -32,6 +23,7 @@ import { type KeptLink, recallLinks, rememberLinks, rulesByNumber } from './reme
 import { productToken } from './robots.ts';
 import { MAX_SITEMAP_URLS, type Sitemap } from './sitemap.ts';
 import { compileSteps, type Steps } from './steps.ts';
+import type { Target, TargetCache } from './targets.ts';
 import type { Trace } from './trace.ts';
 import { parseFast } from './tree.ts';
 import { Wants } from './wants.ts';

@@ -3,7 +3,8 @@ import { requestFp } from '../model/extra.ts';
 import type { Link } from '../model/outcome.ts';
 import type { RequestExtra } from '../model/request.ts';
 import { parseHttpUrl } from '../model/url.ts';
-import { linkOf, type Target } from './links.ts';
+import { linkOf } from './links.ts';
+import type { Target } from './targets.ts';
 
 /** What a redirect came from. */
 export interface Redirected {

@@ -12,7 +12,6 @@ import { type Explained, explainPage, explainRedirect, explainRefresh, explainSi
 import { boundExtras } from './extras.ts';
 import { ItemSink } from './items.ts';
 import { parseJson } from './json_path.ts';
-import { TargetCache } from './links.ts';
 import { Outbox } from './pieces.ts';
 import { Plan } from './plan.ts';
 import type { FromThread, JobMessage, PageJob, StepsJob, StepsResult, ThreadData, ToThread } from './protocol.ts';
@@ -21,6 +20,7 @@ import { Refusal, readPage, sitemapPage } from './read_page.ts';
 import { judgeRobots } from './robots.ts';
 import { planStart } from './start_requests.ts';
 import { compileSteps, StepFailed } from './steps.ts';
+import { TargetCache } from './targets.ts';
 
 // The entry of a parser thread: plans come and go, each job is answered. Everything that a stranger wrote is read here.
 

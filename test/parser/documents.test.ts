@@ -4,10 +4,10 @@ import fc from 'fast-check';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { PageKind } from '../../dist/parser/content.js';
 import { kindOf } from '../../dist/parser/content.js';
-import { TargetCache } from '../../dist/parser/links.js';
 import { Plan } from '../../dist/parser/plan.js';
 import { readPage } from '../../dist/parser/read_page.js';
 import { readableKinds } from '../../dist/parser/readable.js';
+import { TargetCache } from '../../dist/parser/targets.js';
 import { parseXml } from '../../dist/parser/xml_tree.js';
 import { CRAWL, extract, planInput, type RunOptions, run, shared } from './helpers.ts';
 

@@ -4,8 +4,8 @@ import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
 import type { Params, ParsePlanInput, Spider } from '../../dist/model/spider.js';
 import type { PageInput } from '../../dist/parser/content.js';
 import { parseHtml5 } from '../../dist/parser/html5.js';
-import { TargetCache } from '../../dist/parser/links.js';
 import { Plan } from '../../dist/parser/plan.js';
+import { TargetCache } from '../../dist/parser/targets.js';
 
 export const CRAWL = '0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b';
 

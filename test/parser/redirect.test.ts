@@ -6,8 +6,9 @@ import type { Link, ParsedPage } from '../../dist/model/outcome.js';
 import type { RequestExtra } from '../../dist/model/request.js';
 import type { ParsePlanInput, Scope } from '../../dist/model/spider.js';
 import { boundExtras } from '../../dist/parser/extras.js';
-import { LinkJudge, TargetCache } from '../../dist/parser/links.js';
+import { LinkJudge } from '../../dist/parser/links.js';
 import { Plan } from '../../dist/parser/plan.js';
+import { TargetCache } from '../../dist/parser/targets.js';
 import { planInput } from './helpers.ts';
 
 const FROM = 'http://site.test/from';

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { Spider } from '../../dist/model/spider.js';
-import { TargetCache } from '../../dist/parser/links.js';
 import { Plan } from '../../dist/parser/plan.js';
+import { TargetCache } from '../../dist/parser/targets.js';
 import { pageInput, planInput, type RunOptions, run } from './helpers.ts';
 
 const OF_SPIDER = { dedup: { scope: 'spider' } } as const;

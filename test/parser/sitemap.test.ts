@@ -4,9 +4,9 @@ import { gzipSync } from 'node:zlib';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { RequestExtra } from '../../dist/model/request.js';
 import type { Spider } from '../../dist/model/spider.js';
-import { TargetCache } from '../../dist/parser/links.js';
 import { Plan } from '../../dist/parser/plan.js';
 import { readPage } from '../../dist/parser/read_page.js';
+import { TargetCache } from '../../dist/parser/targets.js';
 import { CRAWL, planInput, shared } from './helpers.ts';
 
 function read(

@@ -1,6 +1,7 @@
 import type { ParsePlanInput } from '../../model/spider.ts';
-import { LinkJudge, type Target } from '../links.ts';
+import { LinkJudge } from '../links.ts';
 import { locationOf, redirectLink } from '../redirect.ts';
+import type { Target } from '../targets.ts';
 import type { ChildCall, ChildLink } from './protocol.ts';
 
 type FetchQuestion = Extract<ChildCall['question'], { kind: 'fetch' }>;
