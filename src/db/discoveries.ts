@@ -22,7 +22,7 @@ export interface Discovery {
 
 export interface InsertedRequest {
   crawlId: string;
-  fp: string;
+  seq: number;
 }
 
 /** Inserts what is new; what the ledger has is left alone. Seen and queued are this one statement (invariant 1). */
@@ -45,7 +45,7 @@ export async function insertDiscoveries(tx: Tx, rows: readonly Discovery[]): Pro
       as u (crawl_id, fp, seq, rank, host_id, parent, depth, priority, redirects, url, reason, detail
         ${hasExtra ? tx`, extra` : tx``})
     on conflict (crawl_id, fp) do nothing
-    returning crawl_id as "crawlId", replace(fp::text, '-', '') as fp`;
+    returning crawl_id as "crawlId", seq`;
 }
 
 /** A row of the ledger that a later, better discovery changed. */

@@ -56,7 +56,7 @@ export class QueueDeltas {
   readonly #byKey = new Map<string, QueueDelta>();
 
   of(crawlId: string, hostId: number): QueueDelta {
-    const key = `${crawlId} ${hostId}`;
+    const key = keyOf({ crawlId, hostId });
     let delta = this.#byKey.get(key);
     if (delta === undefined) {
       delta = { crawlId, hostId, queued: 0, inProgress: 0, done: 0, failed: 0, skipped: 0, minRank: null };
@@ -83,15 +83,25 @@ export class QueueDeltas {
 /** Adds the deltas; makes the rows that are not there. The crawls' rows must be locked. */
 export async function applyQueueDeltas(tx: Tx, deltas: readonly QueueDelta[]): Promise<void> {
   if (deltas.length === 0) return;
-  const column = (key: 'hostId' | 'queued' | 'inProgress' | 'done' | 'failed' | 'skipped') => deltas.map((d) => d[key]);
-  // A row is made by its first queued request; until then its counters can only be positive, so that the check on the
-  // proposed row of `insert … on conflict` holds for updates too when negative deltas go through `update`.
+  const found = await addDeltas(tx, deltas);
+  if (found.length === deltas.length) return;
+  // Rows that are to be made are few, but for a crawl of many hosts: most commits are spared the statement.
+  const keys = new Set(found.map(keyOf));
+  const missing = deltas.filter((delta) => !keys.has(keyOf(delta)));
   await tx`
     insert into host_queues (crawl_id, host_id, head)
     select crawl_id, host_id, ${NO_RANK}::bigint
-    from unnest(${deltas.map((d) => d.crawlId)}::uuid[], ${column('hostId')}::bigint[]) as u (crawl_id, host_id)
+    from unnest(${missing.map((d) => d.crawlId)}::uuid[], ${missing.map((d) => d.hostId)}::bigint[]) as u (crawl_id, host_id)
     on conflict (crawl_id, host_id) do nothing`;
-  await tx`
+  await addDeltas(tx, missing);
+}
+
+const keyOf = ({ crawlId, hostId }: Pick<QueueDelta, 'crawlId' | 'hostId'>): string => `${crawlId} ${hostId}`;
+
+/** @returns the keys of the rows that are there */
+async function addDeltas(tx: Tx, deltas: readonly QueueDelta[]): Promise<Pick<QueueDelta, 'crawlId' | 'hostId'>[]> {
+  const column = (key: 'hostId' | 'queued' | 'inProgress' | 'done' | 'failed' | 'skipped') => deltas.map((d) => d[key]);
+  return tx<Pick<QueueDelta, 'crawlId' | 'hostId'>[]>`
     update host_queues q set queued = q.queued + u.queued, in_progress = q.in_progress + u.in_progress,
       done = q.done + u.done, failed = q.failed + u.failed, skipped = q.skipped + u.skipped,
       head = least(q.head, u.min_rank)
@@ -99,5 +109,6 @@ export async function applyQueueDeltas(tx: Tx, deltas: readonly QueueDelta[]): P
       ${column('inProgress')}::bigint[], ${column('done')}::bigint[], ${column('failed')}::bigint[],
       ${column('skipped')}::bigint[], ${deltas.map((d) => (d.minRank ?? NO_RANK).toString())}::bigint[])
       as u (crawl_id, host_id, queued, in_progress, done, failed, skipped, min_rank)
-    where q.crawl_id = u.crawl_id and q.host_id = u.host_id`;
+    where q.crawl_id = u.crawl_id and q.host_id = u.host_id
+    returning q.crawl_id as "crawlId", q.host_id as "hostId"`;
 }

@@ -100,8 +100,8 @@ function eachOnce(outcomes: readonly Outcome[]): Outcome[] {
   return [...new Map(outcomes.map((outcome) => [attemptOf(outcome), outcome])).values()];
 }
 
-function attemptOf({ crawlId, fp, attempts }: Pick<Outcome, 'crawlId' | 'fp' | 'attempts'>): string {
-  return `${crawlId}${fp} ${attempts}`;
+function attemptOf({ crawlId, seq, attempts }: Pick<Outcome, 'crawlId' | 'seq' | 'attempts'>): string {
+  return `${crawlId} ${seq} ${attempts}`;
 }
 
 /**

@@ -10,6 +10,12 @@ const MAX_BATCH = 256;
 const MAX_BATCH_BYTES = 1024 * 1024;
 /** … or its first outcome has waited this long. */
 const LINGER_MS = 15;
+/**
+ * While so many outcomes come within it, the batch goes on collecting, so often at most. A commit and the claim that follows it
+ * cost the server as much as some thirty pages, whatever is in them.
+ */
+const QUICK = 8;
+const MAX_LINGERS = 4;
 /** Outcomes waiting for a commit, above which the node fetches no more. */
 const MAX_PENDING = 1024;
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
@@ -37,6 +43,7 @@ export class Committer {
   #pendingBytes = 0;
   #running: Promise<void> | null = null;
   #wake: () => void = () => {};
+  #isStopping = false;
   #stopping = new AbortController();
   /** Commits done, outcomes committed, and the time that the commits took together, in milliseconds. */
   readonly totals = { commits: 0, outcomes: 0, refused: 0, ms: 0 };
@@ -73,6 +80,7 @@ export class Committer {
    * next holder of the lease.
    */
   async stop(signal: AbortSignal): Promise<void> {
+    this.#isStopping = true;
     this.#wake();
     const aborted = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
@@ -88,7 +96,7 @@ export class Committer {
 
   async #run(): Promise<void> {
     while (this.#pending.length > 0 && !this.#stopping.signal.aborted) {
-      if (!this.#isFull()) await this.#linger();
+      await this.#collect();
       const batch = this.#nextBatch();
       await this.#commit(batch);
       // Only now do they leave the count, so that `hasRoom` sees a slow commit.
@@ -105,6 +113,15 @@ export class Committer {
       return i > 0 && (i >= MAX_BATCH || bytes > MAX_BATCH_BYTES);
     });
     return end < 0 ? this.#pending.slice() : this.#pending.slice(0, end);
+  }
+
+  /** Few come where a crawl waits for what it discovers: they are committed at once. */
+  async #collect(): Promise<void> {
+    for (let lingers = 0; lingers < MAX_LINGERS && !this.#isFull() && !this.#isStopping; lingers++) {
+      const before = this.#pending.length;
+      await this.#linger();
+      if (this.#pending.length - before < QUICK) return;
+    }
   }
 
   #linger(): Promise<void> {

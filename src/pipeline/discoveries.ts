@@ -134,12 +134,11 @@ export async function storeDiscoveries(
   for (let from = 0; from < discoveries.length; from += MAX_ROWS) {
     const rows = discoveries.slice(from, from + MAX_ROWS);
     await holdToBudgets(tx, rows, crawls, tally.queues);
-    const queueable = rows.filter((d) => d.reason === null);
-    const nearer = queueable.map((d) => crawls.get(d.crawlId)!.maxDepth !== null);
-    // Sent in this order on one connection: `reconsider` must not see the rows of this insert.
-    const answers = await Promise.all([reconsider(tx, queueable, nearer, 'bring'), insertDiscoveries(tx, rows)]);
-    changed.push(...answers[0]);
-    countInserted(rows, answers[1], isNew, tally);
+    countInserted(rows, await insertDiscoveries(tx, rows), isNew, tally);
+    // What was new needs no second look: nearly all is, since the parser leaves out what the node knows.
+    const again = rows.filter((d) => d.reason === null && !isNew.has(d.crawlId + d.fp));
+    const nearer = again.map((d) => crawls.get(d.crawlId)!.maxDepth !== null);
+    changed.push(...(await reconsider(tx, again, nearer, 'bring')));
   }
   await comeNearer(tx, changed, crawls, tally);
   return isNew;
@@ -151,9 +150,10 @@ function countInserted(
   isNew: Set<string>,
   tally: Tally,
 ): void {
-  for (const row of inserted) isNew.add(row.crawlId + row.fp);
+  const places = new Set(inserted.map((row) => `${row.crawlId} ${row.seq}`));
   for (const row of discoveries) {
-    if (!isNew.has(row.crawlId + row.fp)) continue;
+    if (!places.has(`${row.crawlId} ${row.seq}`)) continue;
+    isNew.add(row.crawlId + row.fp);
     const delta = tally.crawls.get(row.crawlId)!;
     delta.discovered++;
     if (row.reason === null && row.hostId !== null) {
