@@ -83,14 +83,19 @@ export async function startService(
   settings: Record<string, string> = {},
 ): Promise<Service> {
   const manifest = JSON.parse(readFileSync(besides('../package.json'), 'utf8')) as { scripts: { start: string } };
-  const [command, ...args] = manifest.scripts.start.split(' ');
-  if (command !== 'node') throw new Error(`npm start is "${manifest.scripts.start}"; the bench expects node`);
+  const words = manifest.scripts.start.split(' ');
+  const node = words.indexOf('node');
+  const variables = words.slice(0, Math.max(0, node)).map((word) => word.split('='));
+  if (node < 0 || variables.some(({ length }) => length !== 2))
+    throw new Error(`npm start is "${manifest.scripts.start}"; the bench expects [NAME=value …] node …`);
+  const args = words.slice(node + 1);
   const port = await freePort();
   const root = besides('..');
   const running = start(
     process.execPath,
-    ['--import', besides('loop_monitor.ts'), ...flags, ...args.map((arg) => arg.replace(/^dist\//, `${root}dist/`))],
+    ['--import', besides('loop_monitor.mjs'), ...flags, ...args.map((arg) => arg.replace(/^dist\//, `${root}dist/`))],
     {
+      ...Object.fromEntries(variables),
       PORT: String(port),
       DATABASE_URL: databaseUrl,
       DATA_DIR: dataDir,
@@ -179,7 +184,7 @@ export async function crawl(
   return { crawl: await call<CrawlState>(service, 'GET', `/crawls/${id}`), seconds, lines, arrivals };
 }
 
-/** The 99th percentile of the event-loop delay since the last call, or the start, in milliseconds: see loop_monitor.ts. */
+/** The 99th percentile of the event-loop delay since the last call, or the start, in milliseconds: see loop_monitor.mjs. */
 export async function takeLoopDelayP99Ms(service: Service): Promise<number> {
   const printed = (async () => {
     for await (const [chunk] of on(service.child.stdout!, 'data')) {
