@@ -1,33 +1,23 @@
 import { randomUUID } from 'node:crypto';
-import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
-import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyServerOptions,
+  LogController,
+} from 'fastify';
 import type { Config } from './config.ts';
 import { ApiError } from './errors.ts';
-import { VERSION } from './model/settings.ts';
+import { apiRoutes } from './routes/api.ts';
 import { authenticator } from './routes/auth.ts';
-import { cacheRoutes } from './routes/cache.ts';
 import { COMPONENTS } from './routes/components.ts';
-import { crawlRoutes } from './routes/crawls.ts';
-import { deliveryRoutes } from './routes/deliveries.ts';
+import { contractRoutes } from './routes/contract.ts';
 import type { App, RouteDeps, SchemaTypes } from './routes/deps.ts';
 import { engineRoutes } from './routes/engine.ts';
-import { eventRoutes } from './routes/events.ts';
-import { exportRoutes } from './routes/exports.ts';
-import { foldComponents } from './routes/fold.ts';
-import { itemRoutes } from './routes/items.ts';
-import { ledgerRoutes } from './routes/ledger.ts';
-import { logRoutes } from './routes/logs.ts';
-import { previewRoutes } from './routes/preview.ts';
 import { type KnownRoute, notFound, pathExpression, sendProblem } from './routes/problems.ts';
-import { scheduleRoutes } from './routes/schedules.ts';
 import { compileSchema, invalid } from './routes/schemas.ts';
-import { contractRoutes, serviceRoutes } from './routes/service.ts';
-import { spiderRoutes } from './routes/spiders.ts';
-import { statsRoutes } from './routes/stats.ts';
+import { serviceRoutes } from './routes/service.ts';
 import { Turns } from './routes/turns.ts';
 import { isTooDeep, tooDeep } from './routes/validate.ts';
-import { WEBHOOK_MESSAGES } from './routes/webhook_messages.ts';
 import { ItemReader } from './stream/reader.ts';
 
 /** What the API needs of the process around it. */
@@ -41,6 +31,15 @@ const SMALL_BODY = 16 * 1024;
 const BODY_LIMIT = 1024 * 1024;
 /** For answers under way when the API closes; streams have been told by `closing`. */
 const CLOSE_GRACE_MS = 2000;
+
+/**
+ * With none given Fastify would load Ajv. Answers are not written by functions compiled from their schemas: compiling these
+ * took 0.57 s of the 1.8 s of CPU that the start of a node took.
+ */
+const COMPILERS = {
+  buildValidator: () => compileSchema,
+  buildSerializer: () => () => JSON.stringify,
+} as unknown as NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>;
 
 /**
  * The HTTP API, ready to listen or to be injected into; of a worker only health, readiness and metrics. It opens nothing
@@ -60,10 +59,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     exposeHeadRoutes: false,
     frameworkErrors: sendProblem,
     routerOptions: { maxParamLength: 500 },
+    schemaController: { compilersFactory: COMPILERS },
   }).withTypeProvider<SchemaTypes>();
-  app.setValidatorCompiler(compileSchema);
-  // Not a function compiled for each schema: compiling them took 0.57 s of the 1.8 s of CPU that the start of a node took.
-  app.setSerializerCompiler(() => JSON.stringify);
   app.setErrorHandler(sendProblem);
   answerUnknownRoutes(app);
   acceptJsonAlone(app);
@@ -76,24 +73,11 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   for (const [name, schema] of Object.entries(COMPONENTS)) app.addSchema({ ...schema, $id: name });
   const routeDeps = { ...deps, reader: new ItemReader(deps.sql, deps.wakeups) };
   if (deps.config.role !== 'worker') {
-    await app.register(swagger, openapiOptions(deps.config.apiKeys.length > 0));
-    await app.register(swaggerUi, { routePrefix: '/docs' });
-    for (const routes of [
-      crawlRoutes,
-      itemRoutes,
-      ledgerRoutes,
-      statsRoutes,
-      eventRoutes,
-      logRoutes,
-      spiderRoutes,
-      previewRoutes,
-      scheduleRoutes,
-      cacheRoutes,
-      exportRoutes,
-      deliveryRoutes,
-      contractRoutes,
-    ])
-      routes(app, routeDeps);
+    apiRoutes(app, routeDeps);
+    contractRoutes(app, async () => {
+      const { describeApi, documentPages } = await import('./contract.ts');
+      return documentPages(await describeApi(deps.config.apiKeys.length > 0));
+    });
   }
   serviceRoutes(app, routeDeps);
   engineRoutes(app, routeDeps);
@@ -149,25 +133,4 @@ function whyNotJson(body: string): string {
   } catch (error) {
     return (error as Error).message;
   }
-}
-
-function openapiOptions(locked: boolean) {
-  return {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Orbweaver',
-        version: VERSION,
-        description:
-          'Post a spider and start URLs; read the items back while the crawl runs. Errors are RFC 9457 documents.',
-      },
-      webhooks: WEBHOOK_MESSAGES,
-      components: { securitySchemes: { apiKey: { type: 'http' as const, scheme: 'bearer' } } },
-      ...(locked ? { security: [{ apiKey: [] }] } : {}),
-    },
-    convertConstToEnum: false,
-    transformObject: (document: { openapiObject?: object; swaggerObject?: object }) =>
-      foldComponents(document.openapiObject ?? {}),
-    refResolver: { buildLocalReference: (json: { $id?: unknown }) => String(json.$id) },
-  };
 }

@@ -33,8 +33,10 @@ const MAY_IMPORT: Record<string, string[]> = {
   closers: [],
   // The thread that exports and webhooks run in.
   delivery: ['db', 'downloader', 'exports', 'model'],
-  openapi: ['app', 'config', 'db', 'model', 'stream'],
-  app: ['routes', 'config', 'errors', 'engine', 'exports', 'stream', 'db', 'model'],
+  openapi: ['contract'],
+  app: ['contract', 'routes', 'config', 'errors', 'engine', 'exports', 'stream', 'db', 'model'],
+  // The OpenAPI document and its pages, loaded when they are asked for.
+  contract: ['routes', 'model'],
   routes: ['engine', 'stream', 'exports', 'formats', 'db', 'model', 'errors', 'config'],
   engine: [...STAGES, 'db', 'model', 'errors'],
   frontier: ['db', 'model'],
@@ -61,8 +63,12 @@ function importsOf(file: string): Import[] {
   const bare = /^import\s+'([^']+)'/gm;
   const text = read(file);
   const found = [...text.matchAll(pattern)].map(([, names, from]) => ({ names: namesOf(names!), from: from! }));
-  const dynamic = [...text.matchAll(/import\('([^']+)'\)/g), ...text.matchAll(bare)];
-  return [...found, ...dynamic.map(([, from]) => ({ names: [], from: from! }))];
+  const dynamic = [...text.matchAll(/(?:const (\{[^}]*\}) = await )?import\('([^']+)'\)/g)];
+  return [
+    ...found,
+    ...dynamic.map(([, names, from]) => ({ names: namesOf(names ?? ''), from: from! })),
+    ...[...text.matchAll(bare)].map(([, from]) => ({ names: [], from: from! })),
+  ];
 }
 
 function namesOf(clause: string): string[] {

@@ -1,8 +1,8 @@
-import { type Static, Type } from 'typebox';
 import { ExportSchema, WebhookSchema } from './export.ts';
 import { recordOf } from './record.ts';
 import { SettingsSchema } from './settings.ts';
 import { type Spider, SpiderSchema, StartUrlsSchema } from './spider.ts';
+import { type Static, Type } from './type.ts';
 
 export const CRAWL_STATES = ['queued', 'running', 'pausing', 'paused', 'finished', 'cancelled', 'failed'] as const;
 export type CrawlState = (typeof CRAWL_STATES)[number];

@@ -1,6 +1,6 @@
-import { type Static, Type } from 'typebox';
 import { WEBHOOK_EVENTS, WebhookSchema } from './export.ts';
 import { recordOf } from './record.ts';
+import { type Static, Type } from './type.ts';
 
 export const DELIVERY_STATES = ['pending', 'delivered', 'failed'] as const;
 

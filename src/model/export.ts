@@ -1,6 +1,6 @@
-import { type Static, Type } from 'typebox';
 import { CHANGE_KINDS } from './outcome.ts';
 import { recordOf } from './record.ts';
+import { type Static, Type } from './type.ts';
 
 /** What a consumer of a crawl's items writes to. */
 export const EXPORT_KINDS = ['postgres', 'mysql', 'mongodb', 'redis', 'file', 's3'] as const;

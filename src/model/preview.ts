@@ -1,10 +1,10 @@
-import { type Static, Type } from 'typebox';
 import type { Explanation } from './explanation.ts';
 import { NAME_PATTERN } from './name.ts';
 import type { LogLine } from './outcome.ts';
 import { recordOf } from './record.ts';
 import { SettingsSchema } from './settings.ts';
 import { SpiderSchema } from './spider.ts';
+import { type Static, Type } from './type.ts';
 
 /** Characters of a page that is given with the request. */
 const MAX_GIVEN_PAGE = 500_000;

@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { Type } from './type.ts';
 
 /** A request's states as the API shows them. A delayed request (waiting for its retry) is shown as queued with `retryAt`. */
 export const REQUEST_STATES = ['queued', 'fetching', 'done', 'failed', 'skipped'] as const;

@@ -1,6 +1,6 @@
-import { type Static, Type } from 'typebox';
 import { CRAWL_STATES, type StartCrawl, StartCrawlSchema } from './crawl.ts';
 import { NAME_PATTERN } from './name.ts';
+import { type Static, Type } from './type.ts';
 
 const OVERLAPS = ['skip', 'queue', 'cancel'] as const;
 export type Overlap = (typeof OVERLAPS)[number];

@@ -1,6 +1,6 @@
-import { type Static, Type } from 'typebox';
 import { recordOf } from './record.ts';
 import type { Reason } from './request.ts';
+import { type Static, Type } from './type.ts';
 
 const limit = (description: string, minimum = 1) =>
   Type.Optional(Type.Union([Type.Integer({ minimum, maximum: 1e12 }), Type.Null()], { description }));

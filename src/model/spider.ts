@@ -1,10 +1,10 @@
-import { type Static, Type } from 'typebox';
 import { type Fields, SOURCES, TRANSFORMS } from './field.ts';
 import { NAME_PATTERN } from './name.ts';
 import type { ProblemCode } from './problems.ts';
 import { recordOf } from './record.ts';
 import { type Settings, SettingsSchema } from './settings.ts';
 import { StepSchema } from './step_schema.ts';
+import { type Static, Type } from './type.ts';
 
 /** A path glob (`/catalogue/*`), a glob over the whole URL, or `{"regex": "…"}` in RE2 syntax. */
 const PatternSchema = Type.Union(

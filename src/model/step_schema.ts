@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox';
 import { recordOf } from './record.ts';
+import { type Static, Type } from './type.ts';
 
 const NAME = { minLength: 1, maxLength: 200 };
 const FieldName = Type.String(NAME);

@@ -1,5 +1,5 @@
-import { type Static, Type } from 'typebox';
 import { deleteResponses } from '../db/cached_responses.ts';
+import { type Static, Type } from '../model/type.ts';
 import { errorResponses } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
 

@@ -1,4 +1,3 @@
-import { type Static, type TSchema, Type } from 'typebox';
 import {
   ChangeCrawlSchema,
   CRAWL_STATES,
@@ -16,6 +15,7 @@ import { REQUEST_STATES, ReasonSchema } from '../model/request.ts';
 import { ChangeScheduleSchema, NewScheduleSchema, ScheduleRunSchema, ScheduleSchema } from '../model/schedule.ts';
 import { SettingsSchema } from '../model/settings.ts';
 import { type Spider, SpiderSchema } from '../model/spider.ts';
+import { type Static, type TSchema, Type } from '../model/type.ts';
 import { CheckAnswerSchema, PreviewAnswerSchema } from './preview_answers.ts';
 import { integer, orNull, text, time } from './schema_parts.ts';
 

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
-import { Type } from 'typebox';
 import { type CrawlFilter, findCrawl, listCrawls, toCrawl } from '../db/crawls.ts';
 import {
   cancelCrawl,
@@ -23,6 +22,7 @@ import {
 } from '../model/crawl.ts';
 import { DEFAULT_SETTINGS } from '../model/settings.ts';
 import type { Problem, Spider } from '../model/spider.ts';
+import { Type } from '../model/type.ts';
 import { errorResponses, ref } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
 import { type Beyond, refuseBody } from './mistakes.ts';

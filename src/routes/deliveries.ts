@@ -1,5 +1,4 @@
 import type { FastifyReply } from 'fastify';
-import { type Static, Type } from 'typebox';
 import { retried } from '../db/client.ts';
 import { findCrawl } from '../db/crawls.ts';
 import { type DeliveryKey, type DeliveryOf, findDelivery, listAttempts, listDeliveries } from '../db/deliveries.ts';
@@ -19,6 +18,7 @@ import {
 } from '../model/delivery.ts';
 import { WebhookSchema } from '../model/export.ts';
 import { HIDDEN } from '../model/secrets.ts';
+import { type Static, Type } from '../model/type.ts';
 import { makeSecret } from '../model/webhook_secret.ts';
 import { errorResponses, ref } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';

@@ -6,7 +6,6 @@ import type {
   RawRequestDefaultExpression,
   RawServerDefault,
 } from 'fastify';
-import type { Static, TSchema } from 'typebox';
 import type { Sql } from '../db/client.ts';
 import type { PlanStart } from '../engine/crawl_input.ts';
 import type { Connections, RefusesWebhook } from '../engine/export_input.ts';
@@ -14,6 +13,7 @@ import type { Previews } from '../engine/preview.ts';
 import type { CheckExports } from '../exports/check_tables.ts';
 import type { WebhookCalls } from '../exports/webhook_calls.ts';
 import type { Problem, Spider } from '../model/spider.ts';
+import type { Static, TSchema } from '../model/type.ts';
 import type { ItemReader } from '../stream/reader.ts';
 import type { Wakeups } from '../stream/wakeups.ts';
 import type { EngineStatus } from './components.ts';

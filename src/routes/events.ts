@@ -1,6 +1,6 @@
-import { Type } from 'typebox';
 import { countEvents } from '../db/crawl_changes.ts';
 import { ApiError } from '../errors.ts';
+import { Type } from '../model/type.ts';
 import { type EventPiece, type EventPlace, EventReader, isBehind, parsePlace, placeText } from '../stream/events.ts';
 import { type Chunks, sendStream } from '../stream/send.ts';
 import { errorResponses } from './components.ts';

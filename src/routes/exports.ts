@@ -1,10 +1,10 @@
-import { type Static, Type } from 'typebox';
 import { findCrawl } from '../db/crawls.ts';
 import { type ExportRow, listExports, retryExport } from '../db/exports.ts';
 import { ApiError } from '../errors.ts';
 import { readRejected } from '../exports/rejected.ts';
 import { EXPORT_KINDS, EXPORT_STATES, type Export, ExportSchema, WebhookSchema } from '../model/export.ts';
 import { shownWebhook } from '../model/secrets.ts';
+import { type Static, Type } from '../model/type.ts';
 import { errorResponses } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';
 import type { App, RouteDeps } from './deps.ts';

@@ -1,11 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { type Static, Type } from 'typebox';
 import { ApiError } from '../errors.ts';
 import { beginBody, CODINGS, type Coding, pieceOf } from '../formats/codings.ts';
 import { FormatThread } from '../formats/format_thread.ts';
 import { hasRoomForZstd } from '../formats/zstd.ts';
 import { ENDED_STATES } from '../model/crawl.ts';
 import { CHANGE_KINDS, type ChangeKind } from '../model/outcome.ts';
+import { type Static, Type } from '../model/type.ts';
 import { CrawlGone } from '../stream/reader.ts';
 import { errorResponses, ref } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';

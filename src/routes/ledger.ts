@@ -1,10 +1,10 @@
-import { type Static, Type } from 'typebox';
 import { type CrawlRow, findCrawl } from '../db/crawls.ts';
 import { leftAloneUntil } from '../db/hosts.ts';
 import { type LedgerFilter, type LedgerRow, listRequests, readParents } from '../db/ledger.ts';
 import { ApiError } from '../errors.ts';
 import { REASONS, REQUEST_STATES, STATE, STATE_NAMES, type StateCode } from '../model/request.ts';
 import { DEFAULT_SETTINGS } from '../model/settings.ts';
+import { type Static, Type } from '../model/type.ts';
 import { canonicalize, parseHttpUrl, urlRules } from '../model/url.ts';
 import { type Chunks, sendStream } from '../stream/send.ts';
 import { errorResponses, type LedgerRequest, ref, type WhySchema } from './components.ts';

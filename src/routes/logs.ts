@@ -1,7 +1,7 @@
-import { type Static, Type } from 'typebox';
 import { countLogLines, readLogs, type StoredLogLine } from '../db/crawl_logs.ts';
 import { ApiError } from '../errors.ts';
 import { LOG_LEVELS } from '../model/outcome.ts';
+import { type Static, Type } from '../model/type.ts';
 import { type Chunks, sendStream } from '../stream/send.ts';
 import { errorResponses } from './components.ts';
 import { CrawlParams, crawlId } from './crawls.ts';

@@ -1,10 +1,11 @@
 import type { FastifyRequest } from 'fastify';
-import type { TSchema } from 'typebox';
 import { ApiError, refuse } from '../errors.ts';
+import type { Schema } from '../model/fits.ts';
 import { pointerNames, pointerPart } from '../model/pointer.ts';
 import { MAX_PROBLEMS } from '../model/problems.ts';
 import type { Problem } from '../model/spider.ts';
-import { explain, type Schema } from './validate.ts';
+import type { TSchema } from '../model/type.ts';
+import { explain } from './validate.ts';
 
 /** What a removed part hid may be wrong as well: an object whose last wrong field is gone may lack one now. */
 const ROUNDS = 3;

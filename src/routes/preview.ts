@@ -1,10 +1,10 @@
 import type { FastifyReply } from 'fastify';
-import { type Static, Type } from 'typebox';
 import { previewProblems } from '../engine/preview.ts';
 import { ApiError } from '../errors.ts';
 import { type Preview, type PreviewInput, PreviewSchema } from '../model/preview.ts';
 import { recordOf } from '../model/record.ts';
 import type { Spider } from '../model/spider.ts';
+import { type Static, Type } from '../model/type.ts';
 import { errorResponses, ref } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
 import { type Beyond, refuseBody } from './mistakes.ts';

@@ -1,5 +1,5 @@
-import { Type } from 'typebox';
 import { recordOf } from '../model/record.ts';
+import { Type } from '../model/type.ts';
 import { integer, orNull, text, time } from './schema_parts.ts';
 
 /** What a preview answers. */

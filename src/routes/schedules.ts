@@ -1,4 +1,3 @@
-import { type Static, Type } from 'typebox';
 import {
   CRAWL_AT,
   changeSchedule,
@@ -23,6 +22,7 @@ import {
   TimingSchema,
 } from '../model/schedule.ts';
 import type { Spider } from '../model/spider.ts';
+import { type Static, Type } from '../model/type.ts';
 import { errorResponses, ref } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
 import { type Beyond, refuseBody } from './mistakes.ts';

@@ -1,4 +1,4 @@
-import { type TSchema, Type } from 'typebox';
+import { type TSchema, Type } from '../model/type.ts';
 
 // What the schemas of answers are made of.
 

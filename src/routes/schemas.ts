@@ -1,10 +1,9 @@
 import type { FastifySchemaCompiler } from 'fastify';
-import type { TSchema } from 'typebox';
-import { Compile } from 'typebox/compile';
 import { ApiError, fieldsAre } from '../errors.ts';
+import { compile, type Schema } from '../model/fits.ts';
 import type { Problem } from '../model/spider.ts';
 import { COMPONENTS } from './components.ts';
-import { bodyProblem, explain, type Schema } from './validate.ts';
+import { bodyProblem, explain } from './validate.ts';
 
 /**
  * Bodies are taken as they are, and refused with every bad field at once. Queries are text, so a whole number or a
@@ -12,12 +11,12 @@ import { bodyProblem, explain, type Schema } from './validate.ts';
  */
 export const compileSchema: FastifySchemaCompiler<unknown> = ({ schema, httpPart }) => {
   const resolved = resolve(schema as Schema & { $ref?: string });
-  const validator = Compile(resolved as TSchema);
+  const fits = compile(resolved);
   return (given: unknown) => {
     const unread = httpPart === 'body' ? bodyProblem(given) : null;
     if (unread !== null) return { error: invalid([unread]) };
     const value = httpPart === 'body' ? given : readText(resolved, given);
-    if (validator.Check(value)) return { value };
+    if (fits(value)) return { value };
     return {
       error: invalid(explain(resolved, value, httpPart === 'body' ? '' : '?').map((one) => place(one, httpPart))),
     };

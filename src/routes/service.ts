@@ -1,5 +1,5 @@
-import { Type } from 'typebox';
 import { recordOf } from '../model/record.ts';
+import { Type } from '../model/type.ts';
 import type { App, RouteDeps } from './deps.ts';
 
 const Checks = Type.Object({
@@ -41,10 +41,4 @@ export function serviceRoutes(app: App, deps: RouteDeps): void {
     },
     async (_request, reply) => reply.type('text/plain; version=0.0.4; charset=utf-8').send(await deps.metrics()),
   );
-}
-
-/** The contract itself. */
-export function contractRoutes(app: App): void {
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
-  app.get('/', { schema: { hide: true } }, async (_request, reply) => reply.redirect('/docs'));
 }

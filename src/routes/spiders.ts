@@ -1,4 +1,3 @@
-import { type Static, Type } from 'typebox';
 import { listSpiders, listVersions, type SpiderRow } from '../db/spiders.ts';
 import {
   createSpider,
@@ -14,6 +13,7 @@ import { refuse } from '../errors.ts';
 import { NAME_PATTERN } from '../model/name.ts';
 import { shownSpider } from '../model/secrets.ts';
 import { type Problem, type Spider, SpiderSchema } from '../model/spider.ts';
+import { type Static, Type } from '../model/type.ts';
 import { errorResponses, ref, type SpiderSummary, type StoredSpider } from './components.ts';
 import type { App, RouteDeps } from './deps.ts';
 import { type Beyond, refuseBody } from './mistakes.ts';

@@ -1,31 +1,8 @@
+import { charactersOf, type Schema } from '../model/fits.ts';
 import { nearest } from '../model/nearest.ts';
 import { pointerPart } from '../model/pointer.ts';
 import { MAX_PROBLEMS, type ProblemCode } from '../model/problems.ts';
 import type { Problem } from '../model/spider.ts';
-
-/** The keywords of JSON Schema that this API's schemas use. */
-export interface Schema {
-  type?: string;
-  properties?: Record<string, Schema>;
-  patternProperties?: Record<string, Schema>;
-  additionalProperties?: boolean | Schema;
-  required?: string[];
-  items?: Schema;
-  anyOf?: Schema[];
-  enum?: unknown[];
-  minimum?: number;
-  maximum?: number;
-  minLength?: number;
-  maxLength?: number;
-  pattern?: string;
-  description?: string;
-  minItems?: number;
-  maxItems?: number;
-  minProperties?: number;
-  maxProperties?: number;
-  propertyNames?: Schema;
-  writeOnly?: boolean;
-}
 
 /** Nesting of a body. Far above any real one, far below what overflows a stack. */
 const MAX_NESTING = 64;
@@ -126,12 +103,6 @@ function* stringProblems(schema: Schema, value: string, at: string): Generator<P
     );
 }
 
-function charactersOf(text: string): number {
-  let count = 0;
-  for (const _ of text) count++;
-  return count;
-}
-
 function* numberProblems(schema: Schema, value: number, at: string): Generator<Problem> {
   const { minimum = -Infinity, maximum = Infinity } = schema;
   if (value < minimum || value > maximum)
@@ -166,8 +137,6 @@ function* objectProblems(schema: Schema, value: Record<string, unknown>, at: str
 
 function schemaOf(schema: Schema, key: string): Schema | boolean {
   if (schema.properties !== undefined && Object.hasOwn(schema.properties, key)) return schema.properties[key]!;
-  for (const [pattern, inner] of Object.entries(schema.patternProperties ?? {}))
-    if (new RegExp(pattern, 'u').test(key)) return inner;
   return schema.additionalProperties ?? true;
 }
 

@@ -1,6 +1,6 @@
-import { type Static, type TSchema, Type } from 'typebox';
-import { Compile } from 'typebox/compile';
+import { compile, type Schema } from '../../model/fits.ts';
 import { recordOf } from '../../model/record.ts';
+import { type Static, type TSchema, Type } from '../../model/type.ts';
 import type { Frame } from './frames.ts';
 import { type FromChild, LIMITS } from './protocol.ts';
 
@@ -98,12 +98,12 @@ const Message = Type.Union([
   }),
   closed({ kind: Type.Literal('ready') }),
 ]);
-const message = Compile(Message);
+const fits = compile(Message as Schema);
 
 /** What a frame says. @throws where it is nothing that a child says */
 export function readAnswer({ header, segments }: Frame): FromChild {
-  if (!message.Check(header)) throw new Error('it is no message of a script process');
-  const read: Static<typeof Message> = header;
+  if (!fits(header)) throw new Error('it is no message of a script process');
+  const read = header as Static<typeof Message>;
   const items = read.kind === 'turn' ? read.ended.reduce((sum, one) => sum + one.items.length, 0) : 0;
   if (items !== segments.length) throw new Error(`${segments.length} items came where ${items} were announced`);
   return read;
