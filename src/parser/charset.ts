@@ -29,7 +29,7 @@ export class BodyText {
     const bytes = this.#bytes;
     const isPlain = (this.#encoding === 'ascii' || this.#encoding === 'utf-8') && bomOf(bytes) === null;
     for (let from = 0; from < bytes.length; ) {
-      const to = isPlain && bytes.length - from > size ? characterAt(bytes, from + size) : bytes.length;
+      const to = isPlain && bytes.length - from > size ? characterEnd(bytes, from + size) : bytes.length;
       yield this.#decode(from, to);
       from = to;
     }
@@ -43,10 +43,11 @@ export class BodyText {
   }
 }
 
-/** Where the character begins that the byte at `at` belongs to. More than three bytes that continue one are none of it. */
-function characterAt(bytes: Buffer, at: number): number {
-  for (let i = at; i > at - 4; i--) if ((bytes[i]! & 0xc0) !== 0x80) return i;
-  return at;
+/** Where the character ends that the byte before `at` belongs to: at most three bytes go on with it. */
+function characterEnd(bytes: Buffer, at: number): number {
+  let end = at;
+  while (end < at + 3 && (bytes[end]! & 0xc0) === 0x80) end++;
+  return Math.min(end, bytes.length);
 }
 
 type Kind = 'html' | 'xml' | 'json' | 'text';
