@@ -4,8 +4,9 @@ import type { Fields } from '../../dist/model/field.js';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { PageRule, ParsePlanInput } from '../../dist/model/spider.js';
 import { BodyText } from '../../dist/parser/charset.js';
-import { TargetCache } from '../../dist/parser/links.js';
+
 import { Plan } from '../../dist/parser/plan.js';
+import { TargetCache } from '../../dist/parser/targets.js';
 import { planInput, shared } from './helpers.ts';
 
 const PAGE = {
