@@ -21,16 +21,16 @@ export class CpuWatch {
   see(url: string, cpu: ParsedPage['cpu']): CrawlWarning[] {
     const warnings: CrawlWarning[] = [];
     const limit = this.#settings.parseTimeoutMs;
-    for (const [key, ms] of Object.entries(cpu ?? {})) {
+    for (const key in cpu) {
+      const ms = cpu[key]!;
       const sum = this.#sums.get(key) ?? { pages: 0, ms: 0 };
       this.#sums.set(key, sum);
       sum.pages++;
       sum.ms += ms;
-      const name = nameOf(key);
       if (ms >= limit * LARGE_SHARE)
         warnings.push(
           ...this.#once(
-            `${name} used `,
+            `${nameOf(key)} used `,
             `${count(ms)} ms of CPU on ${url}; parseTimeoutMs is ${limit}, and beyond it a page fails`,
           ),
         );
@@ -38,7 +38,7 @@ export class CpuWatch {
       if (sum.pages >= ENOUGH_PAGES && mean >= SLOW_MS)
         warnings.push(
           ...this.#once(
-            `${name} takes `,
+            `${nameOf(key)} takes `,
             `${count(mean)} ms of CPU a page (mean of ${sum.pages} pages): no more than ${count(1000 / mean)} pages a second on each core; GET /crawls/:id/stats shows \`cpu\``,
           ),
         );

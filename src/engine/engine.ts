@@ -352,7 +352,7 @@ export class Engine {
   }
 
   #pump(): void {
-    this.#starter.run();
+    this.#starter.wake();
   }
 
   #outcome(outcome: Outcome): void {

@@ -13,6 +13,7 @@ type Ending = Pick<Outcome, 'state' | 'reason' | 'detail' | 'readyAt' | 'page'>;
 /** An outcome of this request. @param fetched null: nothing was sent */
 export function outcomeOf(request: ClaimedRequest, fetched: FetchResult | null, now: number, ending: Ending): Outcome {
   const { status, wireBytes, ms } = fetched ?? EMPTY_FETCH;
+  const { state, reason, detail, readyAt, page } = ending;
   return {
     crawlId: request.crawlId,
     fp: request.fp,
@@ -28,8 +29,11 @@ export function outcomeOf(request: ClaimedRequest, fetched: FetchResult | null, 
     wireBytes,
     fetchMs: ms,
     fetchedAt: now,
-    ...ending,
-    detail: ending.detail === null ? null : storable(ending.detail),
+    state,
+    reason,
+    detail: detail === null ? null : storable(detail),
+    readyAt,
+    page,
   };
 }
 

@@ -93,21 +93,22 @@ export function jobOf(
   now: number,
   redirectTo: string | undefined,
 ): PageJob {
-  return {
+  const { headers } = fetched;
+  const job: PageJob = {
     crawlId: request.crawlId,
     url: request.url,
     depth: request.depth,
     status: fetched.status,
     extra: request.extra,
-    contentType: headerOf(fetched.headers, 'content-type') ?? null,
-    ...(session?.wantsHeaders ? { headers: fetched.headers } : {}),
+    contentType: headerOf(headers, 'content-type') ?? null,
     body: fetched.body,
     bodyBytes: fetched.bodyBytes,
     // Of a stored page it is what it was, so that the page gives the same items again.
     fetchedAt: fetched.cached?.storedAt ?? now,
-    ...pageSignals(fetched.headers),
-    ...(redirectTo === undefined ? {} : { redirectTo }),
   };
+  if (session?.wantsHeaders) job.headers = headers;
+  if (redirectTo !== undefined) job.redirectTo = redirectTo;
+  return Object.assign(job, pageSignals(headers));
 }
 
 /** What a response changes in the jar: with its own outcome it is stored, and with no other, which may be refused. */
@@ -175,10 +176,12 @@ export function sizeOf({ items, links, pending }: ParsedPage): number {
   return bytes;
 }
 
-/** What an outcome tells besides its page. */
-export function notes(session: Session | undefined, warnings: CrawlWarning[]): Pick<Outcome, 'calls' | 'warnings'> {
+/** The outcome, with what it tells besides its page. */
+export function noted(outcome: Outcome, session: Session | undefined, warnings: CrawlWarning[]): Outcome {
   const calls = session === undefined ? undefined : takeCalls(session);
-  return { ...(calls === undefined ? {} : { calls }), ...(warnings.length === 0 ? {} : { warnings }) };
+  if (calls !== undefined) outcome.calls = calls;
+  if (warnings.length > 0) outcome.warnings = warnings;
+  return outcome;
 }
 
 export function messageOf(error: unknown): string {

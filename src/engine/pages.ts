@@ -30,7 +30,7 @@ import {
   jobOf,
   logsOf,
   messageOf,
-  notes,
+  noted,
   requestOf,
   type Slot,
   sizeOf,
@@ -107,20 +107,30 @@ export class Pages {
     free: () => void,
     work: () => Promise<Outcome | null>,
   ): Promise<void> {
-    const about = { crawl: request.crawlId, url: request.url };
-    const outcome = await work().catch((error: unknown) => {
-      if (error instanceof ParserStopped)
-        return outcomeOf(request, null, Date.now(), parseFailed(request, queue.run.settings, Date.now(), error, false));
-      this.#options.log.error({ err: error, ...about }, 'a request failed unexpectedly');
-      return outcomeOf(request, null, Date.now(), ended('failed', 'parse_error', messageOf(error)));
-    });
-    const { onEvicted } = this.#options;
-    for (const handOn of [free, () => (outcome === null ? onEvicted(queue, request) : this.end(request, outcome))])
-      try {
-        handOn();
-      } catch (error) {
-        this.#options.log.error({ err: error, ...about }, 'an outcome was handed on, and its taker failed');
-      }
+    const outcome = await work().catch((error: unknown) => this.#unexpected(request, queue, error));
+    this.#handOn(request, free);
+    if (outcome === null) this.#handOn(request, () => this.#options.onEvicted(queue, request));
+    else this.#handOn(request, () => this.end(request, outcome));
+  }
+
+  #unexpected(request: ClaimedRequest, queue: HostQueue, error: unknown): Outcome {
+    const now = Date.now();
+    if (error instanceof ParserStopped)
+      return outcomeOf(request, null, now, parseFailed(request, queue.run.settings, now, error, false));
+    this.#complain(request, error, 'a request failed unexpectedly');
+    return outcomeOf(request, null, now, ended('failed', 'parse_error', messageOf(error)));
+  }
+
+  #handOn(request: ClaimedRequest, give: () => void): void {
+    try {
+      give();
+    } catch (error) {
+      this.#complain(request, error, 'an outcome was handed on, and its taker failed');
+    }
+  }
+
+  #complain({ crawlId, url }: ClaimedRequest, error: unknown, message: string): void {
+    this.#options.log.error({ err: error, crawl: crawlId, url }, message);
   }
 
   async #fetchAndParse(request: ClaimedRequest, queue: HostQueue, slot: Slot): Promise<Outcome> {
@@ -265,7 +275,7 @@ export class Pages {
           return await this.#redirect(request, run, fetched, now, redirectTo(request, run.settings, shown.location));
         case 'failure': {
           const ending = renderFailed(request, run.settings, now, shown);
-          return { ...outcomeOf(request, fetched, now, ending), ...notes(session, []) };
+          return noted(outcomeOf(request, fetched, now, ending), session, []);
         }
       }
     } catch (error) {
@@ -302,14 +312,16 @@ export class Pages {
       const ending = endingOf(request, run, fetched, page, redirectTo);
       const warnings = session?.watch.see(request.url, page.cpu) ?? [];
       const note = ending.state === 'done' ? noteOf(request, fetched) : undefined;
-      const outcome = { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings) };
-      return note === undefined ? outcome : { ...outcome, note };
+      const outcome = noted(outcomeOf(request, fetched, now, ending), session, warnings);
+      if (note !== undefined) outcome.note = note;
+      return outcome;
     } catch (error) {
       const ending = parseFailed(request, run.settings, now, error, isScripts);
       const wasKilled = ending.reason === 'parse_timeout' || ending.reason === 'parse_memory';
       const warnings = wasKilled ? (session?.watch.killed(request.url, ending.detail ?? '') ?? []) : [];
-      const logs = error instanceof ParseFailure ? { logs: logsOf(error, ending) } : {};
-      return { ...outcomeOf(request, fetched, now, ending), ...notes(session, warnings), ...logs };
+      const outcome = noted(outcomeOf(request, fetched, now, ending), session, warnings);
+      if (error instanceof ParseFailure) outcome.logs = logsOf(error, ending);
+      return outcome;
     } finally {
       leave();
     }

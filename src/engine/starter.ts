@@ -27,14 +27,26 @@ export interface StarterOptions {
 export class Starter {
   readonly #options: StarterOptions;
   #timer: NodeJS.Timeout | undefined;
+  #isDue = false;
   #stopped = false;
 
   constructor(options: StarterOptions) {
     this.#options = options;
   }
 
+  /**
+   * Something may be started: looks at the end of this turn of the event loop, once for all that its turn brings. A page calls
+   * this three times, when its download, its parsing and its outcome leave room; a look each time was 3 % of the loop's time.
+   */
+  wake(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(run, this);
+  }
+
   /** Starts every request that may start now, stored and fetched ones in turn, and sets the time of the next. */
   run(): void {
+    this.#isDue = false;
     const { pages, admission } = this.#options;
     const { scheduler } = this.#options.frontier;
     const now = Date.now();
@@ -85,6 +97,10 @@ export class Starter {
   #setTimer(at: number, now: number): void {
     clearTimeout(this.#timer);
     if (at === Infinity || this.#stopped) return;
-    this.#timer = setTimeout(() => this.run(), Math.max(1, Math.min(at - now, 60_000)));
+    this.#timer = setTimeout(run, Math.max(1, Math.min(at - now, 60_000)), this);
   }
+}
+
+function run(starter: Starter): void {
+  starter.run();
 }

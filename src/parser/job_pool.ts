@@ -167,11 +167,15 @@ export class JobPool {
 
   /** Slow crawls get threads of their own while they need them. */
   #tendSlowLane(): void {
-    const lane = [...this.#threads].filter((thread) => thread.lane === 'slow' && !thread.isRetiring);
+    let [size, isFree] = [0, false];
+    for (const thread of this.#threads) {
+      if (thread.lane !== 'slow' || thread.isRetiring) continue;
+      size++;
+      isFree ||= !thread.isReady || thread.isIdle;
+    }
     if (this.#fair.slowWaits(this.#options.threads)) {
-      const isFree = lane.some((thread) => !thread.isReady || thread.isIdle);
-      if (!isFree && lane.length < this.#options.threads) this.#addThread('slow');
-    } else if (lane.length > 0) {
+      if (!isFree && size < this.#options.threads) this.#addThread('slow');
+    } else if (size > 0) {
       this.#retirement ??= setTimeout(() => this.#retireSlowLane(), SLOW_LANE_IDLE_MS).unref();
     }
   }

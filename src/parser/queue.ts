@@ -159,7 +159,9 @@ export class FairQueues {
 
   /** Whether a slow queue waits that may have another thread. */
   slowWaits(threads: number): boolean {
-    return this.#active.values().some((queue) => queue.isSlow && queue.waiting > 0 && this.#mayRun(queue, threads));
+    for (const queue of this.#active)
+      if (queue.isSlow && queue.waiting > 0 && this.#mayRun(queue, threads)) return true;
+    return false;
   }
 
   #mayRun(queue: JobQueue, threads: number): boolean {
