@@ -30,7 +30,7 @@ function setUp() {
   return { judge, cache, read };
 }
 
-test('24: a URL is judged once, however it is written and from wherever', () => {
+test('21: a URL is judged once, however it is written and from wherever', () => {
   const { judge, read } = setUp();
   const all = ['http://site.test/a/c/x.html'];
   assert.deepEqual(
@@ -43,7 +43,7 @@ test('24: a URL is judged once, however it is written and from wherever', () => 
   assert.equal(judge.judgements, 2, 'another plan judges for itself');
 });
 
-test('24: what depends on the page is not taken from another page of its directory', () => {
+test('21: what depends on the page is not taken from another page of its directory', () => {
   const { read } = setUp();
   const from = (page: string, base?: string) =>
     read(['?q=1', '\u0001?q=2', 'http:?q=3', '#x', 'http:'], `http://site.test/d/${page}`, base);
@@ -54,7 +54,7 @@ test('24: what depends on the page is not taken from another page of its directo
   assert.deepEqual(from('three', 'http://site.test/d/four').toSorted(), of('four').toSorted());
 });
 
-test('24: a page of ever new links leaves those of others in their place', () => {
+test('21: a page of ever new links leaves those of others in their place', () => {
   const { judge, read } = setUp();
   const menu = Array.from({ length: 100 }, (_, i) => `/menu/${i}`);
   read(menu);
@@ -66,7 +66,7 @@ test('24: a page of ever new links leaves those of others in their place', () =>
   }
 });
 
-test('24: what is asked for no more is forgotten', () => {
+test('21: what is asked for no more is forgotten', () => {
   const { judge, cache, read } = setUp();
   read(['/first']);
   for (let page = 0; page < 12; page++) read(Array.from({ length: 2000 }, (_, i) => `/${page}/${i}`));
@@ -78,7 +78,7 @@ test('24: what is asked for no more is forgotten', () => {
   assert.equal(judge.judgements, 3);
 });
 
-test('24: a rel counts for its element alone', () => {
+test('21: a rel counts for its element alone', () => {
   const { judge, cache } = setUp();
   const url = 'http://site.test/';
   const shared = { nofollow: 'marked' as const, depth: 1, maxDepth: null, max: 10_000, xml: false };
