@@ -20,7 +20,10 @@ const ROOM_BYTES = 256 * 1024 * 1024;
 /** A thread for slow crawls is kept for so long without work. */
 const SLOW_LANE_IDLE_MS = 10_000;
 const WATCH_MS = 20;
-/** After this long in one page a thread is demoted. */
+/**
+ * After this much CPU time in one page a thread is demoted. By the clock, a busy machine made quick pages seem to burn, and
+ * each burning crawl is given threads of 20 MB that it did not need.
+ */
 const BURN_MS = 100;
 /** Times its CPU limit that a job may take by the clock. */
 const MAX_WALL = 5;
@@ -247,8 +250,9 @@ export class JobPool {
       if (job === undefined || this.#killed.has(thread)) continue;
       busy = true;
       const elapsed = thread.elapsed(now);
-      if (elapsed > BURN_MS && job.cpuFrom === null) job.cpuFrom = (thread.cpuMs() ?? 0) - BURN_MS;
-      if (elapsed > BURN_MS && !thread.isDemoted) {
+      // At its first look the page has had the CPU for no longer than it has run.
+      if (elapsed > WATCH_MS / 2) job.cpuFrom ??= (thread.cpuMs() ?? 0) - elapsed;
+      if (elapsed > BURN_MS && !thread.isDemoted && usedMs(thread, job, elapsed) > BURN_MS) {
         job.queue.burn(job);
         thread.demote();
       }
@@ -267,8 +271,7 @@ export class JobPool {
     setImmediate(() => {
       const elapsed = thread.elapsed(performance.now());
       if (thread.held[0] !== job || this.#killed.has(thread) || elapsed <= job.limitMs) return;
-      const cpuMs = thread.cpuMs();
-      if (cpuMs !== null && cpuMs - (job.cpuFrom ?? 0) <= job.limitMs && elapsed <= job.limitMs * MAX_WALL) return;
+      if (usedMs(thread, job, elapsed) <= job.limitMs && elapsed <= job.limitMs * MAX_WALL) return;
       this.#killed.set(thread, `it took longer than ${job.limitMs} ms`);
       void thread.terminate();
     });
@@ -343,4 +346,10 @@ export class JobPool {
 
 function describe({ message, queue }: Job): object {
   return message.kind === 'page' ? { crawl: message.job.crawlId, url: message.job.url } : { job: queue.name };
+}
+
+/** Milliseconds of CPU that the running job has had at most; by the clock where the system does not tell. */
+function usedMs(thread: ParserThread, job: Job, elapsed: number): number {
+  const cpuMs = thread.cpuMs();
+  return cpuMs === null || job.cpuFrom === null ? elapsed : cpuMs - job.cpuFrom;
 }

@@ -11,7 +11,7 @@ export interface Job {
   limitMs: number;
   /** What its queue was charged when it was sent; settled when it is done. */
   charged: number;
-  /** The thread's CPU time when the job began, in milliseconds; null until it has run for a while. */
+  /** The thread's CPU time when the job began, at the least, in milliseconds; null until it has been looked at. */
   cpuFrom: number | null;
   /** It has run for so long that its thread was demoted. */
   burns: boolean;
