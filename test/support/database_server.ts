@@ -8,6 +8,7 @@
 import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { openPool } from '../../dist/db/client.js';
 import { startEmbedded } from '../../dist/db/embedded.js';
 import { processIdentity, takeOwnership } from '../../dist/db/embedded_owner.js';
 
@@ -27,6 +28,14 @@ async function anyUser(): Promise<boolean> {
   return living;
 }
 
+/** The tests kill the service, never this server or the machine: nothing here asks what the disk would have had. */
+async function syncNothing(url: string): Promise<void> {
+  const sql = openPool(url, 1, 'test server');
+  await sql`alter system set fsync = off`;
+  await sql`select pg_reload_conf()`;
+  await sql.end({ timeout: 1 });
+}
+
 async function announce(url: string): Promise<void> {
   const temp = `${address}.${process.pid}`;
   await writeFile(temp, JSON.stringify({ url, pid: process.pid, identity: processIdentity(process.pid) }), {
@@ -40,6 +49,7 @@ await mkdir(users, { recursive: true });
 const release = await takeOwnership(dir);
 const server = await startEmbedded({ dataDir: join(dir, 'data'), onExit: () => process.exit(1) });
 try {
+  await syncNothing(server.url);
   // A newcomer first signs in and then reads the address; here the address goes first. So one sees the other.
   do {
     await announce(server.url);
