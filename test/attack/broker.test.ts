@@ -38,6 +38,10 @@ const FAIL = [
   'a page of its own making',
 ];
 
+/** The false child is TypeScript: compiled once, where the run keeps what it compiled. */
+const KEPT = process.env.NODE_COMPILE_CACHE;
+const CACHED = KEPT === undefined ? [] : ['/usr/bin/env', `NODE_COMPILE_CACHE=${KEPT}`];
+
 /** A broker whose processes play a trick. */
 class Attacked {
   readonly asked: Question[] = [];
@@ -47,7 +51,7 @@ class Attacked {
 
   constructor(trick: string, answer: (question: Question, signal: AbortSignal) => Promise<unknown>) {
     this.#broker = new Broker({
-      launch: { kind: 'process', detail: '', command: [process.execPath, '--no-warnings', FALSE_CHILD, trick] },
+      launch: { kind: 'process', detail: '', command: [...CACHED, process.execPath, '--no-warnings', FALSE_CHILD, trick] },
       processes: 1,
       known: new KnownFingerprints(1024),
       reply: (reply) => 'id' in reply && this.#settled.get(reply.id)?.(reply),

@@ -21,7 +21,7 @@ describe('crawls whose scripts burn', () => {
     await page();
     for (let i = 0; i < 12; i++) {
       const id = crawlId(100 + i);
-      pool.openCrawl(scriptPlan(BURNERS[i % 2]!, { parseTimeoutMs: 300 }, { crawlId: id }), NO_CALLS);
+      pool.openCrawl(scriptPlan(BURNERS[i % 2]!, { parseTimeoutMs: 100 }, { crawlId: id }), NO_CALLS);
       for (let k = 0; k < 10; k++) running.push(burn(id));
     }
   });
