@@ -51,7 +51,11 @@ class Attacked {
 
   constructor(trick: string, answer: (question: Question, signal: AbortSignal) => Promise<unknown>) {
     this.#broker = new Broker({
-      launch: { kind: 'process', detail: '', command: [...CACHED, process.execPath, '--no-warnings', FALSE_CHILD, trick] },
+      launch: {
+        kind: 'process',
+        detail: '',
+        command: [...CACHED, process.execPath, '--no-warnings', FALSE_CHILD, trick],
+      },
       processes: 1,
       known: new KnownFingerprints(1024),
       reply: (reply) => 'id' in reply && this.#settled.get(reply.id)?.(reply),
