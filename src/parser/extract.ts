@@ -6,7 +6,7 @@ import { type Element, htmlOf, textOf } from './dom.ts';
 import { markdownOf } from './markdown.ts';
 import { JsonNode, type PageFacts, type Scope } from './page_facts.ts';
 import type { Ending } from './selector.ts';
-import { attributeOf, type CompiledSource, compileEach, compileSource, type Place } from './sources.ts';
+import { attributeOf, type CompiledSource, compileEach, compileSource, type Place, sourceOf } from './sources.ts';
 import type { Trace } from './trace.ts';
 import { collapse, convert, type TransformContext, transform } from './transforms.ts';
 import { Wants } from './wants.ts';
@@ -161,7 +161,9 @@ function compileLeaf(field: FieldObject, source: CompiledSource, place: Place): 
   const { value, as } = field;
   if (typeof value === 'object') {
     const { json, query } = source;
-    const nested = compileFields(value, { ...place, scoped: true, json, within: query, at: `${place.at}/value` });
+    // Without a source, what it reads is its own scope: perhaps the page.
+    const scoped = place.scoped || sourceOf(field) !== null;
+    const nested = compileFields(value, { ...place, scoped, json, within: query, at: `${place.at}/value` });
     const fits = source.json ? isObjectNode : (found: Scope) => !(found instanceof JsonNode);
     return (page, found) => (fits(found) ? nested(page, found) : null);
   }

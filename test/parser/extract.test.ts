@@ -177,6 +177,12 @@ describe('selectors', () => {
     assert.deepEqual(texts('div p', { each: 'body, div' }), ['in', 'in']);
     assert.deepEqual(texts('li', { each: 'ul' }), ['1', '2', '3']);
   });
+  it('are those of the page in an object that names no part of it', () => {
+    const fields = { o: { value: { all: ['ul > li'], last: { value: { one: 'ol li' } } } } };
+    const expected = { o: { all: ['1', '2', '3'], last: { one: '4' } } };
+    for (const parser of ['fast', 'html5'] as const)
+      assert.deepEqual(extract(fields, html, {}, { settings: { parser } }), [expected], parser);
+  });
 });
 
 describe('both parsers', () => {
