@@ -8,11 +8,11 @@ import { type CommitResult, commitOutcomes } from './commit.ts';
 /** A batch is committed when it is this large … */
 const MAX_BATCH = 256;
 const MAX_BATCH_BYTES = 1024 * 1024;
-/** … or its first outcome has waited this long. */
+/** … or has collected this long … */
 const LINGER_MS = 15;
 /**
- * While so many outcomes come within it, the batch goes on collecting, so often at most. A commit and the claim that follows it
- * cost the server as much as some thirty pages, whatever is in them.
+ * … and fewer than so many outcomes came in that time, or it has gone on so often. A commit and the claim that follows it cost
+ * the server as much as some thirty pages, whatever is in them.
  */
 const QUICK = 8;
 const MAX_LINGERS = 4;
@@ -44,7 +44,7 @@ export class Committer {
   #running: Promise<void> | null = null;
   #wake: () => void = () => {};
   #isStopping = false;
-  #stopping = new AbortController();
+  readonly #givenUp = new AbortController();
   /** Commits done, outcomes committed, and the time that the commits took together, in milliseconds. */
   readonly totals = { commits: 0, outcomes: 0, refused: 0, ms: 0 };
 
@@ -87,7 +87,7 @@ export class Committer {
       else signal.addEventListener('abort', () => resolve(), { once: true });
     });
     await Promise.race([this.#running ?? Promise.resolve(), aborted]);
-    this.#stopping.abort();
+    this.#givenUp.abort();
   }
 
   #isFull(): boolean {
@@ -95,7 +95,7 @@ export class Committer {
   }
 
   async #run(): Promise<void> {
-    while (this.#pending.length > 0 && !this.#stopping.signal.aborted) {
+    while (this.#pending.length > 0 && !this.#givenUp.signal.aborted) {
       await this.#collect();
       const batch = this.#nextBatch();
       await this.#commit(batch);
@@ -115,7 +115,7 @@ export class Committer {
     return end < 0 ? this.#pending.slice() : this.#pending.slice(0, end);
   }
 
-  /** Few come where a crawl waits for what it discovers: they are committed at once. */
+  /** Lets the batch grow. Few come where a crawl waits for what it discovers: those wait no second time. */
   async #collect(): Promise<void> {
     for (let lingers = 0; lingers < MAX_LINGERS && !this.#isFull() && !this.#isStopping; lingers++) {
       const before = this.#pending.length;
@@ -136,13 +136,13 @@ export class Committer {
 
   /** Commits the batch, however long the database is away. A batch that it refuses for good is halved to find the culprit. */
   async #commit(batch: readonly Outcome[]): Promise<void> {
-    for (let attempt = 0; !this.#stopping.signal.aborted; attempt++) {
+    for (let attempt = 0; !this.#givenUp.signal.aborted; attempt++) {
       try {
         return await this.#commitOnce(batch);
       } catch (error) {
         if (isTransient(error)) {
           if (attempt % 16 === 0) this.#options.log.warn({ err: error, attempt }, 'commit failed; it is repeated');
-          await sleep(Math.min(2000, 20 * 2 ** attempt), undefined, { signal: this.#stopping.signal }).catch(() => {});
+          await sleep(Math.min(2000, 20 * 2 ** attempt), undefined, { signal: this.#givenUp.signal }).catch(() => {});
         } else return this.#divide(batch, error);
       }
     }
