@@ -24,12 +24,8 @@ import type { Query, Wants } from './wants.ts';
  * What an element's future decides (`:last-child`, `:has`, its text) is no automaton's business: such a page type uses the tree.
  */
 
-/** Where the element of the step before has to be. */
-export const START = 0;
-export const ANCESTOR = 1;
-export const PARENT = 2;
-export const PREVIOUS = 3;
-const EARLIER = 4;
+/** What the element of the step before has to be: there is none, an open element, the parent, the sibling before, an earlier one. */
+type Relation = 'none' | 'ancestor' | 'parent' | 'previous' | 'earlier';
 
 /** An element whose start tag has been read, as tests see it. */
 export interface Opening {
@@ -48,7 +44,7 @@ type Test = (opening: Opening) => boolean;
 
 /** A compound of a selector, and where the one before it has to be. */
 export interface Step {
-  readonly relation: number;
+  readonly relation: Relation;
   /** Number of the step before; −1: none. */
   readonly before: number;
   /** Besides the name. Null: nothing. */
@@ -67,14 +63,16 @@ export interface Step {
 export interface Automaton {
   readonly names: Names;
   readonly steps: readonly Step[];
-  /** By number; the first `DIRECTIVES` are the page's own. */
+  /** By number; null for `DIRECTIVES` and `JSON_LD`, which are the page's own. */
   readonly queries: readonly (Query | null)[];
   /** For each query the number of the one that it is asked below; −1: none. */
   readonly within: Int32Array;
   /** For each query 1 where others are asked below it. */
   readonly isScope: Uint8Array;
-  /** For each query the steps that lead to it. */
+  /** For each query the steps that lead to it; one that is in several alternatives several times. */
   readonly paths: readonly (readonly number[])[];
+  /** For each step how often it is in a path. */
+  readonly wanted: Int32Array;
   /** Steps by the number of a tag's name, the last first; for other names `anyTag`. */
   readonly byName: readonly (readonly number[])[];
   readonly anyTag: readonly number[];
@@ -85,11 +83,14 @@ export interface Automaton {
   readonly countsTypes: boolean;
 }
 
-/** Queries besides a spider's: what a page says of itself, and its JSON-LD. */
+/** Numbers of the queries besides a spider's: what a page says of itself, and its JSON-LD. */
 export const DIRECTIVES = 0;
 export const JSON_LD = 1;
 const DIRECTIVE_TAGS = ['base', 'meta', 'template', 'noscript'];
 const DIRECTIVE_ATTRIBUTES = ['href', 'http-equiv', 'content', 'name', 'property', 'type'];
+
+/** Steps are listed by tag, so with many of either that is a table; nobody writes so many selectors by hand. */
+const MAX_STEPS = 2000;
 
 /** Why a selector has to be asked of a tree. */
 class Unstreamable extends Error {}
@@ -98,7 +99,9 @@ class Unstreamable extends Error {}
 export function compileAutomaton(wants: readonly Wants[]): Automaton | TreeReason[] {
   const compiler = new Compiler();
   const obstacles = wants.flatMap((entry) => [...entry.obstacles, ...compiler.add(entry)]);
-  return obstacles.length > 0 ? obstacles : compiler.automaton();
+  if (obstacles.length > 0) return obstacles;
+  if (compiler.steps <= MAX_STEPS) return compiler.automaton();
+  return [{ pointer: '/pages', text: '', why: `its selectors have more than ${MAX_STEPS} different parts` }];
 }
 
 class Compiler {
@@ -116,13 +119,17 @@ class Compiler {
   #countsTypes = false;
 
   constructor() {
-    for (const name of DIRECTIVE_TAGS) this.#step(START, -1, [tagToken(name)], -1, DIRECTIVES);
+    for (const name of DIRECTIVE_TAGS) this.#own(DIRECTIVES, [tagToken(name)]);
+  }
+
+  get steps(): number {
+    return this.#steps.length;
   }
 
   /** @returns what of it needs the tree */
   add({ queries, attributes, jsonLd, metas }: Wants): TreeReason[] {
     for (const name of attributes) this.#attributes.add(name);
-    if (jsonLd) this.#step(START, -1, [tagToken('script'), LD_JSON], -1, JSON_LD);
+    if (jsonLd) this.#own(JSON_LD, [tagToken('script'), LD_JSON]);
     if (jsonLd || metas) this.#endsEarly = false;
     return queries.flatMap((query) => this.#query(query));
   }
@@ -133,23 +140,33 @@ class Compiler {
         .map((_, step) => step)
         .filter((step) => this.#tags[step] === tag || this.#tags[step] === null)
         .reverse();
-    const read = [...this.#attributes].map((name) => this.#names.of(name));
+    const anyTag = ofTag(null);
+    const tags = new Set(this.#tags);
+    const scopes = new Set(this.#within);
+    const read = new Set([...this.#attributes].map((name) => this.#names.of(name)));
     for (const name of CODE) this.#names.of(name);
     this.#names.keep();
     const { length } = this.#names.list;
+    const wanted = new Int32Array(this.#steps.length);
+    for (const step of this.#paths.flat()) wanted[step]!++;
     return {
       names: this.#names,
       steps: this.#steps,
       queries: this.#queries,
       within: Int32Array.from(this.#within),
-      isScope: Uint8Array.from(this.#queries, (_, query) => (this.#within.includes(query) ? 1 : 0)),
+      isScope: Uint8Array.from(this.#queries, (_, query) => (scopes.has(query) ? 1 : 0)),
       paths: this.#paths,
-      byName: Array.from({ length }, (_, name) => ofTag(name)),
-      anyTag: ofTag(null),
-      attributes: Uint8Array.from({ length }, (_, name) => (read.includes(name) ? 1 : 0)),
+      wanted,
+      byName: Array.from({ length }, (_, name) => (tags.has(name) ? ofTag(name) : anyTag)),
+      anyTag,
+      attributes: Uint8Array.from({ length }, (_, name) => (read.has(name) ? 1 : 0)),
       endsEarly: this.#endsEarly,
       countsTypes: this.#countsTypes,
     };
+  }
+
+  #own(query: number, compound: readonly Token[]): void {
+    this.#paths[query]!.push(this.#step('none', -1, compound, -1, query));
   }
 
   #query(query: Query): TreeReason[] {
@@ -170,7 +187,7 @@ class Compiler {
   /** One alternative of a selector. */
   #chain(tokens: readonly Token[], query: number): void {
     const scope = this.#within[query]!;
-    let relation = START;
+    let relation: Relation = 'none';
     let before = -1;
     let from = 0;
     for (let i = 0; i <= tokens.length; i++) {
@@ -186,7 +203,7 @@ class Compiler {
   }
 
   /** The number of a step; chains below one scope share it. @param query −1: it is not the last of its chain */
-  #step(relation: number, before: number, compound: readonly Token[], scope: number, query: number): number {
+  #step(relation: Relation, before: number, compound: readonly Token[], scope: number, query: number): number {
     const key = JSON.stringify([scope, relation, before, compound]);
     let number = this.#byKey.get(key);
     if (number === undefined) {
@@ -199,11 +216,12 @@ class Compiler {
       const previous = this.#steps[before];
       if (previous !== undefined) {
         previous.continues = true;
-        if (relation === PREVIOUS || relation === EARLIER) previous.hasSiblings = true;
+        if (relation === 'previous' || relation === 'earlier') previous.hasSiblings = true;
       }
     }
     const { accepts } = this.#steps[number]!;
-    if (query >= 0 && !accepts.includes(query)) accepts.push(query);
+    // The alternatives of one selector may end alike.
+    if (query >= 0 && accepts.at(-1) !== query) accepts.push(query);
     return number;
   }
 
@@ -277,11 +295,11 @@ class Compiler {
   }
 }
 
-const RELATIONS: Partial<Record<Token['type'], number>> = {
-  descendant: ANCESTOR,
-  child: PARENT,
-  adjacent: PREVIOUS,
-  sibling: EARLIER,
+const RELATIONS: Partial<Record<Token['type'], Relation>> = {
+  descendant: 'ancestor',
+  child: 'parent',
+  adjacent: 'previous',
+  sibling: 'earlier',
 };
 
 const tagToken = (name: string) => ({ type: 'tag', name, namespace: null }) as Token;

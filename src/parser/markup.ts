@@ -106,7 +106,7 @@ export abstract class Markup implements MarkupEvents {
     this.names.settle();
   }
 
-  /** Whether a tag's attributes are wanted, one by one. */
+  /** A tag begins, without attributes so far. @returns whether those that it has are wanted, one by one */
   protected abstract wants(name: number): boolean;
   /** The next attribute of the tag that is being read, at most as many as the limit. Entities are as in the source. */
   protected abstract attributeOf(source: string, nameStart: number, nameEnd: number, from: number, to: number): void;

@@ -1,14 +1,4 @@
-import {
-  ANCESTOR,
-  type Automaton,
-  DIRECTIVES,
-  JSON_LD,
-  type Opening,
-  PARENT,
-  PREVIOUS,
-  START,
-  type Step,
-} from './automaton.ts';
+import { type Automaton, DIRECTIVES, JSON_LD, type Opening, type Step } from './automaton.ts';
 import type { PageInput } from './content.ts';
 import { CODE, Document, type Element, KeptElement, type Matches, type TextLog, TREE_LIMITS } from './dom.ts';
 import { Markup } from './markup.ts';
@@ -21,24 +11,26 @@ import { Markup } from './markup.ts';
  * open element overrides what is outside of it, so what it overrides is noted and put back when it ends. An element thus costs
  * what it matches, not what is asked; and an element nothing is asked of costs a few integers.
  *
- * Of several ways to match, the one that begins last is kept: among open elements that is always the innermost one. So
- * «matched below this scope» is a comparison, `first >= scope.at`, whatever scopes lie in each other, and selectors inside of
- * `each` need no run of their own for each of its elements.
+ * Of several ways to match, the one that begins last is kept. It is that of the innermost open element, or of the last sibling:
+ * what is around an element is around its later siblings and all inside of them, and what is before it is before them, so to
+ * the inner and later one leads all that leads to the other. So «matched below this scope» is a comparison, `first >= scope.at`,
+ * whatever scopes lie in each other, and selectors inside of `each` need no run of their own for each of its elements.
  *
  * The result is a document of the kept elements alone. Its texts are one list; an element's text is a run of it, so that
  * a text is held once however many kept elements it lies in.
  */
 
 const NONE = -1;
-/** Kinds of notes: what is put back when an element ends. */
-const OPEN = 0;
-const SIBLING = 1;
-const SCOPE = 2;
-const KINDS = 4;
+/** Kinds of notes, and how many: what is put back when an element ends. */
+const [OPEN, SIBLING, SCOPE, KINDS] = [0, 1, 2, 3] as const;
 
-/** Bytes that are decoded at once, and where the reading may end early: what was decoded is read to its end. */
+/** Bytes that are decoded at once; fewer where the reading may end early, since what was decoded is read to its end. */
 const PART = 64 * 1024;
 const SMALL_PART = 8 * 1024;
+/** What the rest of a page might say of all of it: its base, where it refreshes to. */
+const DIRECTIVE = /<base[\s/>]|http-equiv/i;
+const NOTHING = new Document();
+const noTexts = (): TextLog => ({ texts: [], parents: [], codes: [] });
 
 /** Reads pages for one automaton, one after the other. */
 export class Matcher extends Markup implements Opening {
@@ -58,7 +50,6 @@ export class Matcher extends Markup implements Opening {
   readonly #siblingFirst: Int32Array;
   /** By step: queries beyond it that are not satisfied. */
   readonly #wanted: Int32Array;
-  readonly #wantedAtFirst: Int32Array;
   /** By query: open elements that match it. */
   readonly #scopes: Int32Array;
   /** What ended elements put back: four numbers each. By frame, where its own begin. */
@@ -76,21 +67,29 @@ export class Matcher extends Markup implements Opening {
   readonly #codeFrames = new Uint8Array(TREE_LIMITS.depth + 2);
   /** Steps that the last element takes if nothing comes in it, and their firsts. */
   readonly #pending: number[] = [];
-  #document = new Document();
-  #log: TextLog = { texts: [], parents: [], codes: [] };
+  #document = NOTHING;
+  #log = noTexts();
+  /** By query; nothing for the page's own. */
   #matches: Matches[] = [];
+  /** The one that begins; null: nobody has asked for it. */
   #element: KeptElement | null = null;
+  /** Frame of its parent. */
+  #parent = 0;
+  /** Elements so far. */
   #count = 0;
+  /** Scripts and styles that are open. */
   #codes = 0;
+  /** Open elements whose text is wanted. */
   #logging = 0;
+  /** Queries of the spider that want more. */
   #unsatisfied = 0;
-  /** The innermost of the page's own directives that is open. */
+  /** The innermost of the page's own directives that is open, else the root. */
   #inside: Element = this.#document.root;
 
   constructor(automaton: Automaton) {
     super(automaton.names);
     this.#automaton = automaton;
-    const { steps, queries, paths } = automaton;
+    const { steps, queries } = automaton;
     this.#isCode = Uint8Array.from(automaton.names.list, (name) => (CODE.has(name) ? 1 : 0));
     this.#openFrame = new Int32Array(steps.length);
     this.#openFirst = new Int32Array(steps.length);
@@ -98,10 +97,6 @@ export class Matcher extends Markup implements Opening {
     this.#siblingIndex = new Int32Array(steps.length);
     this.#siblingFirst = new Int32Array(steps.length);
     this.#wanted = new Int32Array(steps.length);
-    this.#wantedAtFirst = Int32Array.from(steps, ({ accepts }) =>
-      accepts.some((query) => queries[query] === null) ? 1 : 0,
-    );
-    for (const path of paths) for (const step of path) this.#wantedAtFirst[step]!++;
     this.#scopes = new Int32Array(queries.length);
   }
 
@@ -111,8 +106,18 @@ export class Matcher extends Markup implements Opening {
     const { endsEarly } = this.#automaton;
     const chunks = page.parts?.(endsEarly ? SMALL_PART : PART) ?? [page.text];
     this.scan(endsEarly ? this.#untilSatisfied(chunks) : chunks);
+    return this.#handOver();
+  }
+
+  /** Keeps nothing of the page: a matcher waits longer for the next than it reads, and what it held would live as long. */
+  #handOver(): Document {
     const document = this.#document;
     document.root.last = this.#count - 1;
+    this.#document = NOTHING;
+    this.#log = noTexts();
+    this.#matches = [];
+    this.#element = null;
+    this.attributes = null;
     return document;
   }
 
@@ -130,8 +135,8 @@ export class Matcher extends Markup implements Opening {
   }
 
   #reset(): void {
-    const { queries } = this.#automaton;
-    this.#log = { texts: [], parents: [], codes: [] };
+    const { queries, wanted } = this.#automaton;
+    this.#log = noTexts();
     this.#matches = queries.map(() => ({ elements: [], firsts: [] }));
     const found = new Map<object, Matches>();
     queries.forEach((query, number) => {
@@ -141,17 +146,19 @@ export class Matcher extends Markup implements Opening {
     this.#inside = this.#document.root;
     this.#openFrame.fill(NONE);
     this.#siblingFrame.fill(NONE);
-    this.#wanted.set(this.#wantedAtFirst);
+    this.#wanted.set(wanted);
     this.#scopes.fill(0);
     this.#noted = 0;
     this.#children[0] = 0;
     this.#types[0]?.clear();
     this.#pending.length = 0;
+    this.#waiting.fill(0);
+    this.#logs.fill(0);
     this.#element = null;
     this.#count = 0;
     this.#codes = 0;
     this.#logging = 0;
-    this.#unsatisfied = queries.length - 2;
+    this.#unsatisfied = found.size;
   }
 
   element(): KeptElement {
@@ -164,10 +171,8 @@ export class Matcher extends Markup implements Opening {
   }
 
   indexOfType(): number {
-    return this.#types[this.#frameOf]!.get(this.name)! - 1;
+    return this.#types[this.#parent]!.get(this.name)! - 1;
   }
-  /** Of the parent of the element that begins. */
-  #frameOf = 0;
 
   protected wants(name: number): boolean {
     this.attributes = null;
@@ -194,7 +199,7 @@ export class Matcher extends Markup implements Opening {
     if (steps.length > 0) {
       this.name = name;
       this.isRoot = frame === 1;
-      this.#frameOf = frame - 1;
+      this.#parent = frame - 1;
       this.#element = null;
       for (let i = 0; i < steps.length; i++) this.#try(steps[i]!, frame);
     }
@@ -252,16 +257,16 @@ export class Matcher extends Markup implements Opening {
   /** The first of the chain that leads to a step from where the element is; `NONE`: none does. */
   #firstFor({ relation, before }: Step, parent: number): number {
     switch (relation) {
-      case START:
+      case 'none':
         return this.#count - 1;
-      case ANCESTOR:
+      case 'ancestor':
         return this.#openFrame[before] === NONE ? NONE : this.#openFirst[before]!;
-      case PARENT:
+      case 'parent':
         return this.#openFrame[before] === parent ? this.#openFirst[before]! : NONE;
-      case PREVIOUS:
+      case 'previous':
         if (this.#siblingIndex[before] !== this.index - 1) return NONE;
         return this.#siblingFrame[before] === parent ? this.#siblingFirst[before]! : NONE;
-      default: // EARLIER
+      case 'earlier':
         return this.#siblingFrame[before] === parent ? this.#siblingFirst[before]! : NONE;
     }
   }
@@ -337,6 +342,7 @@ export class Matcher extends Markup implements Opening {
   #leave(frame: number): void {
     const element = this.#kept[frame]!;
     element.last = this.#count - 1;
+    this.#kept[frame] = null;
     if (this.#inside === element) this.#inside = element.parent!;
     if (this.#logs[frame] === 0) return;
     this.#logs[frame] = 0;
@@ -380,18 +386,13 @@ export class Matcher extends Markup implements Opening {
 
   #passed(number: number, first: number, frame: number): void {
     // What it replaces is a sibling, or lies further out and comes back when the parent ends.
-    if (this.#siblingFrame[number] !== frame)
-      this.#note(
-        number * KINDS + SIBLING,
-        this.#siblingFrame[number]!,
-        this.#siblingIndex[number]!,
-        this.#siblingFirst[number]!,
-      );
-    this.#siblingFrame[number] = frame;
-    this.#siblingIndex[number] = this.#children[frame]! - 1;
-    this.#siblingFirst[number] = first;
+    const frames = this.#siblingFrame;
+    const indexes = this.#siblingIndex;
+    const firsts = this.#siblingFirst;
+    const what = number * KINDS + SIBLING;
+    if (frames[number] !== frame) this.#note(what, frames[number]!, indexes[number]!, firsts[number]!);
+    frames[number] = frame;
+    indexes[number] = this.#children[frame]! - 1;
+    firsts[number] = first;
   }
 }
-
-/** What the rest of a page might say of all of it: its base, where it refreshes to. */
-const DIRECTIVE = /<base[\s/>]|http-equiv/i;

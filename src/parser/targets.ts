@@ -27,7 +27,10 @@ export interface Target {
   /** The number of the last page that had it, and of the last rule that had its say there: again, it says the same. */
   page: number;
   rule: number;
-  /** True once the ledger was seen to have it, at whatever depth: it never loses one. */
+  /**
+   * The ledger was seen to have it. It never loses one, so the cache, which does, need not be asked again, except how near
+   * the ledger has it.
+   */
   known: boolean;
 }
 

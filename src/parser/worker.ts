@@ -137,6 +137,7 @@ function preview(plan: ParsePlanInput, job: PageJob): Explained {
   if (job.refreshOnly === true) return explainRefresh(plan, inputOf(job), parseHtml5);
   const start = performance.now();
   const input = inputOf(job);
+  // Decoded now, so that the time that takes is told by itself.
   void input?.text;
   const decodeMs = performance.now() - start;
   const explained = explainPage(plan, input, job.contentType, parseHtml5);

@@ -4,7 +4,6 @@ import type { Fields } from '../../dist/model/field.js';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { PageRule, ParsePlanInput } from '../../dist/model/spider.js';
 import { BodyText } from '../../dist/parser/charset.js';
-
 import { Plan } from '../../dist/parser/plan.js';
 import { TargetCache } from '../../dist/parser/targets.js';
 import { planInput, shared } from './helpers.ts';
@@ -105,6 +104,33 @@ describe('a page without a tree', () => {
       { id: '1', all: ['a', 'b', 'c'], deep: ['a', 'c'], own: ['a', 'c'], text: 'abc' },
       { id: '2', all: ['b', 'c'], deep: ['c'], own: ['c'], text: 'bc' },
     ]);
+  });
+  it('finds by siblings inside of siblings what begins at the last of them', () => {
+    const page = '<p><i>1</i><b>2</b></p><div><p><i>3</i><i>4</i></p><b>5</b><u>6</u></div><b>7</b><div><b>8</b></div>';
+    const fields: Fields = { late: ['i ~ i, b + u, b:empty ~ div b'], before: ['p ~ b, p + div b'] };
+    const each = inParts(planOf([{ items: [{ each: 'div', fields }] }]), page, 5).data;
+    assert.deepEqual(each, [
+      { late: ['4', '6'], before: ['5'] },
+      { late: [], before: [] },
+    ]);
+    const whole = inParts(planOf([{ items: [{ fields }] }]), page, 5).data;
+    assert.deepEqual(whole, [{ late: ['4', '6'], before: ['5', '7'] }]);
+  });
+  it('leaves nothing behind where it could not be read to its end', () => {
+    const plan = planOf(detail);
+    const parts = function* () {
+      yield '<div><h1>half';
+      throw new Error('no more');
+    };
+    assert.throws(() => plan.run({ ...PAGE, text: '', parts }), /no more/);
+    const { data } = inParts(plan, '<div><h1>Lamp</h1></div><p class=price>3</p>', 1000);
+    assert.deepEqual(data, [{ title: 'Lamp', price: 3 }]);
+  });
+  it('is made into a tree where its selectors would fill a large table', () => {
+    const fields = Object.fromEntries(Array.from({ length: 2100 }, (_, i) => [`f${i}`, `.c${i}`]));
+    const page = '<b class=c7>seven</b><b class=c2099>last</b>';
+    const { data, asked } = inParts(planOf([{ items: [{ fields }] }]), page, 10);
+    assert.deepEqual([data[0]!.f7, data[0]!.f2099, asked], ['seven', 'last', 0]);
   });
 });
 
