@@ -1,0 +1,29 @@
+/** 6: whatever a declarative spider is and whatever a page is, reading it without a tree gives what the tree gives. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { asTest, type Counts, cases, differenceOf, PAGES_EACH } from './differential_case.ts';
+
+/** Pages, each with a spider. `FUZZ_CASES=1000000` is the long form; `FUZZ_SEED` runs one again. */
+const CASES = Number(process.env.FUZZ_CASES ?? 1000);
+const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
+
+const ignored = (): Counts => ({ refused: 0, empty: 0, found: 0 });
+
+test(`6: ${CASES} pages give the same without a tree`, (context) => {
+  const counts = ignored();
+  const result = fc.check(
+    fc.property(cases, (one) => differenceOf(one, counts) === null),
+    { numRuns: Math.ceil(CASES / PAGES_EACH), seed: SEED },
+  );
+  context.diagnostic(`seed ${SEED}: ${JSON.stringify(counts)}`);
+  const [one] = result.counterexample ?? [];
+  if (one !== undefined) {
+    const how = `FUZZ_SEED=${SEED}, case ${result.numRuns}, ${result.numShrinks} times simplified`;
+    assert.fail(`${how}: ${differenceOf(one, ignored())}\n\n${asTest(one)}`);
+  }
+  assert.ok(!result.failed, String(result.errorInstance));
+  // What never finds anything proves nothing.
+  const { found, refused, empty } = counts;
+  assert.ok(found > refused + empty && refused < empty, JSON.stringify(counts));
+});
