@@ -7,10 +7,7 @@ import type { Params, ParsePlanInput, Spider } from '../../dist/model/spider.js'
 import { inputOf, type PageInput, type ParseTree } from '../../dist/parser/content.js';
 import { parseHtml5 } from '../../dist/parser/html5.js';
 import { TargetCache } from '../../dist/parser/links.js';
-import { Plan } from '../../dist/parser/plan.js';
-
-/** How a page is read: `tree` always with a tree, `auto` without one where the spider allows it. */
-export type Way = 'tree' | 'auto';
+import { type Extraction, Plan } from '../../dist/parser/plan.js';
 
 export interface PageOptions {
   url?: string;
@@ -26,7 +23,7 @@ const TYPES = { html: 'text/html', xml: 'text/xml', json: 'application/json', te
 const known = new KnownFingerprints(1024);
 
 /** @param parse builds the trees; only where the way is `tree` */
-export function planFor(definition: Spider, way: Way, options: PageOptions = {}, parse?: ParseTree): Plan {
+export function planFor(definition: Spider, way: Extraction, options: PageOptions = {}, parse?: ParseTree): Plan {
   const settings: ParsePlanInput['settings'] = { ...DEFAULT_SETTINGS, ...options.settings };
   const input: ParsePlanInput = {
     crawlId: CRAWL,
@@ -36,8 +33,7 @@ export function planFor(definition: Spider, way: Way, options: PageOptions = {},
     // The setting by which a plan is given another builder of trees.
     settings: parse === undefined ? settings : { ...settings, parser: 'html5' },
   };
-  const args = [input, known, new TargetCache(), parse ?? parseHtml5, null, way] as unknown;
-  return new Plan(...(args as ConstructorParameters<typeof Plan>));
+  return new Plan(input, known, new TargetCache(), parse ?? parseHtml5, null, way);
 }
 
 /** A page as a plan takes it. */
@@ -50,7 +46,7 @@ export function pageFor(text: string, { url = URL, depth = 0, kind = 'html' }: P
 
 /** The same page as it comes in pieces. */
 export function inPieces(page: PageInput, pieces: readonly string[]): PageInput {
-  return { ...page, text: pieces.join('') };
+  return { ...page, text: pieces.join(''), chunks: () => pieces };
 }
 
 /** The same page as the bytes that came for it; null where they are nothing that is read. */
