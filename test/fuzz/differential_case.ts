@@ -4,7 +4,16 @@ import type { Spider } from '../../dist/model/spider.js';
 import { checkSpider } from '../../dist/parser/check.js';
 import type { PageInput } from '../../dist/parser/content.js';
 import type { Plan } from '../../dist/parser/plan.js';
-import { cutAt, essence, fromBytes, inPieces, type PageOptions, pageFor, planFor } from '../support/both_ways.ts';
+import {
+  cutAt,
+  essence,
+  fromBytes,
+  inBytes,
+  inPieces,
+  type PageOptions,
+  pageFor,
+  planFor,
+} from '../support/both_ways.ts';
 import { type Dice, Shrinkable, shorter, simplerJson } from './dice.ts';
 import { markup } from './markup_words.ts';
 import { PARAMS, spider } from './spider_words.ts';
@@ -115,7 +124,8 @@ function* encodings(page: PageInput): Generator<[how: string, input: PageInput]>
   ];
   for (const [name, bytes, type] of forms) {
     const input = fromBytes(page, bytes, type);
-    if (input?.kind === 'html') yield [`as bytes: ${name}`, input];
+    if (input?.kind !== 'html') continue;
+    for (const size of [4, 5, 7, 64]) yield [`as bytes: ${name}, by ${size}`, inBytes(input, size)];
   }
 }
 

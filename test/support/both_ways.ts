@@ -6,8 +6,8 @@ import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
 import type { Params, ParsePlanInput, Spider } from '../../dist/model/spider.js';
 import { inputOf, type PageInput, type ParseTree } from '../../dist/parser/content.js';
 import { parseHtml5 } from '../../dist/parser/html5.js';
-import { TargetCache } from '../../dist/parser/links.js';
 import { type Extraction, Plan } from '../../dist/parser/plan.js';
+import { TargetCache } from '../../dist/parser/targets.js';
 
 export interface PageOptions {
   url?: string;
@@ -46,7 +46,7 @@ export function pageFor(text: string, { url = URL, depth = 0, kind = 'html' }: P
 
 /** The same page as it comes in pieces. */
 export function inPieces(page: PageInput, pieces: readonly string[]): PageInput {
-  return { ...page, text: pieces.join(''), chunks: () => pieces };
+  return { ...page, text: pieces.join(''), parts: () => pieces };
 }
 
 /** The same page as the bytes that came for it; null where they are nothing that is read. */
@@ -66,6 +66,12 @@ export function fromBytes(page: PageInput, bytes: Uint8Array, contentType: strin
     bodyBytes: bytes.length,
     contentType,
   });
+}
+
+/** The same page, decoded from so many bytes at a time. @param size at least those of a character, 4 */
+export function inBytes(page: PageInput, size: number): PageInput {
+  const { parts } = page;
+  return parts === undefined ? page : { ...page, parts: () => parts(size) };
 }
 
 /** A text cut at these places. */
