@@ -149,7 +149,7 @@ const SITES: Site[] = [
     package: 'openjdk-17-doc',
     directory: '/usr/share/doc/openjdk-17-jre-headless/api',
     // In one spider, since there are 270 MB of it.
-    spiders: [{ pages: [PLAIN, COMMON, JAVADOC] }],
+    spiders: [{ pages: [PLAIN, JAVADOC] }],
   },
 ];
 
@@ -198,12 +198,13 @@ for (const site of SITES) {
         const input = number++ % 2 === 0 ? page : inPieces(page, pieces(page));
         for (const [reference, plan] of plans) {
           const want = reference.run(page);
-          assert.deepEqual(essence(plan.run(input)), essence(want), page.url);
+          const [mine, theirs] = [plan.run(input), want].map(essence);
+          if (JSON.stringify(mine) !== JSON.stringify(theirs)) assert.deepEqual(mine, theirs, page.url);
           items += want.items.length;
           links += want.links.length;
         }
       }
-      assert.ok(number > 500 && items > 10 * number && links > 10 * number, JSON.stringify({ number, items, links }));
+      assert.ok(number > 500 && items > 5 * number && links > 5 * number, JSON.stringify({ number, items, links }));
     });
   });
 }
