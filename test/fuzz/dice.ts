@@ -40,10 +40,14 @@ export class Dice {
   }
 }
 
+/** Simpler values that are tried before a failure is shown as it is. */
+const MAX_TRIED = 5000;
+
 /** What a function makes of dice, and what a failing value is shrunk to, simplest first. */
 export class Shrinkable<T> extends fc.Arbitrary<T> {
   readonly #make: (dice: Dice) => T;
   readonly #simpler: (value: T) => Generator<T>;
+  #tried = 0;
 
   constructor(make: (dice: Dice) => T, simpler: (value: T) => Generator<T>) {
     super();
@@ -60,7 +64,14 @@ export class Shrinkable<T> extends fc.Arbitrary<T> {
   }
 
   override shrink(value: T): fc.Stream<fc.Value<T>> {
-    return fc.stream(this.#simpler(value)).map((simpler) => new fc.Value(simpler, undefined));
+    return fc.stream(this.#bounded(value)).map((simpler) => new fc.Value(simpler, undefined));
+  }
+
+  *#bounded(value: T): Generator<T> {
+    for (const simpler of this.#simpler(value)) {
+      if (this.#tried++ >= MAX_TRIED) return;
+      yield simpler;
+    }
   }
 }
 
