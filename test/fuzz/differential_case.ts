@@ -1,5 +1,4 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Field } from '../../dist/model/field.js';
 import type { ParsedPage } from '../../dist/model/outcome.js';
 import type { Spider } from '../../dist/model/spider.js';
 import { checkSpider } from '../../dist/parser/check.js';
@@ -95,7 +94,7 @@ export function differenceOf(one: Case, counts: Counts): string | null {
     for (const [how, input] of variants(one, page, i)) {
       // Of bytes, the reference reads what they are decoded to.
       const want = input.text === text ? reference : outcome(tree, input);
-      const difference = differ(outcome(plan, input), want, endsEarly(definition));
+      const difference = differ(outcome(plan, input), want, input.parts !== undefined);
       if (difference !== null) return checkSpider(definition).length > 0 ? null : `${how}\n${difference}`;
     }
   }
@@ -140,24 +139,13 @@ function outcome(plan: Plan, page: PageInput): ParsedPage | string {
   }
 }
 
-/** @param early what is cut beyond the place where nothing more was wanted is not flagged */
+/** @param early it may have ended where nothing more was wanted: what would have been cut further on is not flagged then */
 function differ(got: ParsedPage | string, want: ParsedPage | string, early: boolean): string | null {
   const isRead = (flag: string) => !early || (typeof got === 'object' && got.flags.includes(flag));
   const expected = typeof want === 'object' ? { ...want, flags: want.flags.filter(isRead) } : want;
   const [mine, theirs] = [got, expected].map((page) => JSON.stringify(typeof page === 'string' ? page : essence(page)));
   if (mine === theirs || isDeepStrictEqual(JSON.parse(mine!), JSON.parse(theirs!))) return null;
   return `  without a tree: ${mine}\n  with a tree:    ${theirs}`;
-}
-
-/** Whether a spider may have all that it wants before a page ends: it asks for no list, no parts and no links. */
-function endsEarly({ pages = [] }: Spider): boolean {
-  const isOne = (field: Field): boolean =>
-    typeof field === 'string' || (!('length' in field) && typeof field.value !== 'object');
-  return pages.every(({ items = [], follow = [] }) => {
-    return (
-      follow.length === 0 && items.every(({ each, fields }) => each === undefined && Object.values(fields).every(isOne))
-    );
-  });
 }
 
 function isFound(page: ParsedPage | string): boolean {

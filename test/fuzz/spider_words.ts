@@ -139,7 +139,7 @@ function nested(dice: Dice, context: FieldContext): Field {
   const { scoped, late: isLate, level } = context;
   const value = fields(dice, { ...context, scoped: true, level: level + 1 }, 2);
   const within = { selector: selector(dice, { scoped, late: isLate }), value };
-  const here = dice.chance(8) ? { value } : within;
+  const here = scoped && dice.chance(8) ? { value } : within;
   return dice.chance(60) ? [here] : here;
 }
 
