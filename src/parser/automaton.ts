@@ -170,6 +170,8 @@ class Compiler {
   }
 
   #query(query: Query): TreeReason[] {
+    // It comes to a tree: what 1 MB of selectors is besides took a second, and a page has two.
+    if (this.#steps.length > MAX_STEPS) return [];
     const number = this.#queries.push(query) - 1;
     this.#numbers.set(query, number);
     this.#within.push(this.#numbers.get(query.within)!);

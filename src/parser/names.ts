@@ -1,8 +1,12 @@
+import { ownString } from './own_string.ts';
+
 const NONE = -1;
 /** A power of two, some thirty times the names that a site uses. */
 const SLOTS = 2048;
 /** Names that pages have brought before they are forgotten, at the end of a page. */
 const MAX_LEARNED = 4096;
+/** Their characters, together: a name may be as long as a page. */
+const MAX_LEARNED_CHARS = 256 * 1024;
 
 /**
  * Names of tags and attributes as small numbers, read from a source without a slice of it: lower case, as HTML compares them.
@@ -18,6 +22,8 @@ export class Names {
   readonly #numbers = new Map<string, number>();
   readonly #slots = new Int32Array(SLOTS).fill(NONE);
   #own = 0;
+  /** Of the names that pages have brought. */
+  #chars = 0;
 
   /** @param own in lower case, each once; their numbers are their places */
   constructor(own: readonly string[]) {
@@ -28,6 +34,7 @@ export class Names {
   /** Names that are known by now are never forgotten. */
   keep(): void {
     this.#own = this.list.length;
+    this.#chars = 0;
   }
 
   /** The number of a name in `source`; the range is not empty. */
@@ -50,9 +57,9 @@ export class Names {
     let number = this.#numbers.get(name);
     if (number === undefined) {
       number = this.list.length;
-      // A name of thirteen characters or more is a view into its page, which would live as long.
-      const isKept = number < this.#own + MAX_LEARNED;
-      const own = isKept ? Buffer.from(name, 'utf16le').toString('utf16le') : name;
+      this.#chars += name.length;
+      // Else it is a view into its page, which would live as long.
+      const own = this.#isFull() ? name : ownString(name);
       this.list.push(own);
       this.#numbers.set(own, number);
     }
@@ -61,9 +68,15 @@ export class Names {
 
   /** A page is over: what it brought may be forgotten. */
   settle(): void {
-    if (this.list.length < this.#own + MAX_LEARNED) return;
+    if (!this.#isFull()) return;
+    this.#chars = 0;
     for (const name of this.list.splice(this.#own)) this.#numbers.delete(name);
     this.#slots.fill(NONE);
+  }
+
+  /** Whether they are forgotten when the page is over. */
+  #isFull(): boolean {
+    return this.list.length >= this.#own + MAX_LEARNED || this.#chars > MAX_LEARNED_CHARS;
   }
 }
 

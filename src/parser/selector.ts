@@ -72,7 +72,7 @@ export class Selector {
 
   /** The first match below `scope`. */
   first(document: Document, scope: Element): Element | null {
-    if (document.matches !== null) return foundBelow(document.matches.get(this), document, scope)[0] ?? null;
+    if (document.matches !== null) return firstBelow(document.matches.get(this), scope);
     const { list, from, to, test } = this.#candidates(document, scope);
     for (let i = from; i < to; i++) if (test === null || test(list[i]!)) return list[i]!;
     return null;
@@ -109,6 +109,15 @@ function foundBelow(found: Matches | undefined, document: Document, scope: Eleme
   const to = firstAfter(elements, scope.last);
   for (let i = firstAfter(elements, scope.at); i < to; i++) if (firsts[i]! >= scope.at) below.push(elements[i]!);
   return below;
+}
+
+/** The first of those; among scopes inside of one another, to list them all took quadratic time. */
+function firstBelow(found: Matches | undefined, scope: Element): Element | null {
+  if (found === undefined) return null;
+  const { elements, firsts } = found;
+  for (let i = firstAfter(elements, scope.at); i < elements.length && elements[i]!.at <= scope.last; i++)
+    if (firsts[i]! >= scope.at) return elements[i]!;
+  return null;
 }
 
 /** The test of one attribute, as css-select does it in HTML. */

@@ -1,5 +1,6 @@
 import { fpWords } from '../model/known.ts';
 import type { Reason } from '../model/request.ts';
+import { ownString } from './own_string.ts';
 
 /**
  * One generation of the targets that a thread keeps, in entries and in characters of their URLs; there are two. An entry takes
@@ -69,10 +70,12 @@ export class TargetCache {
     const young = generations?.young.get(url);
     if (young !== undefined) return young;
     const old = generations?.old.get(url);
-    if (old !== undefined) this.set(plan, url, old);
+    // The string that was asked for may be a slice of a page, which would live as long: a thousand pages of 200 KB were 200 MB.
+    if (old !== undefined) this.set(plan, old.url === url ? old.url : ownString(url), old);
     return old;
   }
 
+  /** @param url a string of its own */
   set(plan: number, url: string, target: Target): void {
     if (this.#entries >= GENERATION.entries || this.#chars >= GENERATION.chars) this.#turn();
     let generations = this.#plans.get(plan);

@@ -132,6 +132,13 @@ describe('a page without a tree', () => {
     const { data, asked } = inParts(planOf([{ items: [{ fields }] }]), page, 10);
     assert.deepEqual([data[0]!.f7, data[0]!.f2099, asked], ['seven', 'last', 0]);
   });
+  it('has its scopes inside of one another asked for their first match alone', () => {
+    const page = `${'<div>'.repeat(500)}${'<b>x</b>'.repeat(50_000)}`;
+    const fields: Fields = Object.fromEntries(Array.from({ length: 20 }, (_, n) => [`b${n}`, 'b']));
+    const { data } = inParts(planOf([{ items: [{ each: 'div', fields }] }]), page, 64 * 1024);
+    assert.equal(data.length, 500);
+    assert.ok(data.every((item) => Object.values(item).every((value) => value === 'x')));
+  });
 });
 
 describe('a body in parts', () => {

@@ -36,4 +36,14 @@ describe('names', () => {
     names.settle();
     assert.deepEqual([names.read('Own', 0, 3), names.read('FEW', 0, 3)], [1, 2]);
   });
+  it('that pages brought are forgotten when they are long', () => {
+    const names = new Names(['div']);
+    for (const letter of 'abc') names.read(letter.repeat(100_000), 0, 100_000);
+    assert.equal(names.list.length, 4);
+    names.settle();
+    assert.deepEqual(names.list, ['div']);
+    for (const letter of 'ab') names.read(letter.repeat(100_000), 0, 100_000);
+    names.settle();
+    assert.equal(names.list.length, 3, 'they are counted anew');
+  });
 });
