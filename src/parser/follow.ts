@@ -68,7 +68,7 @@ function isPlain(rule: FollowRule): rule is FollowRule & { selector: string } {
 /** In a trace, a follow rule's selector is told as such. */
 function followSource(rule: Pick<FollowRule, 'selector' | 'xpath' | 'json' | 'value'>, place: Place): CompiledSource {
   const { selector, xpath, json } = rule;
-  // Without an ending, what is read is the href.
+  // Without an ending, what is read is the href. (A `::` that is no ending costs a text that nobody asks for.)
   const value = rule.value ?? (selector?.includes('::') === true ? undefined : 'href');
   const read = value === undefined ? {} : { value };
   const field: FieldObject =
