@@ -8,6 +8,7 @@ import { inputOf, type PageInput, type ParseTree } from '../../dist/parser/conte
 import { parseHtml5 } from '../../dist/parser/html5.js';
 import { type Extraction, Plan } from '../../dist/parser/plan.js';
 import { TargetCache } from '../../dist/parser/targets.js';
+import { Trace } from '../../dist/parser/trace.js';
 
 export interface PageOptions {
   url?: string;
@@ -34,6 +35,14 @@ export function planFor(definition: Spider, way: Extraction, options: PageOption
     settings: parse === undefined ? settings : { ...settings, parser: 'html5' },
   };
   return new Plan(input, known, new TargetCache(), parse ?? parseHtml5, null, way);
+}
+
+/** What of a spider that has one way to read a page needs a tree. */
+export function needsTree(definition: Spider) {
+  const trace = new Trace();
+  const input = { crawlId: CRAWL, definition, params: {}, scopeHosts: [], settings: DEFAULT_SETTINGS };
+  new Plan(input, known, new TargetCache(), parseHtml5, trace).run(pageFor('<p>'));
+  return trace.tree;
 }
 
 /** A page as a plan takes it. */
