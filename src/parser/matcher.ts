@@ -1,6 +1,7 @@
 import { type Automaton, DIRECTIVES, JSON_LD, type Opening, type Step } from './automaton.ts';
 import type { PageInput } from './content.ts';
 import { CODE, Document, type Element, KeptElement, type Matches, type TextLog, TREE_LIMITS } from './dom.ts';
+import { chunksOf } from './early_end.ts';
 import { Markup } from './markup.ts';
 
 /*
@@ -24,11 +25,6 @@ const NONE = -1;
 /** Kinds of notes, and how many: what is put back when an element ends. */
 const [OPEN, SIBLING, SCOPE, KINDS] = [0, 1, 2, 3] as const;
 
-/** Bytes that are decoded at once; fewer where the reading may end early, since what was decoded is read to its end. */
-const PART = 64 * 1024;
-const SMALL_PART = 8 * 1024;
-/** What the rest of a page might say of all of it: its base, where it refreshes to. */
-const DIRECTIVE = /<base[\s/>]|http-equiv/i;
 const NOTHING = new Document();
 const noTexts = (): TextLog => ({ texts: [], parents: [], codes: [] });
 
@@ -52,6 +48,8 @@ export class Matcher extends Markup implements Opening {
   readonly #wanted: Int32Array;
   /** By query: open elements that match it. */
   readonly #scopes: Int32Array;
+  /** By query: the place of the innermost of them. */
+  readonly #scopeAt: Int32Array;
   /** What ended elements put back: four numbers each. By frame, where its own begin. */
   readonly #notes: number[] = [];
   #noted = 0;
@@ -98,14 +96,15 @@ export class Matcher extends Markup implements Opening {
     this.#siblingFirst = new Int32Array(steps.length);
     this.#wanted = new Int32Array(steps.length);
     this.#scopes = new Int32Array(queries.length);
+    this.#scopeAt = new Int32Array(queries.length);
   }
 
   /** The kept elements of a page, which is decoded part by part. */
   read(page: Pick<PageInput, 'text' | 'parts'>): Document {
     this.#reset();
     const { endsEarly } = this.#automaton;
-    const chunks = page.parts?.(endsEarly ? SMALL_PART : PART) ?? [page.text];
-    this.scan(endsEarly ? this.#untilSatisfied(chunks) : chunks);
+    const isSatisfied = () => this.#unsatisfied === 0 && !this.isInTag;
+    this.scan(chunksOf(page, endsEarly ? isSatisfied : null));
     return this.#handOver();
   }
 
@@ -119,19 +118,6 @@ export class Matcher extends Markup implements Opening {
     this.#element = null;
     this.attributes = null;
     return document;
-  }
-
-  /** Stops where every query has what it wants, unless the rest says something of the page itself. */
-  *#untilSatisfied(chunks: Iterable<string>): Generator<string> {
-    const rest = Iterator.from(chunks);
-    for (let chunk = rest.next(); chunk.done !== true; chunk = rest.next()) {
-      yield chunk.value;
-      if (this.#unsatisfied > 0 || this.isInTag) continue;
-      const left = [...rest];
-      // The last characters may be the beginning of one.
-      if (DIRECTIVE.test(chunk.value.slice(-20) + left.join(''))) yield* left;
-      return;
-    }
   }
 
   #reset(): void {
@@ -307,13 +293,18 @@ export class Matcher extends Markup implements Opening {
     }
     const isOne = !query.many && scope === NONE;
     if (isOne && elements.length > 0) return;
+    // The innermost open scope has its first match, so all around it have: this one is nobody's.
+    const inner = scope === NONE ? 0 : this.#scopeAt[scope]!;
+    if (!query.many && scope !== NONE && elements.length > 0 && elements.at(-1)!.at > inner && firsts.at(-1)! >= inner)
+      return;
     elements.push(element);
     firsts.push(first);
     if (query.text) this.#logFrom(element, frame);
     if (isOne) this.#satisfy(number, query.text, frame);
     if (this.#automaton.isScope[number] === 0) return;
     this.#scopes[number]!++;
-    this.#note(number * KINDS + SCOPE, 0, 0, 0);
+    this.#note(number * KINDS + SCOPE, this.#scopeAt[number]!, 0, 0);
+    this.#scopeAt[number] = element.at;
   }
 
   /** A directive of the page, or its JSON-LD. */
@@ -369,8 +360,10 @@ export class Matcher extends Markup implements Opening {
       const what = this.#notes[at]!;
       const number = Math.floor(what / KINDS);
       const [a, b, c] = [this.#notes[at + 1]!, this.#notes[at + 2]!, this.#notes[at + 3]!];
-      if (what % KINDS === SCOPE) this.#scopes[number]!--;
-      else if (what % KINDS === OPEN) {
+      if (what % KINDS === SCOPE) {
+        this.#scopes[number]!--;
+        this.#scopeAt[number] = a;
+      } else if (what % KINDS === OPEN) {
         if (this.#automaton.steps[number]!.hasSiblings) siblings.push(number, this.#openFirst[number]!);
         this.#openFrame[number] = a;
         this.#openFirst[number] = b;
