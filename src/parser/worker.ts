@@ -48,8 +48,8 @@ function handle(message: ToThread): void {
 
 function answer(message: JobMessage): Answer {
   Atomics.add(progress, 0, 1);
-  const start = performance.now();
-  const ms = () => performance.now() - start;
+  const start = cpuMs();
+  const ms = () => cpuMs() - start;
   try {
     switch (message.kind) {
       case 'page': {
@@ -92,6 +92,15 @@ function answer(message: JobMessage): Answer {
     const text = error instanceof Error ? error.message : String(error);
     return { kind: 'failed', code, message: text.slice(0, 500), ms: ms() };
   }
+}
+
+/**
+ * CPU of this thread. By the clock, a busy machine made slow crawls of quick ones, each of which opened a thread for it: 20 MB.
+ * To ask takes 1.7 µs.
+ */
+function cpuMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
 }
 
 /** How a browser makes the page; null: it is read as it came. */
