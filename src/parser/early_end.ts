@@ -13,18 +13,30 @@ const DIRECTIVE = /<base[\s/>]|http-equiv/i;
  *   says something of the page itself. Null: everything is told
  */
 export function chunksOf(page: Pick<PageInput, 'text' | 'parts'>, isSatisfied: (() => boolean) | null) {
-  const chunks = page.parts?.(isSatisfied === null ? PART : SMALL_PART) ?? [page.text];
-  return isSatisfied === null ? chunks : untilSatisfied(chunks, isSatisfied);
+  const chunks = () => page.parts?.(isSatisfied === null ? PART : SMALL_PART) ?? [page.text];
+  return isSatisfied === null ? chunks() : untilSatisfied(chunks, isSatisfied);
 }
 
-function* untilSatisfied(chunks: Iterable<string>, isSatisfied: () => boolean): Generator<string> {
-  const rest = Iterator.from(chunks);
+/** What is left is looked through and not held: it is decoded anew where it has to be told. */
+function* untilSatisfied(chunks: () => Iterable<string>, isSatisfied: () => boolean): Generator<string> {
+  const rest = Iterator.from(chunks());
+  let told = 0;
   for (let chunk = rest.next(); chunk.done !== true; chunk = rest.next()) {
     yield chunk.value;
+    told++;
     if (!isSatisfied()) continue;
-    const left = [...rest];
-    // The last characters may be the beginning of one.
-    if (DIRECTIVE.test(chunk.value.slice(-20) + left.join(''))) yield* left;
+    if (hasDirective(rest, chunk.value)) yield* Iterator.from(chunks()).drop(told);
     return;
   }
+}
+
+/** @param before what was told last: its last characters may be the beginning of one */
+function hasDirective(rest: Iterable<string>, before: string): boolean {
+  let tail = before.slice(-20);
+  for (const chunk of rest) {
+    const text = tail + chunk;
+    if (DIRECTIVE.test(text)) return true;
+    tail = text.slice(-20);
+  }
+  return false;
 }
