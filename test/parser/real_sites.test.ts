@@ -9,8 +9,8 @@ import { describe, it } from 'node:test';
 import type { PageRule, Spider } from '../../dist/model/spider.js';
 import type { PageInput } from '../../dist/parser/content.js';
 import type { Document } from '../../dist/parser/dom.js';
-import { parseFast } from '../../dist/parser/tree.js';
 import { cutAt, essence, fromBytes, inPieces, needsTree, pageFor, planFor } from '../support/both_ways.ts';
+import { referenceTree } from '../support/reference_tree.ts';
 
 /** Large enough that most pages are few pieces, and no multiple of anything. */
 const PIECE = 7919;
@@ -160,7 +160,7 @@ class SharedTree {
 
   readonly parse = (text: string): Document => {
     if (this.#document === null || this.#text !== text) {
-      this.#document = parseFast(text);
+      this.#document = referenceTree(text);
       this.#text = text;
     }
     // What an earlier plan found too many of.

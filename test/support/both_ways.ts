@@ -70,7 +70,7 @@ export function fromBytes(page: PageInput, bytes: Uint8Array, contentType: strin
     status,
     fetchedAt,
     extra,
-    headers: {},
+    headers: { ...page.headers },
     body,
     bodyBytes: bytes.length,
     contentType,
