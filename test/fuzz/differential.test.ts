@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { needsTree } from '../support/both_ways.ts';
 import { asTest, type Counts, cases, differenceOf, PAGES_EACH } from './differential_case.ts';
 
 /** Pages, each with a spider. `FUZZ_CASES=1000000` is the long form; `FUZZ_SEED` runs one again. */
@@ -27,4 +28,16 @@ test(`6: ${CASES} pages give the same without a tree`, (context) => {
   // What never finds anything proves nothing.
   const { found, refused, empty } = counts;
   assert.ok(found > refused + empty && refused < empty, JSON.stringify(counts));
+});
+
+test('6: most of the spiders that are tried need no tree', () => {
+  const made = fc.sample(cases(), { numRuns: 200, seed: SEED });
+  const free = made.filter(({ definition }) => {
+    try {
+      return needsTree(definition)?.length === 0;
+    } catch {
+      return false;
+    }
+  });
+  assert.ok(free.length > 0.7 * made.length, `${free.length} of ${made.length}`);
 });

@@ -58,7 +58,7 @@ function makeCase(dice: Dice): Case {
     ...(dice.chance(0.4) ? { parser: 'html5' as const } : {}),
   };
   return {
-    definition: spider(dice, dice.chance(10)),
+    definition: spider(dice, dice.chance(12)),
     texts: dice.some(PAGES_EACH, PAGES_EACH, () => markup(dice)),
     options: { settings, params: PARAMS, depth: dice.below(2), ...(isHtml ? {} : { kind: 'xml' }) },
     cuts: dice.some(1, 3, () => dice.below(dice.pick([50, 400]))).sort((a, b) => a - b),

@@ -79,9 +79,13 @@ const NTH = [
   '-1',
   ' 2N + 1 ',
 ];
-const PLACES = [':first-child', ':first-of-type', ':root', ':empty', ':only-child', ':only-of-type', ':scope', ':link'];
+const PLACES = [':first-child', ':first-of-type', ':root', ':empty', ':first-child'];
 /** Those need more than what came before an element, or are rarely asked for. */
 const LATE = [
+  ':only-child',
+  ':only-of-type',
+  ':scope',
+  ':link',
   ':last-child',
   ':last-of-type',
   ':nth-last-child(2)',
@@ -142,7 +146,8 @@ function complex(dice: Dice, context: SelectorContext): string {
   return text;
 }
 
-function lead(dice: Dice, { scoped }: SelectorContext): string {
+function lead(dice: Dice, { scoped, late }: SelectorContext): string {
+  if (!late) return '';
   if (!dice.chance(scoped ? 10 : 2)) return '';
   return dice.pick([':scope > ', ':scope ', '> ', ':scope > * > ', '>']);
 }
@@ -176,7 +181,7 @@ function simple(dice: Dice, context: SelectorContext, level: number): string {
 /** `:not()` and `:is()`, mostly of compounds. */
 function nested(dice: Dice, context: SelectorContext, level: number): string {
   const inner = () =>
-    dice.chance(8)
+    context.late && dice.chance(15)
       ? compound(dice, context, level + 1) + combinator(dice, context) + compound(dice, context, level + 1)
       : compound(dice, context, level + 1);
   const list = dice.some(1, 3, inner).join(', ');

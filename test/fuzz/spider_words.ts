@@ -104,8 +104,9 @@ function field(dice: Dice, context: FieldContext): Field {
     [5, () => ({ selector: text(), ...leaf(dice) })],
     [2, () => [{ selector: text(), ...leaf(dice) }]],
     [context.level < 2 ? 4 : 0, () => nested(dice, context)],
-    [1, () => ({ value: dice.pick(ATTRIBUTES), ...leaf(dice) })],
-    [1, () => ({ as: dice.pick(TRANSFORMS) })],
+    // The root's own text is the whole page's.
+    [context.scoped || context.late ? 1 : 0, () => ({ value: dice.pick(ATTRIBUTES), ...leaf(dice) })],
+    [context.scoped || context.late ? 1 : 0, () => ({ as: dice.pick(TRANSFORMS) })],
     [2, () => elsewhere(dice, context)],
     [context.late ? 3 : 0, () => late(dice, context)],
   );
