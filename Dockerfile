@@ -34,4 +34,5 @@ VOLUME /data
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--max-semi-space-size=8", "dist/server.js"]
+# A heap that may not grow beyond 1 GiB is collected at 1.6 times what is live; one without a limit, at four times.
+CMD ["node", "--max-old-space-size=1024", "--max-semi-space-size=8", "dist/server.js"]
