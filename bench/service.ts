@@ -22,6 +22,10 @@ const page = (follow: string) => ({
  */
 export const SPIDERS = {
   css: (follow: string) => ({ pages: [page(follow)] }),
+  /** The same and one that only a tree knows; by `cpu.ts` alone, since nobody else is asked for it. */
+  tree: (follow: string) => ({
+    pages: [{ ...page(follow), items: [{ type: 'page', fields: { ...FIELDS, last: 'p:last-of-type' } }] }],
+  }),
   html5: (follow: string) => ({ pages: [page(follow)], settings: { parser: 'html5' } }),
   xpath: (follow: string) => ({
     pages: [

@@ -138,9 +138,9 @@ function leaf(dice: Dice): FieldObject {
 /** Fields in a field, one or a list. */
 function nested(dice: Dice, context: FieldContext): Field {
   const { scoped, late: isLate, level } = context;
-  const value = fields(dice, { ...context, scoped: true, level: level + 1 }, 2);
-  const within = { selector: selector(dice, { scoped, late: isLate }), value };
-  const here = scoped && dice.chance(8) ? { value } : within;
+  const isHere = dice.chance(8);
+  const value = fields(dice, { ...context, scoped: scoped || !isHere, level: level + 1 }, 2);
+  const here = isHere ? { value } : { selector: selector(dice, { scoped, late: isLate }), value };
   return dice.chance(60) ? [here] : here;
 }
 
