@@ -109,7 +109,7 @@ export interface ParsedPage {
   pending?: PendingItems;
   /** What pipeline steps met and did: `enrich[2]: timeout`, `enrich[2] calls`. Absent: nothing. */
   steps?: Record<string, number>;
-  /** Milliseconds of the worker's time. */
+  /** CPU milliseconds of the worker. */
   parseMs: number;
   /** CPU milliseconds by page entry (`page product`) or callback (`callback parse`). */
   cpu?: Record<string, number>;

@@ -1,26 +1,8 @@
 import type { Dice } from './dice.ts';
+import { TAGS } from './selector_words.ts';
 
 // Pages of the words that the selectors are made of (selector_words.ts): small, mostly sound, and broken in every way.
 
-const TAGS = [
-  'div',
-  'div',
-  'p',
-  'p',
-  'ul',
-  'li',
-  'li',
-  'a',
-  'a',
-  'a',
-  'b',
-  'span',
-  'table',
-  'tr',
-  'td',
-  'h1',
-  'section',
-];
 const ODD_TAGS = (
   'option select optgroup dl dt dd svg math g path foreignObject form input button label br hr img script style textarea ' +
   'title noscript template tbody thead th h2 body html head iframe xmp plaintext rt rp ruby DIV A LI x-y svg:a body frame ' +

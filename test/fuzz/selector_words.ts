@@ -2,7 +2,8 @@ import type { Dice } from './dice.ts';
 
 // A small alphabet, so that selectors hit: pages are made of the same words (markup_words.ts).
 
-const TAGS = [
+/** Those that most elements and selectors have. */
+export const TAGS = [
   'div',
   'div',
   'p',
