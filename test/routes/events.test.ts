@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
+import { inTransaction, type Sql, type Tx } from '../../dist/db/client.js';
+import { endCrawl } from '../../dist/db/crawls.js';
 import { type TestApi, testApi } from './api.ts';
 
 let api: TestApi;
@@ -10,8 +12,8 @@ before(async () => {
 after(() => api.stop());
 
 /** Plays the committer: one more failed request. */
-async function fail(id: string, url: string): Promise<void> {
-  await api.sql`
+async function fail(id: string, url: string, sql: Sql | Tx = api.sql): Promise<void> {
+  await sql`
     with crawl as (
       update crawls set failed = failed + 1, discovered = discovered + 1, next_seq = next_seq + 1
       where id = ${id} returning next_seq, failed)
@@ -20,8 +22,8 @@ async function fail(id: string, url: string): Promise<void> {
 }
 
 /** And one more line of the log. */
-async function log(id: string, message: string): Promise<void> {
-  await api.sql`
+async function log(id: string, message: string, sql: Sql | Tx = api.sql): Promise<void> {
+  await sql`
     with crawl as (update crawls set log_lines = log_lines + 1 where id = ${id} returning log_lines)
     insert into crawl_logs (crawl_id, n, at, level, url, message)
     select ${id}, log_lines - 1, '2026-11-23T09:30:00Z', 'warn', 'https://a.example/', ${message} from crawl`;
@@ -54,10 +56,13 @@ test('a listener is told the state first, then what happens, each with an id, an
   assert.ok(rest.endsWith('event: end\nid: 1.2.2\ndata: {"state":"cancelled","stopReason":"cancelled"}\n\n'));
 });
 
+/** All at once: a listener looks once a second, and what it sees at one look it tells in this order. */
 async function happen(id: string): Promise<void> {
-  await fail(id, 'https://news.example/');
-  await log(id, 'news');
-  await api.call('POST', `/crawls/${id}/cancel`);
+  await inTransaction(api.sql, async (tx) => {
+    await fail(id, 'https://news.example/', tx);
+    await log(id, 'news', tx);
+    await endCrawl(tx, id, 'cancelled', 'cancelled', null);
+  });
 }
 
 test('it goes on after Last-Event-ID or `after`, from the beginning where that is asked', async () => {
