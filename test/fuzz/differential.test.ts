@@ -9,13 +9,35 @@ import { asTest, type Counts, cases, differenceOf, PAGES_EACH } from './differen
 const CASES = Number(process.env.FUZZ_CASES ?? 1000);
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
 
+/** A long run says how far it is each so many pages. */
+const PROGRESS_PAGES = 50_000;
+
 const ignored = (): Counts => ({ refused: 0, empty: 0, found: 0 });
+
+/** Says on stderr how far a long run is, and at once that it found something: simplifying that takes minutes more. */
+function progress(): (counts: Counts, isSame: boolean) => void {
+  let next = PROGRESS_PAGES;
+  let isClean = true;
+  return (counts, isSame) => {
+    const pages = counts.refused + counts.empty + counts.found;
+    if (isClean && !isSame) console.error(`a difference within the first ${pages} pages; simplifying it`);
+    isClean &&= isSame;
+    if (!isClean || pages < next) return;
+    next += PROGRESS_PAGES;
+    console.error(`${pages} of ${CASES} pages`);
+  };
+}
 
 test(`6: ${CASES} pages give the same without a tree`, (context) => {
   context.diagnostic(`seed ${SEED}`);
   const counts = ignored();
+  const report = progress();
   const result = fc.check(
-    fc.property(cases(), (one) => differenceOf(one, counts) === null),
+    fc.property(cases(), (one) => {
+      const isSame = differenceOf(one, counts) === null;
+      report(counts, isSame);
+      return isSame;
+    }),
     { numRuns: Math.ceil(CASES / PAGES_EACH), seed: SEED },
   );
   context.diagnostic(JSON.stringify(counts));
