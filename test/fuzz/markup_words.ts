@@ -161,6 +161,8 @@ const HEADS = [
   '<html lang=en><head></head><body class=a>',
 ];
 
+const DEEPER = ['<b><i>', '<p>', '</p>', '<a href=/x>', '<svg><g/>', '<table><tr><td>'];
+
 /** What many selectors find. */
 const COMMON = [
   '<ul class=a><li>1<li class=b><a href=/x id=x>2</a></ul>',
@@ -168,27 +170,27 @@ const COMMON = [
   '<table><tr><td class=a>1<td><b>2</b><tr><td>3</table>',
 ];
 
-/** A page of some hundred characters. */
-export function markup(dice: Dice): string {
+/** A page of some hundred characters. @param canBeDeep few are, of thousands of elements in each other or side by side */
+export function markup(dice: Dice, canBeDeep = true): string {
   const deepest = dice.pick([2, 3, 3, 4, 5]);
   let page = dice.chance(25) ? '<!DOCTYPE html>' : '';
   for (let heads = dice.pick([0, 0, 0, 1, 1, 2]); heads > 0; heads--) page += dice.pick(HEADS);
   page += dice.some(2, 6, () => node(dice, deepest)).join('');
   if (dice.chance(4)) page += dice.pick(HEADS);
   if (dice.chance(30)) page += dice.pick(COMMON);
-  if (dice.chance(0.3)) page = huge(dice, page);
+  if (dice.chance(0.3)) page = huge(dice, page, canBeDeep);
   return page;
 }
 
 /** The same, beyond a limit. */
-function huge(dice: Dice, page: string): string {
+function huge(dice: Dice, page: string, canBeDeep: boolean): string {
   const tag = dice.pick(TAGS);
   const n = 505 + dice.below(20);
   const names = Array.from({ length: 995 + dice.below(12) }, (_, i) => `a${i}`).join(' ');
   return dice.one(
-    [3, () => `<${tag}>`.repeat(n) + page + `</${tag}>`.repeat(dice.pick([n, n - 3, 1, 0])) + page],
+    [canBeDeep ? 3 : 0, () => `<${tag}>`.repeat(n) + page + `</${tag}>`.repeat(dice.pick([n, n - 3, 1, 0])) + page],
     [1, () => `<${tag} ${names} class=a data-a=1 href=/x>${page}</${tag}>`],
-    [1, () => dice.pick(['<b><i>', '<p>', '</p>', '<a href=/x>', '<svg><g/>', '<table><tr><td>']).repeat(n) + page],
+    [canBeDeep ? 1 : 0, () => dice.pick(DEEPER).repeat(n) + page],
   );
 }
 
