@@ -154,7 +154,8 @@ const unexpected = (): Promise<never> => Promise.reject(new Error('an example of
 const NO_CALLS: ScriptCalls = { fetch: unexpected, lookup: unexpected, readState: () => Promise.resolve(null) };
 
 function parse(crawlId: string, { spider, params, page, contentType }: Example): Promise<ParsedPage> {
-  const settings: Settings = { ...DEFAULT_SETTINGS, ...spider.settings };
+  // The default limit is ten seconds by the clock, and the machine may be busy.
+  const settings: Settings = { ...DEFAULT_SETTINGS, parseTimeoutMs: 60_000, ...spider.settings };
   const scopeHosts = spider.scope?.hosts ?? ['shop.example'];
   const plan = { crawlId, definition: spider, params, scopeHosts, settings };
   const bytes = Buffer.from(page!);

@@ -71,7 +71,7 @@ describe('the end of the process, with an embedded database', () => {
   }
 
   // The first ones meet the making of the cluster, the others the start of the server and of what comes after it.
-  for (const ms of [200, 600, 1200, 2000, 500, 800, 1000, 1500])
+  for (const ms of [200, 600, 1200, 500, 1000])
     it(`SIGTERM ${ms} ms after the start leaves no database server`, async () => {
       const { child, output } = start();
       await sleep(ms);

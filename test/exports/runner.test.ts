@@ -124,6 +124,8 @@ async function startCrawl(definitions: Export[]): Promise<{ id: string; places: 
 const FILE: Export = { file: { format: 'ndjson' } };
 const end = (id: string) =>
   api.sql`update crawls set state = 'finished', stop_reason = 'max_items', ended_at = now() where id = ${id}`;
+/** Its back-off is over. */
+const due = (id: string) => api.sql`update exports set due_at = now() where crawl_id = ${id} and state = 'active'`;
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
@@ -197,16 +199,20 @@ it('lets a target that fails wait, and the others go on; a failure is told, and 
   const { id, places: at } = await startCrawl([FILE, FILE]);
   await commitItems(api.sql, id, 3);
   at[0]!.errors = [new ExportError('connect', 'nobody answers there'), new Error('secret://user:password')];
-  const node = await startRunner({ backOffMs: 400 });
+  const node = await startRunner({ backOffMs: 60_000 });
   const failing = await waitFor(id, 0, ({ failures }) => failures === 1);
   assert.equal(failing.last_error, 'nobody answers there');
   assert.deepEqual([failing.state, failing.node_id], ['active', null]);
   assert.ok(failing.due_at > failing.last_error_at!);
+  await due(id);
+  node.runner.look();
   const again = await waitFor(id, 0, ({ failures }) => failures === 2);
   assert.doesNotMatch(again.last_error!, /password/, 'what is not known to be for clients is not told');
   assert.deepEqual(again.failing_since, failing.failing_since);
   await until('the other', () => at[1]!.offsets.length === 3);
   await end(id);
+  await due(id);
+  node.runner.look();
   const done = await waitFor(id, 0, ({ state }) => state === 'done');
   await node.stop();
   assert.deepEqual([done.failures, done.failing_since, done.written], [0, null, 3]);
@@ -375,9 +381,10 @@ it('38: gives everything back when the node stops, also what does not answer; a 
 });
 
 it('38: slow targets that hold every place let the others in, and have each item once all the same', async () => {
+  let ms = 40;
   class Slow extends PlaceTarget {
     override async write(batch: Batch): Promise<Cursor> {
-      await sleep(40);
+      await sleep(ms);
       return super.write(batch);
     }
   }
@@ -393,6 +400,7 @@ it('38: slow targets that hold every place let the others in, and have each item
   await commitItems(api.sql, quick.id, 2);
   await until('the other one has its items', () => quick.places[0]!.offsets.length === 2);
   assert.ok(slow.places[0]!.offsets.length < 300);
+  ms = 0;
   for (const { id } of [slow, quick]) await end(id);
   await api.sql`update exports set due_at = now() where crawl_id = ${slow.id}`;
   await waitFor(slow.id, 0, ({ state }) => state === 'done');

@@ -95,7 +95,7 @@ export async function startSwift({ smallestPart }: { smallestPart: number }): Pr
     fault: () => null,
     seen: [],
     open: async () => {
-      for (let tries = 0; sockets.size > 0 && tries < 50; tries++) await sleep(10);
+      for (let tries = 0; sockets.size > 0 && tries < 500; tries++) await sleep(10);
       return sockets.size;
     },
     away: false,
