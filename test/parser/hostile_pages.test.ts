@@ -80,14 +80,24 @@ describe('a page that is made to cost', () => {
     });
 });
 
-describe('20,000 siblings', () => {
+describe('what a tree does not finish', () => {
   const known = new KnownFingerprints(1024);
   const pool = new ParserPool({ threads: 1, memoryMb: 128, known: known.buffer });
   before(() => pool.start());
   after(() => pool.stop());
 
-  it('6: selectors that look at siblings are done with them in the time that a page has', async () => {
+  async function itemOf(fields: Fields, page: string): Promise<unknown> {
+    const definition: Spider = { pages: [{ items: [{ type: 'page', fields }] }] };
+    assert.deepEqual(needsTree(definition), []);
     const crawlId = crypto.randomUUID();
+    pool.openCrawl({ crawlId, definition, params: {}, scopeHosts: ['site.test'], settings: DEFAULT_SETTINGS });
+    const facts = { crawlId, url: 'https://site.test/', depth: 0, status: 200, headers: {}, extra: null, fetchedAt: 0 };
+    const { items } = await pool.parse({ ...facts, contentType: 'text/html', ...shared(page) });
+    assert.equal(pool.kills, 0);
+    return JSON.parse(items[0]!.data);
+  }
+
+  it('6: selectors that look at 20,000 siblings are done with them in the time that a page has', async () => {
     const fields: Fields = {
       nth: 'i:nth-child(19999)',
       type: ['i:nth-of-type(5000n)'],
@@ -96,13 +106,8 @@ describe('20,000 siblings', () => {
       first: ['u:first-of-type ~ i'],
       not: 'i:not(:nth-child(-n+19998)):not(.a)',
     };
-    const definition: Spider = { pages: [{ items: [{ type: 'page', fields }] }] };
-    assert.deepEqual(needsTree(definition), []);
-    pool.openCrawl({ crawlId, definition, params: {}, scopeHosts: ['site.test'], settings: DEFAULT_SETTINGS });
     const page = `<i class=a>1</i>${Array.from({ length: 19_999 }, (_, i) => `<i>${i + 2}</i>`).join('')}<u>u</u>`;
-    const facts = { crawlId, url: 'https://site.test/', depth: 0, status: 200, headers: {}, extra: null, fetchedAt: 0 };
-    const { items } = await pool.parse({ ...facts, contentType: 'text/html', ...shared(page) });
-    assert.deepEqual(JSON.parse(items[0]!.data), {
+    assert.deepEqual(await itemOf(fields, page), {
       nth: '19999',
       type: ['5000', '10000', '15000', '20000'],
       after: ['20000'],
@@ -110,6 +115,16 @@ describe('20,000 siblings', () => {
       first: [],
       not: '19999',
     });
-    assert.equal(pool.kills, 0);
+  });
+
+  // css-select tries each choice of ancestors: 6 of 160 are 2 * 10^10.
+  it('6: selectors of many steps are done with elements 500 deep in each other, too', async () => {
+    const fields: Fields = {
+      none: 'td td td td td td s',
+      last: ['td td td td td td b'],
+      child: 'td :first-child * * [lang] b',
+    };
+    const page = `${'<table><tr><td>'.repeat(160)}<b>b</b><s-t>`;
+    assert.deepEqual(await itemOf(fields, page), { none: null, last: ['b'], child: null });
   });
 });
