@@ -122,13 +122,11 @@ test('15: what answers for robots.txt decides what is fetched, and the ledger sa
 });
 
 test('15: an unreachable robots.txt is asked for again, and what it says then holds; many crawls ask once', async () => {
-  let down = true;
-  const handler = withRobots((req, res) => text(down ? 503 : 200, RULES, { 'retry-after': '0' })(req, res));
+  let asked = 0;
+  const handler = withRobots((req, res) => text(asked++ === 0 ? 503 : 200, RULES, { 'retry-after': '0' })(req, res));
   await withSites([handler], async ([site]) => {
     const settings = { robots: true, retries: 5 };
     const ids = await Promise.all([1, 2, 3].map(() => start([site!], settings)));
-    while (site!.hits.length === 0) await sleep(20);
-    down = false;
     for (const id of ids) {
       await waitFor(service.url, id, ENDED);
       const { crawl } = await checkBooks(service.url, id);
@@ -159,13 +157,13 @@ test('16: Crawl-delay, whole, fractional or huge, holds between robots.txt and e
 });
 
 test('18: Retry-After, in seconds or as a date, stops that host alone; nothing of it is begun or claimed meanwhile', async () => {
-  const soon = () => new Date(Date.now() + 2999);
-  const forms = [() => '2', () => soon().toUTCString(), () => `${soon().toUTCString().slice(0, 3)} ${asctime(soon())}`];
+  const soon = () => new Date(Date.now() + 3999);
+  const forms = [() => '3', () => soon().toUTCString(), () => `${soon().toUTCString().slice(0, 3)} ${asctime(soon())}`];
   const refusing = forms.map((form): Handler => {
     const pages = treeSite(6);
     let until = 0;
     return (req, res) => {
-      if (until === 0) until = Date.now() + 1900;
+      if (until === 0) until = Date.now() + 2900;
       if (Date.now() < until) res.writeHead(429, { 'retry-after': form() }).end();
       else pages(req, res);
     };
@@ -175,17 +173,18 @@ test('18: Retry-After, in seconds or as a date, stops that host alone; nothing o
     await waitFor(service.url, id, ENDED);
     const { crawl, ledger } = await checkBooks(service.url, id);
     assert.deepEqual([crawl.stats.done, crawl.stats.failed], [58, 0]);
-    const quick = sites[0]!.hits.at(-1)!.at;
+    const quick = sites[0]!.hits.map((hit) => hit.at);
     for (const site of sites.slice(1)) {
       const [first, second] = site.hits;
-      assert.ok(second!.at - first!.at >= 1900, `asked again after ${second!.at - first!.at} ms`);
-      assert.ok(quick < second!.at, 'the other host went on');
+      assert.ok(second!.at - first!.at >= 2900, `asked again after ${second!.at - first!.at} ms`);
+      const wentOn = quick.some((at) => at > first!.at && at < second!.at);
+      assert.ok(wentOn || quick.at(-1)! < first!.at, 'the other host went on, where it was not done already');
       assert.equal(ledger.find((row) => row.url === `${site.url}/`)?.attempts, 2);
     }
     const urls = sites.map((site) => site.url);
     const backedOff = () => database.sql`
       select origin from hosts where origin = any (${urls}::text[]) and backoff_level > 0`;
-    for (const deadline = Date.now() + 5000; (await backedOff()).length > 0; await sleep(50))
+    for (const deadline = Date.now() + 30_000; (await backedOff()).length > 0; await sleep(50))
       assert.ok(Date.now() < deadline, 'forgiven');
   });
 });
@@ -262,7 +261,7 @@ test('18: Retry-After of a minute and a Crawl-delay outlive kill -9; the plain d
       postCrawl(service.url, { spider: TITLE_SPIDER, startUrls: [`${one.url}/`], settings: { ...settings, ...more } });
     await post(site!, {});
     await post(slow!, { robots: false, delayMs: 700, randomizeDelay: false });
-    for (const deadline = Date.now() + 10_000; slow!.hits.length < 2 || !(await isStored(site!)); await sleep(20))
+    for (const deadline = Date.now() + 60_000; slow!.hits.length < 2 || !(await isStored(site!)); await sleep(20))
       assert.ok(Date.now() < deadline, 'the wait is stored');
     await service.signal('SIGKILL');
     const before = slow!.hits.length;
@@ -275,7 +274,7 @@ test('18: Retry-After of a minute and a Crawl-delay outlive kill -9; the plain d
     });
     const done = async () =>
       (await database.sql<{ done: number }[]>`select done from crawls where id = ${id}`)[0]!.done;
-    for (const deadline = Date.now() + 20_000; (await done()) < 50 || slow!.hits.length < before + 2; await sleep(20))
+    for (const deadline = Date.now() + 60_000; (await done()) < 50 || slow!.hits.length < before + 2; await sleep(20))
       assert.ok(Date.now() < deadline, `${await done()} pages are done`);
     assert.deepEqual(paths(site!), ['/robots.txt'], 'left alone');
     assert.ok(slow!.hits[before]!.at - killedAt >= 660, `${slow!.hits[before]!.at - killedAt} ms after the last fetch`);

@@ -26,7 +26,7 @@ after(async () => {
   await inside.close();
 });
 
-function newRenderer(options: { memoryMb?: number; idleMs?: number } = {}): Renderer {
+function newRenderer(options: { pages?: number; memoryMb?: number; idleMs?: number } = {}): Renderer {
   const guard = new EgressGuard({ allow: ['127.0.0.1/32'] });
   const open = (url: URL, _proxy: unknown, signal: AbortSignal) => guard.dial(url, signal);
   return new Renderer({ executable: CHROMIUM!, pages: 4, memoryMb: 2048, open, log: () => {}, ...options });
@@ -73,9 +73,10 @@ function htmlOf(rendered: Rendered): string {
 const reasonOf = (rendered: Rendered) => (rendered.kind === 'failure' ? rendered.reason : rendered.kind);
 const seen = (path: string) => site.hits.filter(({ url }) => url === path);
 
-describe('pages in a browser', { ...needsChromium, concurrency: 4 }, () => {
+// A context is a second of CPU: few crawls, and no more pages at once than tests.
+describe('pages in a browser', { ...needsChromium, concurrency: 2 }, () => {
   before(() => {
-    renderer = newRenderer();
+    renderer = newRenderer({ pages: 2 });
   });
   after(() => renderer.stop());
 
@@ -156,7 +157,7 @@ describe('pages in a browser', { ...needsChromium, concurrency: 4 }, () => {
       'setTimeout(() => location.replace("/next"), 50)',
       'document.write("<meta http-equiv=refresh content=\'0;url=/next\'>")',
     ]) {
-      const left = await render(`<script>${script}</script>`, { crawlId: 'left' });
+      const left = await render(`<script>${script}</script>`);
       assert.ok(left.kind === 'redirect', JSON.stringify(left));
       assert.equal(left.url, `${site.url}/next`);
     }
@@ -220,14 +221,14 @@ describe('pages in a browser', { ...needsChromium, concurrency: 4 }, () => {
       try { for (;;) await Promise.all([...Array(50)].map(() => fetch('/f' + n++))) }
       catch { document.body.className = 'done' }
     })()</script>`;
-    const page = await render(flood, { crawlId: 'flood', plan: { ...PLAN, waitFor: '.done', timeoutMs: 60_000 } });
+    const page = await render(flood, { plan: { ...PLAN, waitFor: '.done', timeoutMs: 60_000 } });
     assert.match(htmlOf(page), /done/);
     assert.ok(page.kind === 'page' && page.flags.includes('render_limit'));
     assert.ok(site.hits.filter(({ url }) => /^\/f\d/.test(url)).length <= 500);
   });
 
   test('a page that grows beyond `maxBodyBytes` is too_large', async () => {
-    const page = await render('<body><script>document.body.append("x".repeat(2e6))</script>', { crawlId: 'large' });
+    const page = await render('<body><script>document.body.append("x".repeat(2e6))</script>');
     assert.equal(reasonOf(page), 'too_large');
   });
 
@@ -239,7 +240,6 @@ describe('pages in a browser', { ...needsChromium, concurrency: 4 }, () => {
         `<script>document.cookie = "made=2"; fetch("/own"); fetch("${other.url}/other").catch(() => {});
            fetch("/away?${other.url}/redirected").catch(() => {})</script>`,
         {
-          crawlId: 'cookies',
           cookies: [{ ...cookie, httpOnly: true, secure: false, sameSite: 'Lax' }],
           ownHeaders: { 'x-key': 'secret' },
         },
