@@ -8,7 +8,7 @@ import { type Service, startService } from '../support/service.ts';
 import { type Site, startSite } from '../support/site.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp_proxy.ts';
 
-const PAGES = 500;
+const PAGES = 300;
 
 let database: TestDatabase;
 let proxy: TcpProxy;
@@ -112,18 +112,18 @@ test('45, 38, 34, 35: followers read every item and event once, while nodes are 
   const { id } = await postCrawl(first.url, {
     spider: TITLE_SPIDER,
     startUrls: sites.map((site) => `${site.url}/`),
-    settings: { ...FAST, delayMs: 4, randomizeDelay: false },
+    settings: { ...FAST, delayMs: 6, randomizeDelay: false },
   });
   const reading = Promise.all([followLines(id), followEvents(id), listen(id), followLines(id)]);
-  await untilDone(id, 150);
+  await untilDone(id, 90);
   lose(first);
   await first.signal('SIGKILL');
   const third = await startNode();
-  await untilDone(id, 350);
+  await untilDone(id, 210);
   await proxy.cut();
   await sleep(300);
   await proxy.restore();
-  await untilDone(id, 550);
+  await untilDone(id, 330);
   lose(second);
   await second.stop();
   const [lines, sse, events, alsoLines] = await reading;
