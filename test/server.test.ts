@@ -47,7 +47,7 @@ async function refuses(env: Record<string, string>, why: RegExp): Promise<void> 
   child.stderr.on('data', (bytes) => {
     complained += bytes;
   });
-  const timer = setTimeout(() => child.kill('SIGTERM'), 30_000); // one that starts after all
+  const timer = setTimeout(() => child.kill('SIGTERM'), 120_000); // one that starts after all
   const [code] = await once(child, 'close');
   clearTimeout(timer);
   assert.match(complained, why);

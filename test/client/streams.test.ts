@@ -60,7 +60,7 @@ const problem =
 
 async function read(client: Orbweaver, options: object = {}): Promise<Item[]> {
   const items: Item[] = [];
-  for await (const item of client.streamItems(ID, { retryForMs: 5000, ...options })) items.push(item);
+  for await (const item of client.streamItems(ID, { retryForMs: 60_000, ...options })) items.push(item);
   return items;
 }
 

@@ -12,7 +12,7 @@ export interface Service {
   output: () => string;
   /** Sends the signal; for SIGKILL and SIGTERM resolves when the process is gone. */
   signal(signal: NodeJS.Signals): Promise<void>;
-  /** SIGTERM, and SIGKILL where that does not help within 20 s. */
+  /** SIGTERM, and SIGKILL where that does not help within 60 s. */
   stop(): Promise<void>;
 }
 
@@ -50,7 +50,7 @@ export async function startService(env: Record<string, string>): Promise<Service
     output: () => output,
     signal: (signal) => sendSignal(child, signal),
     stop: async () => {
-      const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+      const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
       await sendSignal(child, 'SIGTERM');
       clearTimeout(timer);
     },
