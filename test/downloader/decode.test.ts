@@ -136,7 +136,7 @@ describe('Downloader and encodings', () => {
     const result = await downloader.fetch({
       url: site.url,
       headers: {},
-      timeoutMs: 5000,
+      timeoutMs: 60_000,
       maxBodyBytes,
       verifyTls: true,
     });

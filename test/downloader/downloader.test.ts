@@ -8,7 +8,7 @@ import type { FetchedResponse, FetchFailure, FetchResult } from '../../dist/mode
 import { startRaw } from '../support/raw_site.ts';
 import { type Site, startSite } from '../support/site.ts';
 
-const OPTIONS = { headers: {}, timeoutMs: 5000, maxBodyBytes: 1_000_000, verifyTls: true };
+const OPTIONS = { headers: {}, timeoutMs: 60_000, maxBodyBytes: 1_000_000, verifyTls: true };
 
 function text(result: FetchResult): string {
   return Buffer.from(ok(result).body, 0, ok(result).bodyBytes).toString();
@@ -194,18 +194,19 @@ describe('Downloader', () => {
   });
 
   it('6: silence at any stage ends at the deadline', async () => {
-    const options = { timeoutMs: 80 };
-    const never = failed(await raw(() => {}, options), 'timeout');
+    const never = failed(await raw(() => {}, { timeoutMs: 80 }), 'timeout');
     assert.equal(never.detail, 'no headers within 80 ms (timeoutMs)');
-    const headers = await raw((socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n'), options);
+    const begin = (socket: Socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n');
+    const headers = await raw(begin, { timeoutMs: 500 });
     assert.match(failed(headers, 'timeout').detail, /body/);
     assert.equal(failed(headers, 'timeout').status, 200);
   });
 
   it('6: each stage has its limit, and the detail names it', async () => {
-    const stages = { headersTimeoutMs: 100, bodyTimeoutMs: 120 };
-    assert.equal(failed(await raw(() => {}, stages), 'timeout').detail, 'no headers within 100 ms (headersTimeoutMs)');
-    const begun = await raw((socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx'), stages);
+    const silent = await raw(() => {}, { headersTimeoutMs: 100, bodyTimeoutMs: 120 });
+    assert.equal(failed(silent, 'timeout').detail, 'no headers within 100 ms (headersTimeoutMs)');
+    const begin = (socket: Socket) => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx');
+    const begun = await raw(begin, { headersTimeoutMs: 10_000, bodyTimeoutMs: 120 });
     assert.equal(failed(begun, 'timeout').detail, 'nothing more of the body within 120 ms (bodyTimeoutMs)');
     const guard = new EgressGuard({ allow: ['127.0.0.0/8'], dial: () => new Promise(() => {}) });
     const nowhere = new Downloader({ egress: guard });
@@ -221,7 +222,7 @@ describe('Downloader', () => {
         socket.write('HTTP/1.1 200 OK\r\n\r\n');
         timer = setInterval(() => socket.write('x'), 10);
       },
-      { timeoutMs: 150 },
+      { timeoutMs: 500 },
     );
     clearInterval(timer);
     assert.ok(failed(result, 'timeout').wireBytes > 0);
@@ -305,6 +306,7 @@ describe('Downloader', () => {
       },
       async (site) => {
         const slow = single.fetch({ ...OPTIONS, url: `${site.url}/slow` });
+        while (site.hits.length === 0) await new Promise((resolve) => setImmediate(resolve));
         const waiting = single.fetch({ ...OPTIONS, url: `${site.url}/waiting`, timeoutMs: 50 });
         failed(await waiting, 'timeout');
         release();

@@ -11,7 +11,7 @@ import type { FetchFailure, FetchResult } from '../../dist/model/response.js';
 import { startSite } from '../support/site.ts';
 import { ELSEWHERE, EXPIRED, LOCALHOST } from './certificates.ts';
 
-const OPTIONS = { headers: {}, timeoutMs: 5000, maxBodyBytes: 100_000, verifyTls: true };
+const OPTIONS = { headers: {}, timeoutMs: 60_000, maxBodyBytes: 100_000, verifyTls: true };
 
 const GLOBAL =
   `1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 93.184.215.14 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0

@@ -25,7 +25,7 @@ after(async () => {
 });
 
 function send(path: string, options: Partial<FetchOptions>) {
-  const common = { headers: {}, timeoutMs: 5000, maxBodyBytes: 1_000_000, verifyTls: true };
+  const common = { headers: {}, timeoutMs: 60_000, maxBodyBytes: 1_000_000, verifyTls: true };
   return downloader.fetch({ ...common, url: site.url + path, ...options });
 }
 
@@ -61,7 +61,7 @@ test('a POST that was sent and not answered fails as a GET does', async () => {
     ['/drop', 'reset'],
     ['/silent', 'timeout'],
   ]) {
-    const failure = await send(path!, { method: 'POST', body: 'x', timeoutMs: 300 });
+    const failure = await send(path!, { method: 'POST', body: 'x', timeoutMs: 600 });
     assert.partialDeepStrictEqual(failure, { kind: 'failure', reason });
   }
 });

@@ -9,7 +9,7 @@ import { type ConnectProxy, startConnectProxy } from '../support/connect_proxy.t
 import { type Site, startSite } from '../support/site.ts';
 import { LOCALHOST } from './certificates.ts';
 
-const OPTIONS = { headers: {}, timeoutMs: 5000, maxBodyBytes: 1_000_000, verifyTls: true };
+const OPTIONS = { headers: {}, timeoutMs: 60_000, maxBodyBytes: 1_000_000, verifyTls: true };
 const GUARD = new EgressGuard({ allow: ['127.0.0.0/8'] });
 
 describe('Downloader by a proxy', () => {

@@ -184,7 +184,7 @@ describe('RobotsCache', () => {
   it('15: a long one is cut, not refused', async () => {
     const site = await startSite((_req, res) => res.end('# 23456789\n'.repeat(100_000)));
     const downloader = new Downloader({ egress: new EgressGuard({ allow: ['127.0.0.0/8'] }) });
-    const options = { headers: {}, timeoutMs: 5000, maxBodyBytes: ROBOTS_MAX_BYTES, verifyTls: true, cutAtCap: true };
+    const options = { headers: {}, timeoutMs: 60_000, maxBodyBytes: ROBOTS_MAX_BYTES, verifyTls: true, cutAtCap: true };
     const { verdict } = await new RobotsCache().get(site.url, (url) => downloader.fetch({ ...options, url }));
     assert.equal(verdict.kind === 'rules' && verdict.text.length, ROBOTS_MAX_BYTES);
     await downloader.close();

@@ -341,7 +341,7 @@ describe('an endpoint that misbehaves delays its webhook alone, and the try says
           assert.equal(attempt!.request.headers['x-token'], '(hidden)');
           assert.doesNotMatch(error?.message ?? '', /127\.0|169\.254/);
         },
-        { ...ITEMS, timeoutMs: 150, headers: { 'X-Token': 't0ken' } },
+        { ...ITEMS, timeoutMs: 600, headers: { 'X-Token': 't0ken' } },
       ),
     );
 });
