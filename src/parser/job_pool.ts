@@ -26,10 +26,10 @@ const WATCH_MS = 20;
  */
 const BURN_MS = 100;
 /**
- * Of a check, which may be the first of its thread to load what reads schemas: 70 to 250 ms. Demoted meanwhile, on a machine
- * without an idle core, it came to its end by the clock, and a good spider was refused as too complex.
+ * Of a check or a preview, which may be the first of its thread to load what reads schemas, 70 to 250 ms, or XPath, 150 to
+ * 500. Demoted meanwhile, on a machine without an idle core, it came to its end by the clock: a good spider was refused.
  */
-const CHECK_BURN_MS = 500;
+const ASKED_BURN_MS = 1000;
 /** Times its CPU limit that a job may take by the clock. */
 const MAX_WALL = 5;
 /** A thread that could not start is tried again after this. */
@@ -257,7 +257,8 @@ export class JobPool {
       const elapsed = thread.elapsed(now);
       // At its first look the page has had the CPU for no longer than it has run.
       if (elapsed > WATCH_MS / 2) job.cpuFrom ??= (thread.cpuMs() ?? 0) - elapsed;
-      const burnMs = job.message.kind === 'check' ? CHECK_BURN_MS : BURN_MS;
+      const { kind } = job.message;
+      const burnMs = kind === 'check' || kind === 'preview' ? ASKED_BURN_MS : BURN_MS;
       if (elapsed > burnMs && !thread.isDemoted && usedMs(thread, job, elapsed) > burnMs) {
         job.queue.burn(job);
         thread.demote();
