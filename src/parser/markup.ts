@@ -1,6 +1,7 @@
 import { type Flag, TREE_LIMITS, VOID_TAGS } from './dom.ts';
 import { Names } from './names.ts';
 import { type MarkupEvents, Scanner } from './scanner.ts';
+import type { Source } from './source_text.ts';
 
 const words = (names: string): string[] => names.split(' ');
 const P = words('p');
@@ -109,14 +110,14 @@ export abstract class Markup implements MarkupEvents {
   /** A tag begins, without attributes so far. @returns whether those that it has are wanted, one by one */
   protected abstract wants(name: number): boolean;
   /** The next attribute of the tag that is being read, at most as many as the limit. Entities are as in the source. */
-  protected abstract attributeOf(source: string, nameStart: number, nameEnd: number, from: number, to: number): void;
+  protected abstract attributeOf(source: Source, nameStart: number, nameEnd: number, from: number, to: number): void;
   /** An element begins as the last child of the one in the frame before its own. */
   protected abstract begin(name: number, frame: number): void;
   protected abstract end(frame: number): void;
   /** Text in the element of a frame. @param joins it goes on with the text that is the element's last child */
-  protected abstract characters(source: string, start: number, end: number, frame: number, joins: boolean): void;
+  protected abstract characters(source: Source, start: number, end: number, frame: number, joins: boolean): void;
 
-  text(source: string, start: number, end: number): void {
+  text(source: Source, start: number, end: number): void {
     const { frame } = this;
     const joins = this.#endsInText[frame] === 1;
     if (!joins) {
@@ -126,14 +127,14 @@ export abstract class Markup implements MarkupEvents {
     this.characters(source, start, end, frame, joins);
   }
 
-  tag(source: string, nameStart: number, nameEnd: number): boolean {
+  tag(source: Source, nameStart: number, nameEnd: number): boolean {
     this.#tag = this.names.read(source, nameStart, nameEnd);
     this.#attributes = 0;
     this.isInTag = true;
     return this.wants(this.#tag);
   }
 
-  attribute(source: string, nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
+  attribute(source: Source, nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
     if (this.#attributes++ < TREE_LIMITS.attributes) this.attributeOf(source, nameStart, nameEnd, valueStart, valueEnd);
   }
 
@@ -145,7 +146,7 @@ export abstract class Markup implements MarkupEvents {
     if (this.#begin(name) && closes) this.#end();
   }
 
-  endTag(source: string, nameStart: number, nameEnd: number): void {
+  endTag(source: Source, nameStart: number, nameEnd: number): void {
     const { frame } = this;
     // Nearly every end tag is that of the innermost element.
     if (frame > 0 && this.names.is(this.open[frame]!, source, nameStart, nameEnd)) {

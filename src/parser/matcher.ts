@@ -3,6 +3,7 @@ import type { PageInput } from './content.ts';
 import { CODE, Document, type Element, KeptElement, type Matches, type TextLog, TREE_LIMITS } from './dom.ts';
 import { chunksOf } from './early_end.ts';
 import { Markup } from './markup.ts';
+import type { Source } from './source_text.ts';
 
 /*
  * The runtime of `automaton.ts`: reads a page once and keeps the elements that a query wants.
@@ -165,12 +166,12 @@ export class Matcher extends Markup implements Opening {
     return this.#stepsOf(name).length > 0;
   }
 
-  protected attributeOf(source: string, nameStart: number, nameEnd: number, from: number, to: number): void {
+  protected attributeOf(source: Source, nameStart: number, nameEnd: number, from: number, to: number): void {
     const number = this.names.read(source, nameStart, nameEnd);
     if (this.#automaton.attributes[number] !== 1) return;
     const name = this.names.list[number]!;
-    if (this.attributes === null) this.attributes = [name, source.slice(from, to)];
-    else this.attributes.push(name, source.slice(from, to));
+    if (this.attributes === null) this.attributes = [name, source.text.slice(from, to)];
+    else this.attributes.push(name, source.text.slice(from, to));
   }
 
   protected begin(name: number, frame: number): void {
@@ -202,11 +203,11 @@ export class Matcher extends Markup implements Opening {
     if (this.#noted > before) this.#putBack(before, frame - 1);
   }
 
-  protected characters(source: string, start: number, end: number, frame: number, joins: boolean): void {
+  protected characters(source: Source, start: number, end: number, frame: number, joins: boolean): void {
     if (this.#pending.length > 0) this.#pending.length = 0;
     if (this.#logging === 0) return;
     const { texts, parents, codes } = this.#log;
-    const text = source.slice(start, end);
+    const text = source.text.slice(start, end);
     if (joins) texts[texts.length - 1] += text;
     else {
       texts.push(text);

@@ -1,4 +1,5 @@
 import { ownString } from './own_string.ts';
+import type { Source } from './source_text.ts';
 
 const NONE = -1;
 /** A power of two, some thirty times the names that a site uses. */
@@ -38,17 +39,17 @@ export class Names {
   }
 
   /** The number of a name in `source`; the range is not empty. */
-  read(source: string, start: number, end: number): number {
+  read(source: Source, start: number, end: number): number {
     const slot = hashOf(source, start, end);
     const remembered = this.#slots[slot]!;
     if (remembered !== NONE && isSame(this.list[remembered]!, source, start, end)) return remembered;
-    const number = this.of(source.slice(start, end).toLowerCase());
+    const number = this.of(source.text.slice(start, end).toLowerCase());
     this.#slots[slot] = number;
     return number;
   }
 
   /** Whether a name in `source` is the one of that number: cheaper than to read it. False may be wrong beyond ASCII. */
-  is(number: number, source: string, start: number, end: number): boolean {
+  is(number: number, source: Source, start: number, end: number): boolean {
     return isSame(this.list[number]!, source, start, end);
   }
 
@@ -81,19 +82,19 @@ export class Names {
 }
 
 /** A slot by the length and three characters, letters in either case the same. The factors keep HTML's names apart, but for three. */
-function hashOf(source: string, start: number, end: number): number {
+function hashOf({ codes }: Source, start: number, end: number): number {
   const length = end - start;
-  const first = source.charCodeAt(start) | 0x20;
-  const middle = source.charCodeAt(start + (length >> 1)) | 0x20;
-  const last = source.charCodeAt(end - 1) | 0x20;
+  const first = codes[start]! | 0x20;
+  const middle = codes[start + (length >> 1)]! | 0x20;
+  const last = codes[end - 1]! | 0x20;
   return (length * 393 + first * 959 + middle * 615 + last * 213) & (SLOTS - 1);
 }
 
 /** Whether a range is the name but for ASCII's upper case; beyond ASCII, lower case is Unicode's business. */
-function isSame(name: string, source: string, start: number, end: number): boolean {
+function isSame(name: string, { codes }: Source, start: number, end: number): boolean {
   if (name.length !== end - start) return false;
   for (let i = start; i < end; i++) {
-    const code = source.charCodeAt(i);
+    const code = codes[i]!;
     const known = name.charCodeAt(i - start);
     if (code !== known && !(code >= 0x41 && code <= 0x5a && code + 0x20 === known)) return false;
   }

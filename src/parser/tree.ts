@@ -1,5 +1,6 @@
 import { Document, Element } from './dom.ts';
 import { Markup, markupNames } from './markup.ts';
+import type { Source } from './source_text.ts';
 
 const NAMES = markupNames();
 const NOTHING = new Document();
@@ -35,10 +36,10 @@ class TreeBuilder extends Markup {
     return true;
   }
 
-  protected attributeOf(source: string, nameStart: number, nameEnd: number, from: number, to: number): void {
+  protected attributeOf(source: Source, nameStart: number, nameEnd: number, from: number, to: number): void {
     const name = this.names.list[this.names.read(source, nameStart, nameEnd)]!;
-    if (this.#attributes === null) this.#attributes = [name, source.slice(from, to)];
-    else this.#attributes.push(name, source.slice(from, to));
+    if (this.#attributes === null) this.#attributes = [name, source.text.slice(from, to)];
+    else this.#attributes.push(name, source.text.slice(from, to));
   }
 
   protected begin(name: number, frame: number): void {
@@ -54,9 +55,9 @@ class TreeBuilder extends Markup {
     this.#elements[frame]!.last = this.#document.elements.length - 1;
   }
 
-  protected characters(source: string, start: number, end: number, frame: number, joins: boolean): void {
+  protected characters(source: Source, start: number, end: number, frame: number, joins: boolean): void {
     const { children } = this.#elements[frame]!;
-    const text = source.slice(start, end);
+    const text = source.text.slice(start, end);
     if (joins) children[children.length - 1] += text;
     else children.push(text);
   }

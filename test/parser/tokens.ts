@@ -1,6 +1,7 @@
 /** What htmlparser2's Tokenizer and the scanner tell of markup, in one form. */
 import { Tokenizer, type TokenizerCallbacks } from 'htmlparser2';
 import { Scanner } from '../../dist/parser/scanner.js';
+import type { Source } from '../../dist/parser/source_text.js';
 
 /** One event; runs of text are joined, and each event ends with a line feed. */
 class Log {
@@ -72,9 +73,9 @@ export function scannedTokens(chunks: Iterable<string>, stopAfter = Number.POSIT
     if (++events >= stopAfter) scanner.stop();
     if (events > stopAfter) throw new Error(`event ${events} after the stop`);
   };
-  const slice = (source: string, start: number, end: number) => {
-    if (start < 0 || end < start || end > source.length) throw new RangeError(`${start} to ${end} of ${source.length}`);
-    return source.slice(start, end);
+  const slice = ({ text, length }: Source, start: number, end: number) => {
+    if (start < 0 || end < start || end > length) throw new RangeError(`${start} to ${end} of ${length}`);
+    return text.slice(start, end);
   };
   const scanner = new Scanner({
     text: (source, start, end) => {
