@@ -4,21 +4,26 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { checkBooks, ENDED, postCrawl, waitFor } from '../support/client.ts';
 import { type TestDatabase, testDatabase } from '../support/database.ts';
 import { FAST } from '../support/pages.ts';
-import { startService } from '../support/service.ts';
+import { type Service, startService } from '../support/service.ts';
 import { changeOf, crawlShop, type Page, type Pages, SHOP, startShop } from '../support/shop.ts';
 
 let database: TestDatabase;
+/** The first test leaves it to the second. */
+let own: Service;
 before(async () => {
   database = await testDatabase();
+  own = await startService({ DATABASE_URL: database.url });
 });
-after(() => database.drop());
+after(async () => {
+  await own.stop();
+  await database.drop();
+});
 
 test('26: kill -9 in the second crawl, and while it lists what is gone: every item once, against the first crawl', async () => {
   const ids = [...Array(150).keys()].map((i) => `p${i}`);
   const pages: Pages = { '/': { links: ids.map((id) => `/p/${id}`) } };
   for (const id of ids) pages[`/p/${id}`] = { product: [id, 'As it was', '1'] };
   const site = await startShop(pages);
-  let own = await startService({ DATABASE_URL: database.url });
   try {
     await crawlShop(own.url, site, 'killed');
     // Thousands that nothing leads to any more: listed in several transactions.
@@ -60,13 +65,14 @@ test('26: kill -9 in the second crawl, and while it lists what is gone: every it
       select count(*)::int as n from spider_items where space = (select space from spider_items where url = ${`${site.url}/p/p0`})`;
     assert.equal(left!.n, 100);
   } finally {
-    await Promise.all([own.stop(), site.close()]);
+    await site.close();
   }
 });
 
 test('26: on two nodes, with two crawls of one spider at once, what is remembered is the site', async () => {
   const hosts = await Promise.all(['127.0.0.2', '127.0.0.3'].map((host, i) => startShop(shopOf(40, 'ab'[i]!), host)));
-  const nodes = await Promise.all([1, 2].map(() => startService({ DATABASE_URL: database.url })));
+  const other = await startService({ DATABASE_URL: database.url });
+  const nodes = [own, other];
   const spider = { ...SHOP, scope: { hosts: ['127.0.0.2', '127.0.0.3'] } };
   const start = (n: number) => crawlShop(nodes[n]!.url, hosts[0]!, 'shared', { spider });
   try {
@@ -90,7 +96,7 @@ test('26: on two nodes, with two crawls of one spider at once, what is remembere
     assert.deepEqual(await kinds(0), { same: 77, changed: 2, gone: 1 });
     assert.deepEqual(await kinds(1), { same: 79 });
   } finally {
-    await Promise.all([...nodes, ...hosts].map((one) => ('stop' in one ? one.stop() : one.close())));
+    await Promise.all([other.stop(), ...hosts.map((host) => host.close())]);
   }
 });
 

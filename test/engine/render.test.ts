@@ -43,10 +43,10 @@ function isAlive(pid: number): boolean {
   }
 }
 
-describe('without a browser', () => {
+describe('without a browser, and without scripts', () => {
   let service: Service;
   before(async () => {
-    service = await startService({ DATABASE_URL: database.url, CHROMIUM_PATH: '', PARSER_THREADS: '1' });
+    service = await startService({ DATABASE_URL: database.url, CHROMIUM_PATH: '', SCRIPTS: 'off' });
   });
   after(() => service.stop());
 
@@ -63,6 +63,17 @@ describe('without a browser', () => {
     assert.equal((await post(`${service.url}/spiders`, { name: 'off', ...off })).status, 201);
     const { renderer } = await getJson<{ renderer: { enabled: boolean } }>(`${service.url}/engine`);
     assert.equal(renderer.enabled, false);
+  });
+
+  test('with SCRIPTS=off a posted script is refused with the mend', async () => {
+    const spider = { script: 'export default { parse() {} }' };
+    const { status, answer } = await post(`${service.url}/crawls`, { spider, startUrls: ['http://127.0.0.1/'] });
+    assert.equal(status, 422);
+    const [problem] = answer.errors as { pointer: string; code: string; message: string }[];
+    assert.deepEqual([problem?.pointer, problem?.code], ['/spider/script', 'scripts_off']);
+    assert.match(problem?.message ?? '', /SCRIPTS=on/);
+    const { scripts } = await getJson<{ scripts: object }>(`${service.url}/engine`);
+    assert.deepEqual(scripts, { enabled: false, boundary: null, processes: 0, busy: 0, kills: 0 });
   });
 
   test('a CHROMIUM_PATH that leads nowhere is one line at the start', async () => {

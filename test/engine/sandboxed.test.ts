@@ -144,20 +144,3 @@ test('GET /engine tells which wall the scripts run behind', async () => {
   assert.equal(scripts.processes, 1);
   assert.ok((await readMetric(service.url, 'orbweaver_script_kills_total')) >= 0);
 });
-
-test('with SCRIPTS=off a posted script is refused with the mend', async () => {
-  const other = await startService({ DATABASE_URL: database.url, SCRIPTS: 'off' });
-  try {
-    const body = { spider: { script: 'export default { parse() {} }' }, startUrls: ['http://127.0.0.1/'] };
-    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-    const answer = await fetch(`${other.url}/crawls`, init);
-    const { errors } = (await answer.json()) as { errors: { pointer: string; code: string; message: string }[] };
-    assert.equal(answer.status, 422);
-    assert.deepEqual([errors[0]?.pointer, errors[0]?.code], ['/spider/script', 'scripts_off']);
-    assert.match(errors[0]!.message, /SCRIPTS=on/);
-    const { scripts } = await getJson<{ scripts: object }>(`${other.url}/engine`);
-    assert.deepEqual(scripts, { enabled: false, boundary: null, processes: 0, busy: 0, kills: 0 });
-  } finally {
-    await other.stop();
-  }
-});

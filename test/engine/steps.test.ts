@@ -395,24 +395,19 @@ test('a node that stops gives calls up that take too long; their pages are fetch
     () => (isSlow ? undefined : { a: 1 }),
     async (api) => {
       const site = await startSite(treeSite(3));
-      const own = await testDatabase();
-      const settings = { ...env, DATABASE_URL: own.url, SCRIPTS: 'off' };
-      const first = await startService(settings);
-      const { id } = await postCrawl(first.url, {
+      const { id } = await postCrawl(service.url, {
         spider: spiderOf([{ enrich: { url: `${api.url}/{title}`, set: { a: 'a' }, timeoutMs: 60_000 } }]),
         startUrls: [`${site.url}/`],
         settings: FAST,
       });
       while (api.calls.length === 0) await sleep(10);
-      await first.stop();
+      await service.stop();
       isSlow = false;
-      const second = await startService(settings);
-      await waitFor(second.url, id, ENDED);
-      const { items } = await checkBooks(second.url, id);
+      service = await startService({ ...env, SCRIPTS: 'off' });
+      await waitFor(service.url, id, ENDED);
+      const { items } = await checkBooks(service.url, id);
       assert.deepEqual([...by(items, 'a').values()], [1, 1, 1]);
-      await second.stop();
       await site.close();
-      await own.drop();
     },
   );
 });

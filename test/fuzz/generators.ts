@@ -3,7 +3,7 @@ import fc from 'fast-check';
 
 /** Cases in all: few with every test run, many by `npm run fuzz`. A definition costs ten times what a page does. */
 const CASES = Number(process.env.FUZZ_CASES ?? 200);
-export const DEFINITIONS = Math.ceil(CASES / 5);
+export const DEFINITIONS = Math.ceil(CASES / 10);
 export const PAGES = CASES - DEFINITIONS;
 
 const SELECTORS = [
