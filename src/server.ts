@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { access, constants } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { type Logger, pino } from 'pino';
 import { buildApp } from './app.ts';
 import { Closers } from './closers.ts';
@@ -371,6 +372,9 @@ function stopAtBugs(closers: Closers, log: Logger): void {
 }
 
 async function main(): Promise<void> {
+  // A bound on the event loop's heap by the command line would win over the `resourceLimits` of every thread: a page could take a
+  // gigabyte instead of PARSER_MEMORY_MB. The heap that runs this has its bounds, and keeps them.
+  for (const flag of ['--max-old-space-size', '--max-semi-space-size']) setFlagsFromString(`${flag}=0`);
   let config: Config;
   try {
     config = readConfig(process.env);

@@ -194,3 +194,29 @@ describe('44: DATA_DIR', () => {
     }
   });
 });
+
+test('a page has the memory of PARSER_MEMORY_MB, whatever heap the process is started with', async () => {
+  const service = await startService({
+    DATABASE_URL: database.url,
+    NODE_OPTIONS: '--max-old-space-size=1024 --max-semi-space-size=8',
+    PARSER_MEMORY_MB: '32',
+  });
+  try {
+    // Some hundred MB as a tree.
+    const tags = (name: string) => Array.from({ length: 300 }, (_, i) => `<${name} ${i}>`).join('');
+    const response = await fetch(`${service.url}/spiders/preview`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        spider: { pages: [{ items: [{ type: 'page', fields: { title: 'title' } }] }] },
+        url: 'http://books.example/',
+        html: `${tags('b')}${tags('i')}${'x</b>'.repeat(300)}`,
+        settings: { parser: 'html5', parseTimeoutMs: 30_000 },
+      }),
+    });
+    const { outcome } = (await response.json()) as { outcome: { reason: string } };
+    assert.equal(outcome.reason, 'parse_memory');
+  } finally {
+    await service.stop();
+  }
+});

@@ -1,6 +1,10 @@
 const FIRST_BYTES = 16_384;
 const MAX_KEPT_BLOCK = 1024 * 1024;
-const MAX_KEPT_BYTES = 16 * 1024 * 1024;
+/**
+ * A crawl of 5,000 pages of 31 KB has 2 MB in use, and for a moment 9: of the 14 MB of blocks that it made, few are used again. With
+ * this bound it makes as many.
+ */
+const MAX_KEPT_BYTES = 8 * 1024 * 1024;
 
 /**
  * Free blocks of shared memory by size, a power of two. Shared memory is freed only when every thread that saw it has

@@ -127,7 +127,7 @@ export class JobPool {
     return new Promise((resolve, reject) => {
       this.#jobs++;
       this.#bytes += bytes;
-      this.#fair.push({ message, queue, bytes, limitMs, charged: 0, cpuFrom: null, burns: false, resolve, reject });
+      this.#fair.push({ message, queue, bytes, limitMs, charged: 0, burns: false, resolve, reject });
       this.#dispatch();
     });
   }
@@ -255,11 +255,9 @@ export class JobPool {
       if (job === undefined || this.#killed.has(thread)) continue;
       busy = true;
       const elapsed = thread.elapsed(now);
-      // At its first look the page has had the CPU for no longer than it has run.
-      if (elapsed > WATCH_MS / 2) job.cpuFrom ??= (thread.cpuMs() ?? 0) - elapsed;
       const { kind } = job.message;
       const burnMs = kind === 'check' || kind === 'preview' ? ASKED_BURN_MS : BURN_MS;
-      if (elapsed > burnMs && !thread.isDemoted && usedMs(thread, job, elapsed) > burnMs) {
+      if (elapsed > burnMs && !thread.isDemoted && (thread.usedMs() ?? elapsed) > burnMs) {
         job.queue.burn(job);
         thread.demote();
       }
@@ -278,7 +276,7 @@ export class JobPool {
     setImmediate(() => {
       const elapsed = thread.elapsed(performance.now());
       if (thread.held[0] !== job || this.#killed.has(thread) || elapsed <= job.limitMs) return;
-      if (usedMs(thread, job, elapsed) <= job.limitMs && elapsed <= job.limitMs * MAX_WALL) return;
+      if ((thread.usedMs() ?? elapsed) <= job.limitMs && elapsed <= job.limitMs * MAX_WALL) return;
       this.#killed.set(thread, `it took longer than ${job.limitMs} ms`);
       void thread.terminate();
     });
@@ -353,10 +351,4 @@ export class JobPool {
 
 function describe({ message, queue }: Job): object {
   return message.kind === 'page' ? { crawl: message.job.crawlId, url: message.job.url } : { job: queue.name };
-}
-
-/** Milliseconds of CPU that the running job has had at most; by the clock where the system does not tell. */
-function usedMs(thread: ParserThread, job: Job, elapsed: number): number {
-  const cpuMs = thread.cpuMs();
-  return cpuMs === null || job.cpuFrom === null ? elapsed : cpuMs - job.cpuFrom;
 }

@@ -123,7 +123,10 @@ export interface RobotsJob {
 export interface ThreadData {
   /** `KnownFingerprints.buffer`. */
   known: SharedArrayBuffer;
-  /** One Int32: how many jobs the thread has begun, so that the pool knows which one a dead thread was at. */
+  /**
+   * Two Int32: how many jobs the thread has begun, so that the pool knows which one a dead thread was at; and the milliseconds of CPU that
+   * the thread had used when it began the last, so that the pool knows what that has used.
+   */
   begun: SharedArrayBuffer;
   /** A plan whose parser is to be loaded before the thread is ready; the others follow with their first page. */
   plans: ParsePlanInput[];

@@ -11,8 +11,6 @@ export interface Job {
   limitMs: number;
   /** What its queue was charged when it was sent; settled when it is done. */
   charged: number;
-  /** The thread's CPU time when the job began, at the least, in milliseconds; null until it has been looked at. */
-  cpuFrom: number | null;
   /** It has run for so long that its thread was demoted. */
   burns: boolean;
   resolve(answer: Answer): void;

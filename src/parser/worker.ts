@@ -47,8 +47,9 @@ function handle(message: ToThread): void {
 }
 
 function answer(message: JobMessage): Answer {
-  Atomics.add(progress, 0, 1);
   const start = cpuMs();
+  Atomics.store(progress, 1, start);
+  Atomics.add(progress, 0, 1);
   const ms = () => cpuMs() - start;
   try {
     switch (message.kind) {

@@ -10,7 +10,6 @@ function job(queue: JobQueue): Job {
     bytes: 1,
     limitMs: 1,
     charged: 0,
-    cpuFrom: null,
     burns: false,
     resolve: () => {},
     reject: () => {},
