@@ -86,33 +86,49 @@ function hasControls(text: string): boolean {
   return false;
 }
 
-/** A job's page, its body decoded when it is asked for; null where it is nothing that is read. */
+/** A job's page, its body decoded when it is asked for. */
+class JobInput implements PageInput {
+  readonly kind: PageKind;
+  readonly url: string;
+  readonly depth: number;
+  readonly status: number;
+  readonly fetchedAt: number;
+  readonly contentType: string | null;
+  readonly headers: PageInput['headers'];
+  readonly extra: RequestExtra | null;
+  readonly refresh: PageInput['refresh'];
+  readonly robotsTag: PageInput['robotsTag'];
+  readonly #body: BodyText;
+  #whole: string | null = null;
+
+  constructor(kind: PageKind, job: PageJob) {
+    this.kind = kind;
+    this.url = job.url;
+    this.depth = job.depth;
+    this.status = job.status;
+    this.fetchedAt = job.fetchedAt;
+    this.contentType = job.contentType;
+    this.headers = job.headers ?? null;
+    this.extra = job.extra;
+    this.refresh = job.refresh;
+    this.robotsTag = job.robotsTag;
+    this.#body = new BodyText(job.body, job.bodyBytes, job.contentType, kind);
+  }
+
+  get text(): string {
+    this.#whole ??= this.#body.whole();
+    return this.#whole;
+  }
+
+  parts(size: number): Iterable<string> {
+    return this.#body.parts(size);
+  }
+}
+
+/** A job's page; null where it is nothing that is read. */
 export function inputOf(job: PageJob): PageInput | null {
-  const {
-    body: bytes,
-    bodyBytes,
-    contentType,
-    url,
-    depth,
-    status,
-    fetchedAt,
-    headers = null,
-    extra,
-    refresh,
-    robotsTag,
-  } = job;
-  const kind = kindOf(bytes, bodyBytes, contentType);
-  if (kind === null) return null;
-  const body = new BodyText(bytes, bodyBytes, contentType, kind);
-  let whole: string | null = null;
-  const own = {
-    get text() {
-      whole ??= body.whole();
-      return whole;
-    },
-    parts: (size: number) => body.parts(size),
-  };
-  return Object.assign(own, { kind, url, depth, status, fetchedAt, contentType, headers, extra, refresh, robotsTag });
+  const kind = kindOf(job.body, job.bodyBytes, job.contentType);
+  return kind === null ? null : new JobInput(kind, job);
 }
 
 /** The tree of a page; of JSON an empty one. @param parseHtml for HTML */
