@@ -115,7 +115,7 @@ test('docs/api.md: every call of curl is answered as the contract says', async (
 });
 
 async function firstDelivery(id: string): Promise<string> {
-  for (let tries = 0; tries < 200; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     const { deliveries } = await getJson<{ deliveries: { id: string }[] }>(`${service.url}/crawls/${id}/deliveries`);
     if (deliveries.length > 0) return deliveries[0]!.id;
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -80,7 +80,7 @@ async function patiently(work: () => Promise<Response>): Promise<Response> {
     try {
       return await work();
     } catch (error) {
-      if (tries > 200) throw error;
+      if (tries > 1200) throw error;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
 }

@@ -89,11 +89,12 @@ describe('limits and changes of state that meet', () => {
   it('25: a page at the deepest depth that the ledger can hold keeps its items, and its links', async () => {
     gate = Promise.withResolvers();
     const start = { startUrls: [`${site.url}/chain900000`], spider: TITLE_SPIDER, settings: { ...FAST, maxPages: 3 } };
-    const { id } = await postCrawl(service.url, { ...start, settings: { ...start.settings, delayMs: 300 } });
+    const { id } = await postCrawl(service.url, { ...start, settings: { ...start.settings, delayMs: 3000 } });
     while ((await getCrawl(service.url, id)).stats.done < 1) await sleep(20);
     await act(id, 'pause');
     await waitFor(service.url, id, ['paused']);
     await db.sql`update requests set depth = 32767 where crawl_id = ${id} and state = 0`;
+    await patch(id, { delayMs: 0 });
     await act(id, 'resume');
     const ended = await waitFor(service.url, id, ENDED);
     assert.deepEqual([ended.stopReason, ended.stats.failed, ended.stats.items], ['max_pages', 0, 3]);

@@ -20,7 +20,7 @@ const isHere = spawnSync('tinyproxy', ['-v']).error === undefined;
 const skip = isHere || process.env.CI_SERVERS === '1' ? false : 'tinyproxy is not installed';
 
 async function waitForPort(port: number): Promise<void> {
-  for (const deadline = Date.now() + 10_000; Date.now() < deadline; await sleep(20)) {
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(20)) {
     const socket = connect(port, '127.0.0.1');
     const isOpen = await once(socket, 'connect').then(
       () => true,

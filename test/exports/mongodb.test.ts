@@ -51,7 +51,7 @@ describe('exports into MongoDB, at the wire level', () => {
   }
 
   async function connections(): Promise<number> {
-    for (let tries = 0; server.connections > 0 && tries < 200; tries++)
+    for (let tries = 0; server.connections > 0 && tries < 2000; tries++)
       await new Promise((resolve) => setTimeout(resolve, 10));
     return server.connections;
   }

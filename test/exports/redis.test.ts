@@ -46,7 +46,7 @@ describe('exports into Redis streams', { skip: withoutRedis }, () => {
   async function connections(): Promise<number> {
     for (let tries = 0; ; tries++) {
       const n = (await send<string>('CLIENT', 'LIST')).match(/ name=orbweaver /g)?.length ?? 0;
-      if (n === 0 || tries === 200) return n;
+      if (n === 0 || tries === 2000) return n;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }

@@ -129,7 +129,7 @@ const due = (id: string) => api.sql`update exports set due_at = now() where craw
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 1000 && !(await check()); i++) await sleep(20);
+  for (let i = 0; i < 5000 && !(await check()); i++) await sleep(20);
   assert.ok(await check(), what);
 }
 

@@ -279,7 +279,7 @@ describe('S3', needsSwift, () => {
       });
       await waitFor(service.url, id, ENDED);
       for (let tries = 0; (await listExports(database.sql, id))[0]?.state !== 'done'; tries++) {
-        assert.ok(tries < 300, JSON.stringify(await listExports(database.sql, id)));
+        assert.ok(tries < 1200, JSON.stringify(await listExports(database.sql, id)));
         await sleep(50);
       }
       const found = await objects(`crawls/${id}/`);

@@ -122,7 +122,7 @@ function parsed(data: unknown): unknown {
 /** A server sees a little later that a client has gone. */
 async function none(base: Base): Promise<number> {
   let n = await base.connections();
-  for (let tries = 0; n > 0 && tries < 200; tries++) {
+  for (let tries = 0; n > 0 && tries < 2000; tries++) {
     await new Promise((resolve) => setTimeout(resolve, 10));
     n = await base.connections();
   }

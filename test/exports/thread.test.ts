@@ -96,7 +96,7 @@ test('34: the thread of exports dies of an error, an exit and its memory: anothe
 
 async function until(check: () => Promise<boolean>): Promise<void> {
   for (let tries = 0; !(await check()); tries++) {
-    assert.ok(tries < 1000, 'it does not come');
+    assert.ok(tries < 5000, 'it does not come');
     await sleep(20);
   }
 }
