@@ -194,7 +194,7 @@ describe('formats', () => {
     assert.deepEqual([refused.status, refused.headers.get('retry-after') !== null], [503, true]);
     assert.equal((JSON.parse(await refused.text()) as { type: string }).type, 'too_busy');
     leave.abort();
-    for (let tries = 0; tries < 100; tries++) {
+    for (let tries = 0; tries < 1000; tries++) {
       const again = await fetch(`${path}&follow=false`);
       const { byteLength } = await again.arrayBuffer();
       if (again.status === 200) return assert.ok(byteLength > 100);
