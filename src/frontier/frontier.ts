@@ -14,7 +14,7 @@ import type { Leases } from './leases.ts';
 import { hasPages, isIdle, isLentOnly, Loans } from './loans.ts';
 import { Retries } from './retries.ts';
 import { Scheduler } from './scheduler.ts';
-import { wantOf, windowOf } from './window.ts';
+import { noteClaim, wantOf, windowOf } from './window.ts';
 
 const MAX_WANTS = 512;
 const MAX_CLAIM = 1024;
@@ -358,6 +358,7 @@ export class Frontier {
       // A crawl that does not run was granted nothing: that is no reason to ask again and again until it does.
       const isMore = result.exhausted.has(run.id) || (result.running.has(run.id) && requests.length >= wants[i]!.n);
       queue.more = result.spent.get(key) ?? isMore;
+      noteClaim(queue, requests.length, performance.now());
       queue.outstanding += requests.length;
       host.outstanding += requests.length;
       if (requests.length > 0) this.#options.onClaimed(queue, requests);

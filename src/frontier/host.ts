@@ -112,6 +112,11 @@ export interface HostQueue {
   /** The ledger may have more to claim. */
   more: boolean;
   claiming: boolean;
+  /** What the last claim brought, and when, in milliseconds. */
+  claimed: number;
+  claimedAt: number;
+  /** Requests a millisecond between the last two claims. */
+  pace: number;
   /** When a delayed request is due; Infinity: none known. */
   retryAt: number;
   place: Place;

@@ -91,6 +91,9 @@ export class Scheduler {
         held: 0,
         more: true,
         claiming: false,
+        claimed: 0,
+        claimedAt: 0,
+        pace: 0,
         retryAt: Infinity,
         place: 'nowhere',
       };

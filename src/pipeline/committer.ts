@@ -11,11 +11,11 @@ const MAX_BATCH_BYTES = 1024 * 1024;
 /** … or has collected this long … */
 const LINGER_MS = 15;
 /**
- * … and fewer than so many outcomes came in that time, or it has gone on so often. A commit and the claim that follows it cost
- * the server as much as some thirty pages, whatever is in them.
+ * … and fewer than so many outcomes came in that time, or it has gone on so often. A commit costs the server and this process
+ * some 2 ms of CPU each beside what its rows cost: in batches of 140 a page takes a tenth less than in batches of 76.
  */
 const QUICK = 8;
-const MAX_LINGERS = 4;
+const MAX_LINGERS = 8;
 /** Outcomes waiting for a commit, above which the node fetches no more. */
 const MAX_PENDING = 1024;
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;

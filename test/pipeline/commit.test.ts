@@ -314,50 +314,6 @@ test('11: what comes late for a deleted crawl changes nothing, while its rows ar
   assert.deepEqual(await Promise.all(['requests', 'host_queues'].map(count)), [0, 0]);
 });
 
-/** A committer on the test's database. */
-function committerOf(s: Setup): Committer {
-  const log = { warn: () => {}, error: () => {} };
-  return new Committer({ sql: database.sql, nodeId: s.node, notify: () => false, onCommitted: () => {}, log });
-}
-
-/** Until so many outcomes have been committed. Timers stand still meanwhile. */
-async function committed(committer: Committer, n: number): Promise<void> {
-  while (committer.totals.outcomes < n) await new Promise((resolve) => setImmediate(resolve));
-}
-
-test('2: outcomes that come quickly make one commit, one that comes alone waits for no other', async (t) => {
-  const s = await setUp(61);
-  const requests = await s.take(61);
-  const committer = committerOf(s);
-  t.mock.timers.enable({ apis: ['setTimeout'] });
-  for (let slice = 0; slice < 3; slice++) {
-    for (const request of requests.splice(0, 20)) committer.add(outcome(request));
-    t.mock.timers.tick(15);
-    await new Promise((resolve) => setImmediate(resolve));
-    assert.equal(committer.totals.commits, 0, 'more may come');
-  }
-  t.mock.timers.tick(15);
-  await committed(committer, 60);
-  assert.equal(committer.totals.commits, 1);
-  committer.add(outcome(requests[0]!));
-  t.mock.timers.tick(15);
-  await committed(committer, 61);
-  assert.equal(committer.totals.commits, 2);
-  await committer.stop(AbortSignal.timeout(10_000));
-  await assertBooks(s.id);
-});
-
-test('12: stopping ends the collecting of a batch, and commits it', async (t) => {
-  const s = await setUp(40);
-  const requests = await s.take(40);
-  const committer = committerOf(s);
-  t.mock.timers.enable({ apis: ['setTimeout'] });
-  for (const request of requests) committer.add(outcome(request));
-  await committer.stop(new AbortController().signal);
-  assert.deepEqual([committer.totals.commits, committer.totals.outcomes], [1, 40]);
-  await assertBooks(s.id);
-});
-
 test('8: one commit counts in host queues that are there and in those that it makes', async () => {
   const s = await setUp(1);
   const other = `http://${randomUUID()}.example`;
