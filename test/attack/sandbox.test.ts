@@ -10,7 +10,7 @@ import type { ScriptCalls } from '../../dist/parser/script/calls.js';
 import type { ScriptPool } from '../../dist/parser/script/pool.js';
 import { crawlId, fetched, NO_CALLS, pageJob, scriptPlan, spider, startPool } from '../parser/script/scripts.ts';
 
-const LIMITS = { parseTimeoutMs: 300, callbackTimeoutMs: 4000, scriptMemoryMb: 32 };
+const LIMITS = { parseTimeoutMs: 300, callbackTimeoutMs: 20_000, scriptMemoryMb: 32 };
 /** For what waits. */
 const SHORT = { ...LIMITS, callbackTimeoutMs: 300 };
 /** A page that gives a selector some work. */

@@ -249,7 +249,7 @@ describe('crawls with a browser', needsChromium, () => {
     const below = descendants(service.pid);
     assert.ok(below.length > 0);
     await service.signal('SIGKILL');
-    for (let tries = 0; below.some(isAlive) && tries < 400; tries++) await sleep(25);
+    for (let tries = 0; below.some(isAlive) && tries < 2000; tries++) await sleep(25);
     assert.deepEqual(below.filter(isAlive), []);
   });
 
@@ -262,7 +262,7 @@ describe('crawls with a browser', needsChromium, () => {
     const below = descendants(pid);
     await node.stop();
     // The dead ones are there until init has taken note of them.
-    for (let tries = 0; below.some(isAlive) && tries < 400; tries++) await sleep(25);
+    for (let tries = 0; below.some(isAlive) && tries < 2000; tries++) await sleep(25);
     assert.deepEqual(below.filter(isAlive), []);
     const [row] = await database.sql`select state, reason from requests where crawl_id = ${id}`;
     assert.ok(row?.state === STATE.queued || row?.state === STATE.delayed, JSON.stringify(row));

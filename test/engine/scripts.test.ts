@@ -292,8 +292,8 @@ test('12: a node that stops ends what its scripts wait for at once; their pages 
       const id = await node.start({ spider: SPIDER, startUrls, settings: FAST });
       while (site.hits.filter(({ url }) => url === '/call').length < 8) await sleep(10);
       const started = performance.now();
-      await node.stop(10_000);
-      assert.ok(performance.now() - started < 5000, 'no waiting for the grace time');
+      await node.stop(120_000);
+      assert.ok(performance.now() - started < 60_000, 'no waiting for the grace time');
       const row = await crawlRow(id);
       assert.deepEqual([row.done, row.failed, row.items], [0, 0, 0]);
       hang = false;

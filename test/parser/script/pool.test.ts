@@ -90,7 +90,7 @@ for (const boundary of ['bubblewrap', 'process'] as const)
       await pool.stop();
       await pool.stop();
       for (const error of await Promise.all(jobs)) assert.ok(error instanceof ParserStopped, String(error));
-      for (let tries = 0; descendants(process.pid).length > 0 && tries < 100; tries++) await sleep(20);
+      for (let tries = 0; descendants(process.pid).length > 0 && tries < 1500; tries++) await sleep(20);
       assert.deepEqual(descendants(process.pid), []);
     });
 
@@ -100,7 +100,7 @@ for (const boundary of ['bubblewrap', 'process'] as const)
         const children = await spinning(node);
         assert.ok(children.length > 0);
         node.kill('SIGKILL');
-        for (let tries = 0; children.some((pid) => existsSync(`/proc/${pid}`) && isAlive(pid)) && tries < 250; tries++)
+        for (let tries = 0; children.some((pid) => existsSync(`/proc/${pid}`) && isAlive(pid)) && tries < 1500; tries++)
           await sleep(20);
         assert.deepEqual(children.filter(isAlive), []);
       } finally {
