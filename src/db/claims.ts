@@ -33,12 +33,10 @@ export interface ClaimResult {
   spent: ReadonlyMap<string, boolean>;
 }
 
-interface ClaimedRow extends Omit<ClaimedRequest, 'crawlId' | 'hostId' | 'fence' | 'extra'> {
-  /** Place in the list of wants. */
-  want: number;
+interface ClaimedRow extends Omit<ClaimedRequest, 'fence' | 'extra'> {
   extra: string | null;
   rank: string;
-  wasDelayed: boolean;
+  was_delayed: boolean;
 }
 
 /**
@@ -65,11 +63,13 @@ export async function claim(sql: Sql, nodeId: string, wants: readonly ClaimWant[
     );
     if (deltas.size > 0) await settleCrawls(tx, await applyCrawlDeltas(tx, [...deltas.values()]));
     const full = mine.map(queueKey).filter((key) => (rooms.get(key) ?? 1) <= 0 && !skipped.more.has(key));
+    const fences = new Map(wants.map((want) => [want.hostId, want.fence]));
     return {
-      requests: rows.map(({ want, rank: _rank, wasDelayed: _delayed, extra, ...row }) => {
-        const { crawlId, hostId, fence } = granted[want]!;
-        return { ...row, crawlId, hostId, fence, extra: readExtra(extra) };
-      }),
+      requests: rows.map(({ rank: _rank, was_delayed: _delayed, ...row }) => ({
+        ...row,
+        extra: readExtra(row.extra),
+        fence: fences.get(row.hostId)!,
+      })),
       running: new Map(crawls.map((c) => [c.id, c.settings_version])),
       held,
       exhausted: new Set([...crawls.filter((c) => (budgets.get(c.id) ?? 0) <= 0).map((c) => c.id), ...full]),
@@ -124,9 +124,8 @@ async function startCrawls(tx: Tx, ids: readonly string[]): Promise<RunningCrawl
 async function claimRows(tx: Tx, wants: readonly ClaimWant[]): Promise<ClaimedRow[]> {
   const rows = await tx<ClaimedRow[]>`
     with picked as materialized (
-      select w.want, p.*
-      from unnest(${[...wants.keys()]}::int[], ${wants.map((w) => w.crawlId)}::uuid[], ${wants.map((w) => w.hostId)}::bigint[],
-                  ${wants.map((w) => w.n)}::int[]) as w (want, crawl_id, host_id, n)
+      select p.* from unnest(${wants.map((w) => w.crawlId)}::uuid[], ${wants.map((w) => w.hostId)}::bigint[],
+                             ${wants.map((w) => w.n)}::int[]) as w (crawl_id, host_id, n)
       join host_queues q on q.crawl_id = w.crawl_id and q.host_id = w.host_id
       cross join lateral (
         (select r.crawl_id, r.fp, true as was_delayed from requests r
@@ -141,37 +140,38 @@ async function claimRows(tx: Tx, wants: readonly ClaimWant[]): Promise<ClaimedRo
     )
     update requests r set state = ${STATE.fetching}, attempts = r.attempts + 1, ready_at = null, reason = null
     from picked p where r.crawl_id = p.crawl_id and r.fp = p.fp
-    returning p.want, encode(uuid_send(r.fp), 'hex') as fp, r.seq, r.url, r.depth, r.priority, r.attempts, r.crashes,
-              r.redirects, r.extra::text as extra, r.rank::text as rank, p.was_delayed as "wasDelayed"`;
+    returning r.crawl_id as "crawlId", replace(r.fp::text, '-', '') as fp, r.seq, r.host_id as "hostId", r.url, r.depth,
+              r.priority, r.attempts, r.crashes, r.redirects, r.extra::text as extra, r.rank::text as rank, p.was_delayed`;
   return rows.sort((a, b) => a.rank.length - b.rank.length || (a.rank < b.rank ? -1 : 1));
 }
 
 /** Moves the counters, and each host queue's head behind what was claimed. */
 async function countClaims(tx: Tx, wants: readonly ClaimWant[], rows: readonly ClaimedRow[]): Promise<void> {
   if (wants.length === 0) return;
-  const queues = wants.map((want) => ({ ...want, claimed: 0, last: -1n, fromQueue: 0 }));
+  const queues = new Map(wants.map((w) => [`${w.crawlId} ${w.hostId}`, { ...w, claimed: 0, last: -1n, fromQueue: 0 }]));
   const crawls = new Map<string, CrawlDelta>();
   for (const row of rows) {
-    const queue = queues[row.want]!;
+    const queue = queues.get(`${row.crawlId} ${row.hostId}`)!;
     queue.claimed++;
-    if (!row.wasDelayed) {
+    if (!row.was_delayed) {
       queue.fromQueue++;
       queue.last = BigInt(row.rank);
     }
-    const delta = crawls.get(queue.crawlId) ?? emptyDelta(queue.crawlId);
+    const delta = crawls.get(row.crawlId) ?? emptyDelta(row.crawlId);
     delta.queued--;
     delta.inProgress++;
-    crawls.set(queue.crawlId, delta);
+    crawls.set(row.crawlId, delta);
   }
+  const list = [...queues.values()];
   // Fewer than asked: nothing queued is left behind head, until an insert puts head back.
-  const heads = queues.map((q) =>
+  const heads = list.map((q) =>
     q.claimed < q.n ? '9223372036854775807' : q.fromQueue > 0 ? (q.last + 1n).toString() : null,
   );
   await Promise.all([
     tx`
       update host_queues q set queued = q.queued - u.n, in_progress = q.in_progress + u.n, head = coalesce(u.head, q.head)
-      from unnest(${queues.map((q) => q.crawlId)}::uuid[], ${queues.map((q) => q.hostId)}::bigint[],
-                  ${queues.map((q) => q.claimed)}::bigint[], ${heads}::bigint[]) as u (crawl_id, host_id, n, head)
+      from unnest(${list.map((q) => q.crawlId)}::uuid[], ${list.map((q) => q.hostId)}::bigint[],
+                  ${list.map((q) => q.claimed)}::bigint[], ${heads}::bigint[]) as u (crawl_id, host_id, n, head)
       where q.crawl_id = u.crawl_id and q.host_id = u.host_id`,
     applyCrawlDeltas(tx, [...crawls.values()]),
   ]);

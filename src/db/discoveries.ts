@@ -1,6 +1,5 @@
 import { STATE } from '../model/request.ts';
 import type { Tx } from './client.ts';
-import { crawlPlaces } from './crawl_places.ts';
 
 /** A discovered request on its way into the ledger. */
 export interface Discovery {
@@ -33,23 +32,20 @@ export async function insertDiscoveries(tx: Tx, rows: readonly Discovery[]): Pro
   // Nearly every batch is of plain GETs alone: it does not name the column.
   const hasExtra = rows.some((row) => row.extra !== null);
   const extras = hasExtra ? tx`, ${column('extra')}::text[]` : tx``;
-  const { ids, places } = crawlPlaces(rows);
-  const isOne = ids.length === 1;
-  const inserted = await tx<{ crawlId?: string; seq: number }[]>`
+  return tx<InsertedRequest[]>`
     insert into requests (crawl_id, fp, seq, rank, host_id, parent, depth, priority, redirects, state, url, reason, detail
       ${hasExtra ? tx`, extra` : tx``})
-    select (${ids}::uuid[])[crawl], fp, seq, rank, host_id, parent, depth, priority, redirects,
+    select crawl_id, fp, seq, rank, host_id, parent, depth, priority, redirects,
            case when reason is null then ${STATE.queued}::int else ${STATE.skipped}::int end, url, reason, detail
            ${hasExtra ? tx`, extra::json` : tx``}
-    from unnest(${places}::int[], ${column('fp')}::uuid[], ${column('seq')}::bigint[],
+    from unnest(${column('crawlId')}::uuid[], ${column('fp')}::uuid[], ${column('seq')}::bigint[],
       ${rows.map((row) => row.rank.toString())}::bigint[], ${column('hostId')}::bigint[], ${column('parent')}::bigint[],
       ${column('depth')}::int[], ${column('priority')}::int[], ${column('redirects')}::int[], ${column('url')}::text[],
       ${column('reason')}::text[], ${column('detail')}::text[] ${extras})
-      as u (crawl, fp, seq, rank, host_id, parent, depth, priority, redirects, url, reason, detail
+      as u (crawl_id, fp, seq, rank, host_id, parent, depth, priority, redirects, url, reason, detail
         ${hasExtra ? tx`, extra` : tx``})
     on conflict (crawl_id, fp) do nothing
-    returning ${isOne ? tx`` : tx`crawl_id as "crawlId",`} seq`;
-  return inserted.map(({ crawlId = ids[0]!, seq }) => ({ crawlId, seq }));
+    returning crawl_id as "crawlId", seq`;
 }
 
 /** A row of the ledger that a later, better discovery changed. */

@@ -3,7 +3,6 @@ import type { ItemState, Outcome } from '../model/outcome.ts';
 import { STATE } from '../model/request.ts';
 import type { Settings } from '../model/settings.ts';
 import type { Tx } from './client.ts';
-import { crawlPlaces } from './crawl_places.ts';
 
 /** What a commit needs to know of a crawl, read under its row lock. */
 export interface LockedCrawl {
@@ -33,11 +32,11 @@ export async function lockForCommit(tx: Tx, ids: readonly string[]): Promise<Map
   return new Map(rows.map((row) => [row.id, row]));
 }
 
-/** A request that took its outcome. */
+/** A request that took its outcome, with its depth as the ledger has it now. */
 export interface FinishedRequest {
-  /** Place of the outcome in the list, from 0. */
-  n: number;
-  /** As the ledger has it now. */
+  crawlId: string;
+  seq: number;
+  attempts: number;
   depth: number;
 }
 
@@ -53,19 +52,18 @@ export interface FinishedRequest {
 export async function finishRequests(tx: Tx, outcomes: readonly Outcome[]): Promise<FinishedRequest[]> {
   if (outcomes.length === 0) return [];
   const column = <K extends keyof Outcome>(key: K) => outcomes.map((o) => o[key]);
-  const { ids, places } = crawlPlaces(outcomes);
   return tx<FinishedRequest[]>`
     update requests r set state = u.state, reason = u.reason, detail = u.detail, status = u.status,
       ready_at = to_timestamp(u.ready_ms / 1000), finished_at = to_timestamp(u.fetched_ms / 1000), items = u.items,
       bytes = u.bytes, fetch_ms = u.fetch_ms
-    from unnest(${[...outcomes.keys()]}::int[], ${places}::int[], ${column('seq')}::bigint[], ${column('attempts')}::int[],
+    from unnest(${column('crawlId')}::uuid[], ${column('seq')}::bigint[], ${column('attempts')}::int[],
       ${outcomes.map((o) => STATE[o.state])}::int[], ${column('reason')}::text[], ${column('detail')}::text[],
       ${column('status')}::int[], ${column('readyAt')}::float8[], ${column('fetchedAt')}::float8[],
       ${outcomes.map((o) => o.page?.items.length ?? 0)}::int[], ${column('bodyBytes')}::int[],
       ${outcomes.map((o) => Math.round(o.fetchMs))}::int[])
-      as u (n, crawl, seq, attempts, state, reason, detail, status, ready_ms, fetched_ms, items, bytes, fetch_ms)
-    where r.crawl_id = (${ids}::uuid[])[u.crawl] and r.seq = u.seq and (r.state = ${STATE.fetching}) is true and r.attempts = u.attempts
-    returning u.n, r.depth`;
+      as u (crawl_id, seq, attempts, state, reason, detail, status, ready_ms, fetched_ms, items, bytes, fetch_ms)
+    where r.crawl_id = u.crawl_id and r.seq = u.seq and (r.state = ${STATE.fetching}) is true and r.attempts = u.attempts
+    returning r.crawl_id as "crawlId", r.seq, r.attempts, r.depth`;
 }
 
 /** Marks redirects whose target was in the ledger already, and pages of whose items fewer were stored than they had. */
@@ -104,16 +102,15 @@ export async function insertItems(tx: Tx, items: readonly NewItem[]): Promise<vo
   const column = <K extends keyof NewItem>(key: K) => items.map((item) => item[key]);
   // Only crawls that compare have it: no other batch names the column.
   const isCompared = items.some((item) => item.change !== undefined);
-  const { ids, places } = crawlPlaces(items);
   const changes = isCompared ? tx`, ${items.map((item) => item.change ?? null)}::text[]` : tx``;
   await tx`
     insert into items (crawl_id, "offset", scraped_at, seq, size, type, url, data ${isCompared ? tx`, change` : tx``})
-    select (${ids}::uuid[])[crawl], "offset", to_timestamp(scraped_ms / 1000), seq, size, type, url, data::json
+    select crawl_id, "offset", to_timestamp(scraped_ms / 1000), seq, size, type, url, data::json
       ${isCompared ? tx`, change::json` : tx``}
-    from unnest(${places}::int[], ${column('offset')}::bigint[], ${column('scrapedAt')}::float8[],
+    from unnest(${column('crawlId')}::uuid[], ${column('offset')}::bigint[], ${column('scrapedAt')}::float8[],
       ${column('seq')}::bigint[], ${column('size')}::int[], ${column('type')}::text[], ${column('url')}::text[],
       ${column('data')}::text[] ${changes})
-      as u (crawl, "offset", scraped_ms, seq, size, type, url, data ${isCompared ? tx`, change` : tx``})`;
+      as u (crawl_id, "offset", scraped_ms, seq, size, type, url, data ${isCompared ? tx`, change` : tx``})`;
 }
 
 /** Counts by word, summed per (crawl, kind, key). */

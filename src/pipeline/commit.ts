@@ -70,9 +70,9 @@ export async function commitOutcomes(
     ]);
     const eligible = eachOnce(outcomes).filter((o) => held.get(o.hostId) === o.fence && crawls.has(o.crawlId));
     const { now, later } = splitAtMaxItems(eligible, crawls);
-    const depths = new Map((await finishRequests(tx, now)).map(({ n, depth }) => [n, depth]));
-    const applied = now.flatMap((outcome, n) => {
-      const depth = depths.get(n);
+    const finished = new Map((await finishRequests(tx, now)).map((row) => [attemptOf(row), row.depth]));
+    const applied = now.flatMap((outcome) => {
+      const depth = finished.get(attemptOf(outcome));
       return depth === undefined ? [] : [{ outcome, depth }];
     });
     const { discoveries, changed, fetched, cookieVersions } = await storeApplied(tx, nodeId, applied, crawls, hostIds);
