@@ -174,9 +174,7 @@ function parse(crawlId: string, { spider, params, page, contentType }: Example):
 
 /** The problems of a whole spider; a script is asked for its own. */
 async function problemsOf({ spider }: Example): Promise<Problem[]> {
-  let problems = await pool.check(spider);
-  // By the clock, on a machine that has much else to do.
-  for (let tries = 0; tries < 5 && problems[0]?.code === 'too_complex'; tries++) problems = await pool.check(spider);
+  const problems = await pool.check(spider);
   return spider.script === undefined ? problems : [...problems, ...(await scripts.describe(spider.script)).problems];
 }
 

@@ -145,7 +145,7 @@ describe('the parser pool', () => {
     const crawl = open(
       { pages: [{ items: [{ fields: { t: 'title', ...(BURN.pages![0]!.items![0]!.fields as object) } }] }] },
       // Of the burning page; the others take part of a millisecond, but a machine that is busy may let them wait.
-      { parseTimeoutMs: 1000 },
+      { parseTimeoutMs: 2000 },
     );
     for (let i = 0; i < 30; i++) await parse(crawl, '<title>quick</title>');
     const answers = await Promise.allSettled(
