@@ -10,6 +10,7 @@ const MAX_FILES = 8;
 /** Of large items, which are copied to the thread. */
 const MAX_JOBS = 4;
 const MEMORY_MB = 512;
+const YOUNG_MB = 24;
 const IDLE_MS = 10_000;
 
 interface Waiting {
@@ -77,7 +78,7 @@ export class FormatThread {
   #start(): Worker {
     const worker = new Worker(new URL('./format_worker.js', import.meta.url), {
       env: {},
-      resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB },
+      resourceLimits: { maxOldGenerationSizeMb: MEMORY_MB, maxYoungGenerationSizeMb: YOUNG_MB },
     });
     worker.unref();
     worker.on('message', (message: FromFormatThread) => this.#receive(message));

@@ -4,6 +4,9 @@ import type { FromThread, ThreadData, ToThread } from './protocol.ts';
 
 const STOP_MS = 5000;
 
+/** The heap of what drives the browser; V8's own bounds are some of the machine's memory. */
+const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 24 };
+
 /** A thread with its browser: starting, then ready, then gone, whatever ended it. */
 export class BrowserThread {
   /** Null until it is ready. */
@@ -21,7 +24,7 @@ export class BrowserThread {
     this.#directory = newDirectory();
     const workerData: ThreadData = { ...data, directory: this.#directory };
     const env = { PATH: process.env.PATH ?? '', TMPDIR: this.#directory, HOME: this.#directory };
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, env });
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, env, resourceLimits: LIMITS });
     this.#worker.on('message', (message: FromThread) => this.#receive(message));
     let failure = 'the thread of the browser ended';
     this.#worker.on('error', (error: Error) => {

@@ -24,6 +24,7 @@ export interface ScriptPoolOptions {
 /** Bytes that may wait before `hasRoom` says no. */
 const ROOM_BYTES = 128 * 1024 * 1024;
 const HEAP_MB = 512;
+const YOUNG_MB = 24;
 const RESTART_MS = 1000;
 
 /** A page at which the broker was lost so often is taken to be the fault. */
@@ -188,7 +189,7 @@ export class ScriptPool {
     const broker = new Worker(new URL('./broker_thread.js', import.meta.url), {
       workerData: data,
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, maxYoungGenerationSizeMb: YOUNG_MB },
     });
     this.#broker = broker;
     broker.on('message', (message: FromBroker) => this.#receive(message));
