@@ -79,8 +79,7 @@ export function fromBytes(page: PageInput, bytes: Uint8Array, contentType: strin
 
 /** The same page, decoded from so many bytes at a time. @param size at least those of a character, 4 */
 export function inBytes(page: PageInput, size: number): PageInput {
-  const { parts } = page;
-  return parts === undefined ? page : { ...page, parts: () => parts(size) };
+  return page.parts === undefined ? page : { ...page, text: page.text, parts: () => page.parts!(size) };
 }
 
 /** A text cut at these places. */
