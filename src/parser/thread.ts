@@ -100,8 +100,14 @@ export class ParserThread {
   /** Milliseconds that the running job has taken; 0 while there is none, or while the thread has not begun it. */
   elapsed(now: number): number {
     if (this.held.length === 0) return 0;
-    if (Atomics.load(this.#begun, 0) <= this.#answered) this.#since = now;
+    if (this.#unanswered() === 0) this.#since = now;
     return now - this.#since;
+  }
+
+  /** Jobs that it has begun and not answered, as far as is known: one, or more where answers are on their way. */
+  #unanswered(): number {
+    // As Int32, which the count of a thread that is months old has gone beyond.
+    return (Atomics.load(this.#begun, 0) - this.#answered) | 0;
   }
 
   /** CPU milliseconds of the running job, give or take 10; null where the system does not tell (not Linux): the clock has to do then. */
@@ -172,7 +178,7 @@ export class ParserThread {
   #end(): void {
     this.isReady = false;
     this.lastMs = performance.now() - this.#since;
-    const at = Atomics.load(this.#begun, 0) - this.#answered - 1;
+    const at = this.#unanswered() - 1;
     const running = at >= 0 ? (this.held[at] ?? null) : null;
     const waiting = this.held.filter((job) => job !== running);
     this.held.length = 0;

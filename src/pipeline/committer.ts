@@ -69,9 +69,7 @@ export class Committer {
   add(outcome: Outcome): void {
     this.#pending.push(outcome);
     this.#pendingBytes += sizeOf(outcome);
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
-    });
+    this.#running ??= this.#run();
     if (this.#isFull()) this.#wake();
   }
 
@@ -95,13 +93,18 @@ export class Committer {
   }
 
   async #run(): Promise<void> {
-    while (this.#pending.length > 0 && !this.#givenUp.signal.aborted) {
-      await this.#collect();
-      const batch = this.#nextBatch();
-      await this.#commit(batch);
-      // Only now do they leave the count, so that `hasRoom` sees a slow commit.
-      this.#pending = this.#pending.slice(batch.length);
-      for (const outcome of batch) this.#pendingBytes -= sizeOf(outcome);
+    try {
+      while (this.#pending.length > 0 && !this.#givenUp.signal.aborted) {
+        await this.#collect();
+        const batch = this.#nextBatch();
+        await this.#commit(batch);
+        // Only now do they leave the count, so that `hasRoom` sees a slow commit.
+        this.#pending = this.#pending.slice(batch.length);
+        for (const outcome of batch) this.#pendingBytes -= sizeOf(outcome);
+      }
+    } finally {
+      // In the same turn as the last look at what is pending: what came between the two would wait for the next that comes.
+      this.#running = null;
     }
   }
 

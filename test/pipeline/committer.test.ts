@@ -24,8 +24,13 @@ interface Bench {
  * A committer whose database knows no crawl: it takes every batch and applies none of it. Timers go by hand.
  *
  * @param begin what the transaction waits for; throws where the database is away
+ * @param then what is done about a commit
  */
-function setUp(t: TestContext, begin: () => Promise<void> = async () => {}): Bench {
+function setUp(
+  t: TestContext,
+  begin: () => Promise<void> = async () => {},
+  then: () => Promise<void> = async () => {},
+): Bench {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const running = { now: 0, most: 0 };
   const statement = Object.assign(() => Promise.resolve([]), { unsafe: () => Promise.resolve([]) });
@@ -42,7 +47,10 @@ function setUp(t: TestContext, begin: () => Promise<void> = async () => {}): Ben
   }) as unknown as Sql;
   const batches: number[][] = [];
   const log = { warn: () => {}, error: () => {} };
-  const onCommitted = (_: unknown, batch: readonly Outcome[]) => void batches.push(batch.map(({ seq }) => seq));
+  const onCommitted = (_: unknown, batch: readonly Outcome[]) => {
+    batches.push(batch.map(({ seq }) => seq));
+    void then();
+  };
   const committer = new Committer({ sql, nodeId: 'node', notify: () => false, onCommitted, log });
   let seq = 0;
   return {
@@ -154,6 +162,25 @@ test('2: a full committer has no room until its outcomes are committed', async (
   assert.deepEqual([committer.hasRoom, committer.pending, committer.pendingBytes], [true, 0, 0]);
   add(3, 3000 * KIB);
   assert.equal(committer.hasRoom, false, 'bytes count as well');
+});
+
+test('2: an outcome that comes while a commit ends is in the next, at whatever step of the end it comes', async (t) => {
+  for (let step = 0; step < 12; step++) {
+    const { committer, batches, add, tick } = setUp(
+      t,
+      async () => {},
+      async () => {
+        if (batches.length > 1) return;
+        for (let i = 0; i < step; i++) await null;
+        add(1);
+      },
+    );
+    add(1);
+    await tick();
+    await tick();
+    assert.deepEqual([batches, committer.pending], [[[0], [1]], 0], `${step} microtasks later`);
+    t.mock.timers.reset();
+  }
 });
 
 test('2: a batch whose database is away is kept, and repeated as it was', async (t) => {
