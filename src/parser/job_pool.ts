@@ -26,10 +26,11 @@ const WATCH_MS = 20;
  */
 const BURN_MS = 100;
 /**
- * Of a check or a preview, which may be the first of its thread to load what reads schemas, 70 to 250 ms, or XPath, 150 to
- * 500. Demoted meanwhile, on a machine without an idle core, it came to its end by the clock: a good spider was refused.
+ * Of a check, a preview and a crawl's first page in a thread, which may be the first there to load what reads schemas, 70 to
+ * 250 ms, or XPath, 150 to 850. Demoted meanwhile, on a machine without an idle core, it came to its end by the clock: a good
+ * spider was refused, a good page failed.
  */
-const ASKED_BURN_MS = 1000;
+const FIRST_BURN_MS = 1000;
 /** Times its CPU limit that a job may take by the clock. */
 const MAX_WALL = 5;
 /** And a check: what it costs is small, and who asks for it would be told that a good spider is too complex. */
@@ -258,7 +259,7 @@ export class JobPool {
       busy = true;
       const elapsed = thread.elapsed(now);
       const { kind } = job.message;
-      const burnMs = kind === 'check' || kind === 'preview' ? ASKED_BURN_MS : BURN_MS;
+      const burnMs = kind === 'check' || kind === 'preview' || thread.isAtFirst ? FIRST_BURN_MS : BURN_MS;
       if (elapsed > burnMs && !thread.isDemoted && (thread.usedMs() ?? elapsed) > burnMs) {
         job.queue.burn(job);
         thread.demote();

@@ -124,8 +124,8 @@ export interface ThreadData {
   /** `KnownFingerprints.buffer`. */
   known: SharedArrayBuffer;
   /**
-   * Two Int32: how many jobs the thread has begun, so that the pool knows which one a dead thread was at; and the milliseconds of CPU that
-   * the thread had used when it began the last, so that the pool knows what that has used.
+   * Three Int32: how many jobs the thread has begun, so that the pool knows which one a dead thread was at; the milliseconds of CPU that
+   * the thread had used when it began the last, so that the pool knows what that has used; and 1 where that one compiles its plan.
    */
   begun: SharedArrayBuffer;
   /** A plan whose parser is to be loaded before the thread is ready; the others follow with their first page. */

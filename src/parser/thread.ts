@@ -54,7 +54,7 @@ export class ParserThread {
 
   constructor(lane: Lane, memoryMb: number, data: Omit<ThreadData, 'begun'>, events: ThreadEvents) {
     this.lane = lane;
-    const workerData: ThreadData = { ...data, begun: new SharedArrayBuffer(8) };
+    const workerData: ThreadData = { ...data, begun: new SharedArrayBuffer(12) };
     this.#begun = new Int32Array(workerData.begun);
     this.#events = events;
     this.#worker = new Worker(new URL('./worker.js', import.meta.url), {
@@ -121,6 +121,11 @@ export class ParserThread {
     } catch {
       return null;
     }
+  }
+
+  /** The running job is the first of its crawl here: it compiles the plan, and runs code that is cold. */
+  get isAtFirst(): boolean {
+    return Atomics.load(this.#begun, 2) === 1;
   }
 
   /** Lowers the thread's priority in the operating system; where that is not possible, nothing happens. */

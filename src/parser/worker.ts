@@ -49,6 +49,7 @@ function handle(message: ToThread): void {
 function answer(message: JobMessage): Answer {
   const start = cpuMs();
   Atomics.store(progress, 1, start);
+  Atomics.store(progress, 2, 0);
   Atomics.add(progress, 0, 1);
   const ms = () => cpuMs() - start;
   try {
@@ -132,7 +133,8 @@ function openPlan(input: ParsePlanInput): void {
   plans.set(input.crawlId, input);
   if (input.settings.parser === 'html5') loadHtml5();
   // Its loading is no page's fault either.
-  if (input.definition.pipeline?.some((step) => step.validate !== undefined)) require('./json_schema.js');
+  if (input.definition.pipeline?.some((step) => step.validate !== undefined))
+    (require('./json_schema.js') as typeof import('./json_schema.ts')).schemaLibrary();
 }
 
 function loadHtml5(): void {
@@ -159,6 +161,7 @@ function planOf(crawlId: string): Plan {
   const entry = plans.get(crawlId);
   if (entry === undefined) throw new Refusal('parse_error', 'the crawl is not open');
   if (entry instanceof Plan) return entry;
+  Atomics.store(progress, 2, 1);
   const plan = new Plan(entry, known, targets, parseHtml5);
   plans.set(crawlId, plan);
   return plan;
