@@ -374,7 +374,7 @@ function stopAtBugs(closers: Closers, log: Logger): void {
 async function main(): Promise<void> {
   // A bound on the event loop's heap by the command line would win over the `resourceLimits` of every thread: a page could take a
   // gigabyte instead of PARSER_MEMORY_MB. The heap that runs this has its bounds, and keeps them.
-  for (const flag of ['--max-old-space-size', '--max-semi-space-size']) setFlagsFromString(`${flag}=0`);
+  for (const flag of ['heap', 'old-space', 'semi-space']) setFlagsFromString(`--max-${flag}-size=0`);
   let config: Config;
   try {
     config = readConfig(process.env);

@@ -26,7 +26,7 @@ export class ParserPool extends JobPool {
   readonly #checks = new JobQueue('check');
   /** By crawl: a robots.txt that takes long delays the one that asks, and no other. */
   readonly #robots = new Map<string, JobQueue>();
-  readonly #previews = new JobQueue('preview');
+  readonly #previews = new JobQueue('preview', { isMixed: true });
 
   /** Makes a crawl's plan known to all threads; again with the same crawl, it replaces the plan for later pages. */
   openCrawl(plan: ParsePlanInput): void {

@@ -31,6 +31,8 @@ const MAX_AHEAD_BYTES = 512 * 1024;
  */
 export class JobQueue {
   readonly name: string;
+  /** Its jobs are of many spiders: what they have cost says little of what the next will. */
+  readonly isMixed: boolean;
   virtualMs = 0;
   /** Its crawl is over: what is given back is rejected. */
   isClosed = false;
@@ -44,8 +46,9 @@ export class JobQueue {
   #averageMs: number | null = null;
   #burning = 0;
 
-  constructor(name: string) {
+  constructor(name: string, { isMixed = false } = {}) {
     this.name = name;
+    this.isMixed = isMixed;
   }
 
   get waiting(): number {
@@ -64,7 +67,7 @@ export class JobQueue {
 
   /** Its next job may be sent to a thread that is still busy, and others behind it. */
   get isQuick(): boolean {
-    return this.#burning === 0 && this.#averageMs !== null && this.#averageMs < QUICK_MS;
+    return !this.isMixed && this.#burning === 0 && this.#averageMs !== null && this.#averageMs < QUICK_MS;
   }
 
   get nextIsSmall(): boolean {
@@ -142,7 +145,8 @@ export class FairQueues {
 
   /**
    * The queue that is to be served next, of those that `fits` lets through; null where there is none. While other queues
-   * are active, a new queue gets one thread and a slow one all but one.
+   * are active, a new queue gets one thread and a slow one all but one. So does a mixed one at any time, until it is known to be
+   * slow and has threads of its own: two of its jobs that burn would hold two threads for as long as they may take.
    */
   next(threads: number, fits: (queue: JobQueue) => boolean): JobQueue | null {
     this.#prune(performance.now() - RECENT_MS);
@@ -163,6 +167,7 @@ export class FairQueues {
   }
 
   #mayRun(queue: JobQueue, threads: number): boolean {
+    if (queue.isMixed && !queue.isSlow && queue.running >= Math.max(1, threads - 1)) return false;
     if (this.#active.size < 2) return queue.isSlow ? queue.running < threads : true;
     if (queue.isNew) return queue.running === 0;
     return !queue.isSlow || queue.running < Math.max(1, threads - 1);

@@ -169,6 +169,30 @@ describe('the parser pool', () => {
     await pool.stop();
     await Promise.all(burns);
   });
+  it('keeps a thread for others while previews burn', async () => {
+    await startPool(2);
+    const good = open(TITLE);
+    const preview = (spider: Spider, html: string) => {
+      const plan = planInput(spider, { parseTimeoutMs: 3000 }, randomUUID());
+      const facts = {
+        crawlId: plan.crawlId,
+        url: 'http://site.test/',
+        depth: 0,
+        status: 200,
+        extra: null,
+        fetchedAt: 0,
+      };
+      return pool.preview(plan, { ...facts, contentType: 'text/html', ...shared(html) });
+    };
+    // Those before them were quick.
+    for (let i = 0; i < 10; i++) await preview(TITLE, '<title>p</title>');
+    let burning = 2;
+    const burns = [0, 1].map(() => preview(BURN, BURN_PAGE).catch(() => burning--));
+    for (let i = 0; i < 20; i++) await parse(good, `<title>${i}</title>`);
+    assert.equal(burning, 2, 'the crawl waited for none of them');
+    await pool.stop();
+    await Promise.all(burns);
+  });
   it('ends a page that needs too much memory', async () => {
     await startPool(1, 48);
     const crawl = open(TITLE, { parser: 'html5', parseTimeoutMs: 60_000 });
