@@ -43,8 +43,8 @@ const RESTART_MS = 1000;
  *
  * A page that takes longer than its crawl's `parseTimeoutMs`, or more memory than `memoryMb`, is ended with its thread. The
  * thread is replaced, and pages that waited in it go back to the front of their queues: bodies are shared memory, so
- * nothing is lost. A page that has run for 100 ms is demoted in the operating system, so that it costs the event loop, the
- * database and the other threads little.
+ * nothing is lost. A page that has had the CPU for 100 ms (the first of its crawl in a thread: for a second) is demoted in the
+ * operating system, so that it costs the event loop, the database and the other threads little.
  *
  * A crawl whose pages turn out to be slow gets threads of its own, opened when they are needed, of the lowest priority: it
  * ends the threads that it is given, and a thread that was just replaced is several times slower until its code is
@@ -273,7 +273,7 @@ export class JobPool {
 
   /**
    * The event loop itself may have been late: an answer that is already here is read before the thread is ended. The limit
-   * is CPU time, so that a page is not blamed for a busy machine; at MAX_WALL times the limit the thread is ended anyway.
+   * is CPU time, so that a page is not blamed for a busy machine; at some times the limit by the clock the thread is ended anyway.
    */
   #suspect(thread: ParserThread, job: Job): void {
     setImmediate(() => {
