@@ -30,11 +30,15 @@ function asApiError(error: FastifyError | Error): ApiError {
   return new ApiError('internal', 'Something went wrong; the log has the details under the request id');
 }
 
-/** Answers any error as an RFC 9457 problem document, and logs what is the service's own fault. */
+/**
+ * Answers any error as an RFC 9457 problem document, and logs what is the service's own fault. To be sent away is none: a thousand
+ * previews at once wrote a megabyte of stacks.
+ */
 export function sendProblem(error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const known = asApiError(error);
   const { status, title } = ERRORS[known.code];
   if (status === 500) request.log.error({ err: error }, 'internal error');
+  else if (known.code === 'too_busy') request.log.debug({ detail: known.message }, title);
   else if (status === 503) request.log.warn({ err: error }, title);
   const document = {
     type: known.code,
