@@ -283,7 +283,11 @@ class Compiler {
         this.#countsTypes = true;
         return nth(data, (opening) => opening.indexOfType());
       default:
-        return refuse(`:${name} is not known before the element's end, or the page's`);
+        return refuse(
+          LATE.test(name)
+            ? `:${name} is not known before the element's end, or the page's`
+            : `:${name} is read in a tree`,
+        );
     }
   }
 
@@ -296,6 +300,9 @@ class Compiler {
     });
   }
 }
+
+/** What only stands inside of an element or behind it can tell. */
+const LATE = /^(last-|only-|nth-last-|has$|i?contains$|parent$)/;
 
 const RELATIONS: Partial<Record<Token['type'], Relation>> = {
   descendant: 'ancestor',
