@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
 import { constants, crc32, createGunzip, createZstdDecompress, gunzipSync, zstdDecompressSync } from 'node:zlib';
-import fc from 'fast-check';
 import { beginBody, CODINGS, pieceOf } from '../../dist/formats/codings.js';
 import { joinCrc32 } from '../../dist/formats/gzip.js';
 import { hasRoomForZstd } from '../../dist/formats/zstd.js';
+import fc from '../support/property.ts';
 
 const decode = {
   gzip: (bytes: Uint8Array) => gunzipSync(bytes),

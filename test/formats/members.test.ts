@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { itemJson } from '../../dist/formats/item_json.js';
+import fc from '../support/property.ts';
 import { storedItem } from './items.ts';
 
 /** The data of an item as it is written. */

@@ -1,13 +1,12 @@
 /** 6: whatever a declarative spider is and whatever a page is, reading it without a tree gives what the tree gives. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { needsTree } from '../support/both_ways.ts';
+import fc, { SEED } from '../support/property.ts';
 import { asTest, type Counts, cases, differenceOf, PAGES_EACH } from './differential_case.ts';
 
 /** Pages, each with a spider. `FUZZ_CASES=1000000` is the long form; `FUZZ_SEED` runs one again. */
 const CASES = Number(process.env.FUZZ_CASES ?? 1000);
-const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
 
 /** A long run says how far it is each so many pages. */
 const PROGRESS_PAGES = 50_000;

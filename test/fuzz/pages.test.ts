@@ -1,12 +1,12 @@
 /** Whatever a page is, it is parsed within its limits by either parser, and what comes of it can be stored. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import fc from 'fast-check';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { ParsedPage } from '../../dist/model/outcome.js';
 import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
 import type { Spider } from '../../dist/model/spider.js';
 import { ParserPool } from '../../dist/parser/pool.js';
+import fc from '../support/property.ts';
 import { markup, PAGES } from './generators.ts';
 
 const known = new KnownFingerprints(1024);

@@ -1,8 +1,8 @@
 /** Whatever a page is and however it is cut, the scanner tells what htmlparser2's Tokenizer tells of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { referenceTokens, scannedTokens } from '../parser/tokens.ts';
+import fc from '../support/property.ts';
 import { markup, PAGES, tokens } from './generators.ts';
 
 test(`${PAGES} rows of broken tokens, in one piece and cut at every place`, () => {

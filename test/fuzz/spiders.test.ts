@@ -1,10 +1,10 @@
 /** Whatever is posted as a spider is answered with its mistakes, and what has none runs. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import fc from 'fast-check';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { Spider } from '../../dist/model/spider.js';
 import { ParserPool } from '../../dist/parser/pool.js';
+import fc from '../support/property.ts';
 import { DEFINITIONS, definitions } from './generators.ts';
 
 const known = new KnownFingerprints(1024);

@@ -1,11 +1,11 @@
 /** Whether a body fits its schema is decided by code of ours; TypeBox's compiler is what it is held to. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { compile, type Schema } from '../../dist/model/fits.js';
 import { COMPONENTS } from '../../dist/routes/components.js';
+import fc from '../support/property.ts';
 
 /** The long form of the fuzz has 10,000 values for each. */
 const RUNS = Math.ceil(Number(process.env.FUZZ_CASES ?? 1000) / 10);
@@ -34,17 +34,7 @@ const SCHEMAS: Record<string, Schema> = {
 /** No -0: of a list with 0 and -0 TypeBox says that its items are unique. */
 const JUNK = fc.constantFrom<unknown[]>(
   ...[null, true, false, 0, 1, -1, 1.5, 1e308, Infinity, '', 'a', 'ab', 'abc', '😀', '😀😀', 'a\nb', [], [[]], {}],
-  ...[
-    [1, 1],
-    [0, -0],
-    ['a', 'b'],
-    { a: 1 },
-    { ab: null },
-    { '': 0 },
-    { abcd: 1 },
-    { constructor: 1 },
-    { toString: {} },
-  ],
+  ...[[1, 1], ['a', 'b'], { a: 1 }, { ab: null }, { '': 0 }, { abcd: 1 }, { constructor: 1 }, { toString: {} }],
 );
 
 /** Values that fit the schema but for a part here and there. */

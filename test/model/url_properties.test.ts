@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { DEFAULT_SETTINGS } from '../../dist/model/settings.js';
 import { canonicalize, type UrlSettings, urlRules } from '../../dist/model/url.js';
+import fc from '../support/property.ts';
 
 const RUNS = 2000;
 const RULES = urlRules({ ...DEFAULT_SETTINGS, dropParams: [] });

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import type { Spider } from '../../dist/model/spider.js';
 import { checkSpider } from '../../dist/parser/check.js';
+import fc from '../support/property.ts';
 
 const problems = (fields: unknown, rest: object = {}) =>
   checkSpider({ pages: [{ items: [{ fields, ...rest }] }] } as unknown as Spider).map(({ pointer, code }) => [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { dateOf } from '../../dist/parser/dates.js';
+import fc from '../support/property.ts';
 
 const BASE = Date.UTC(2026, 10, 23, 12, 30, 15);
 type Row = [text: string, locale: string | null, expected: string | null];

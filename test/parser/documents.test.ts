@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { PageKind } from '../../dist/parser/content.js';
 import { kindOf } from '../../dist/parser/content.js';
@@ -9,6 +8,7 @@ import { readPage } from '../../dist/parser/read_page.js';
 import { readableKinds } from '../../dist/parser/readable.js';
 import { TargetCache } from '../../dist/parser/targets.js';
 import { parseXml } from '../../dist/parser/xml_tree.js';
+import fc from '../support/property.ts';
 import { CRAWL, extract, planInput, type RunOptions, run, shared } from './helpers.ts';
 
 const kind = (text: string, type: string | null) => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { PlainHrefs, withoutFragment } from '../../dist/parser/hrefs.js';
+import fc from '../support/property.ts';
 
 const RUNS = 3000;
 const BASES = [

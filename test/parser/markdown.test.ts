@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { markdownOf } from '../../dist/parser/markdown.js';
 import { parseFast } from '../../dist/parser/tree.js';
+import fc from '../support/property.ts';
 
 const markdown = (html: string, limit = 1_000_000, main = false) => {
   const document = parseFast(html);

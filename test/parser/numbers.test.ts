@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { numberOf } from '../../dist/parser/numbers.js';
+import fc from '../support/property.ts';
 
 describe('a number in a locale', () => {
   const cases: [string, string, number | null][] = [

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, it } from 'node:test';
-import fc from 'fast-check';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import { ParserPool } from '../../dist/parser/pool.js';
+import fc from '../support/property.ts';
 import { type TestApi, testApi } from './api.ts';
 
 const EXAMPLES = new URL('../../examples/', import.meta.url);
