@@ -154,6 +154,7 @@ export class Engine {
       sql,
       nodeId,
       notify: () => this.#leases.hasOthers,
+      isStarved: () => this.frontier.scheduler.windowed === 0,
       onCommitted: (result, batch) => this.#committed(result, batch),
       log,
     });

@@ -26,6 +26,8 @@ export interface CommitterOptions {
   nodeId: string;
   /** Whether other nodes want wake-ups. */
   notify: () => boolean;
+  /** Nothing that is claimed is left to be begun: what a commit discovers would be the next. */
+  isStarved: () => boolean;
   onCommitted: (result: CommitResult, batch: readonly Outcome[]) => void;
   log: { warn: (detail: object, message: string) => void; error: (detail: object, message: string) => void };
 }
@@ -118,12 +120,15 @@ export class Committer {
     return end < 0 ? this.#pending.slice() : this.#pending.slice(0, end);
   }
 
-  /** Lets the batch grow. Few come where a crawl waits for what it discovers: those wait no second time. */
+  /**
+   * Lets the batch grow. Few come where a crawl waits for what it discovers, and where nothing is left to be begun it is about
+   * to: those wait no second time. (A crawl's first pages are so; that was a tenth of a second of each.)
+   */
   async #collect(): Promise<void> {
     for (let lingers = 0; lingers < MAX_LINGERS && !this.#isFull() && !this.#isStopping; lingers++) {
       const before = this.#pending.length;
       await this.#linger();
-      if (this.#pending.length - before < QUICK) return;
+      if (this.#pending.length - before < QUICK || this.#options.isStarved()) return;
     }
   }
 

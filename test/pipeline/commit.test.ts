@@ -246,6 +246,7 @@ test('31: an outcome that PostgreSQL refuses fails with a reason; its batch is c
     sql: database.sql,
     nodeId: s.node,
     notify: () => false,
+    isStarved: () => false,
     onCommitted: (result) => results.push(result.applied.length),
     log: { warn: () => {}, error: () => {} },
   });

@@ -18,6 +18,8 @@ interface Bench {
   add: (n: number, bytes?: number) => void;
   /** One linger goes by. */
   tick: () => Promise<void>;
+  /** Whether nothing is left to be begun. */
+  starves: { now: boolean };
 }
 
 /**
@@ -51,10 +53,12 @@ function setUp(
     batches.push(batch.map(({ seq }) => seq));
     void then();
   };
-  const committer = new Committer({ sql, nodeId: 'node', notify: () => false, onCommitted, log });
+  const starves = { now: false };
+  const isStarved = () => starves.now;
+  const committer = new Committer({ sql, nodeId: 'node', notify: () => false, isStarved, onCommitted, log });
   let seq = 0;
   return {
-    ...{ committer, batches, running },
+    ...{ committer, batches, running, starves },
     add(n, bytes = 10) {
       for (let i = 0; i < n; i++) committer.add(outcome(seq++, bytes));
     },
@@ -110,6 +114,14 @@ test('2: a batch collects no longer than outcomes come quickly', async (t) => {
   add(7);
   await tick();
   assert.deepEqual(sizes(batches), [MANY + 8 + 7]);
+});
+
+test('2: a batch collects no second time while nothing is left to be begun', async (t) => {
+  const { batches, add, tick, starves } = setUp(t);
+  starves.now = true;
+  add(MANY);
+  await tick();
+  assert.deepEqual(sizes(batches), [MANY]);
 });
 
 test('2: a batch that is full waits for nothing', async (t) => {
