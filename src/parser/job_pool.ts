@@ -266,9 +266,22 @@ export class JobPool {
       }
       if (elapsed > job.limitMs) this.#suspect(thread, job);
     }
+    this.#keepQuickThread();
     if (busy || this.#watch === null) return;
     clearInterval(this.#watch);
     this.#watch = null;
+  }
+
+  /**
+   * As many crawls whose first pages burn as there are threads would hold them all, each for its whole limit. So where every
+   * quick thread burns, another takes the place of one, which works for slow crawls from then on.
+   */
+  #keepQuickThread(): void {
+    const [first, ...others] = [...this.#threads].filter(({ lane }) => lane === 'quick');
+    if (first === undefined || [first, ...others].some(({ isDemoted }) => !isDemoted)) return;
+    if (this.#threads.size - others.length > this.#options.threads) return;
+    first.leaveQuickLane();
+    this.#addThread('quick');
   }
 
   /**

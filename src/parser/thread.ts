@@ -50,10 +50,10 @@ export class ParserThread {
   #failure: { code: string; message: string } | null = null;
   readonly #gone: Promise<void>;
 
-  readonly lane: Lane;
+  #lane: Lane;
 
   constructor(lane: Lane, memoryMb: number, data: Omit<ThreadData, 'begun'>, events: ThreadEvents) {
-    this.lane = lane;
+    this.#lane = lane;
     const workerData: ThreadData = { ...data, begun: new SharedArrayBuffer(12) };
     this.#begun = new Int32Array(workerData.begun);
     this.#events = events;
@@ -71,6 +71,15 @@ export class ParserThread {
         resolve();
       });
     });
+  }
+
+  get lane(): Lane {
+    return this.#lane;
+  }
+
+  /** It works for slow crawls from now on, demoted as it is. */
+  leaveQuickLane(): void {
+    this.#lane = 'slow';
   }
 
   /** It can take a job at once. */

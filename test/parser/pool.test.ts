@@ -169,6 +169,17 @@ describe('the parser pool', () => {
     await pool.stop();
     await Promise.all(burns);
   });
+  it('keeps a thread for others while as many new crawls burn as there are threads', async () => {
+    await startPool(2);
+    const good = open(TITLE);
+    const bad = [0, 1].map(() => open(BURN, { parseTimeoutMs: 20_000 }));
+    let burning = 2;
+    const burns = bad.map((crawl) => parse(crawl, BURN_PAGE).catch(() => burning--));
+    for (let i = 0; i < 20; i++) await parse(good, `<title>${i}</title>`);
+    assert.equal(burning, 2, 'the good crawl waited for none of them');
+    await pool.stop();
+    await Promise.all(burns);
+  });
   it('keeps a thread for others while previews burn', async () => {
     await startPool(2);
     const good = open(TITLE);
