@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { access, constants } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import { buildApp } from './app.ts';
 import { Closers } from './closers.ts';
 import { type Config, readConfig, runsScripts } from './config.ts';
@@ -26,6 +26,7 @@ import { StartupError } from './errors.ts';
 import { tableChecks } from './exports/check_tables.ts';
 import { ExportThread } from './exports/thread.ts';
 import { WebhookCalls } from './exports/webhook_calls.ts';
+import { openLog } from './log.ts';
 import { type ConnectionKind, connectionKind } from './model/connection.ts';
 import { KnownFingerprints } from './model/known.ts';
 import { ParserPool } from './parser/pool.ts';
@@ -44,15 +45,6 @@ const SAME_KEY_MS = 500;
 /** 2¹⁸ fingerprints, 5 MB. */
 const KNOWN_SLOTS = 2 ** 18;
 const CHANNEL = 'orbweaver';
-
-function makeLog(config: Config): Logger {
-  const pretty = process.stdout.isTTY === true;
-  return pino({
-    level: config.logLevel,
-    base: null,
-    ...(pretty ? { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname' } } } : {}),
-  });
-}
 
 async function startDatabase(config: Config, closers: Closers, log: Logger): Promise<string> {
   if (config.databaseUrl !== null) return config.databaseUrl;
@@ -382,7 +374,7 @@ async function main(): Promise<void> {
     console.error(`orbweaver: ${explain(error)}`);
     process.exit(1);
   }
-  const log = makeLog(config);
+  const log = openLog(config.logLevel);
   const closers = new Closers(log);
   stopAtSignals(closers);
   stopAtBugs(closers, log);

@@ -19,6 +19,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   server: [
     'app',
     'closers',
+    'log',
     'config',
     'errors',
     'db',
@@ -31,6 +32,7 @@ const MAY_IMPORT: Record<string, string[]> = {
     'stream',
   ],
   closers: [],
+  log: [],
   // The thread that exports and webhooks run in.
   delivery: ['db', 'downloader', 'exports', 'model'],
   openapi: ['contract'],
