@@ -1,3 +1,4 @@
+import { ByCrawl } from '../model/by_crawl.ts';
 import type { Db, Tx } from './client.ts';
 
 /** `head` of a host queue that has nothing but delayed requests. */
@@ -53,14 +54,13 @@ export interface QueueDelta {
 
 /** Sums of `QueueDelta`, by host queue. */
 export class QueueDeltas {
-  readonly #byKey = new Map<string, QueueDelta>();
+  readonly #deltas = new ByCrawl<number, QueueDelta>();
 
   of(crawlId: string, hostId: number): QueueDelta {
-    const key = keyOf({ crawlId, hostId });
-    let delta = this.#byKey.get(key);
+    let delta = this.#deltas.get(crawlId, hostId);
     if (delta === undefined) {
       delta = { crawlId, hostId, queued: 0, inProgress: 0, done: 0, failed: 0, skipped: 0, minRank: null };
-      this.#byKey.set(key, delta);
+      this.#deltas.set(crawlId, hostId, delta);
     }
     return delta;
   }
@@ -74,9 +74,9 @@ export class QueueDeltas {
 
   /** In the order of the key, so that two transactions take the rows in the same order. */
   sorted(): QueueDelta[] {
-    return [...this.#byKey.values()].sort((a, b) =>
-      a.crawlId === b.crawlId ? a.hostId - b.hostId : a.crawlId < b.crawlId ? -1 : 1,
-    );
+    return this.#deltas
+      .values()
+      .sort((a, b) => (a.crawlId === b.crawlId ? a.hostId - b.hostId : a.crawlId < b.crawlId ? -1 : 1));
   }
 }
 

@@ -1,3 +1,4 @@
+import { ByCrawl } from '../model/by_crawl.ts';
 import type { CrawlState } from '../model/crawl.ts';
 import type { ItemState, Outcome } from '../model/outcome.ts';
 import { STATE } from '../model/request.ts';
@@ -113,20 +114,35 @@ export async function insertItems(tx: Tx, items: readonly NewItem[]): Promise<vo
       as u (crawl_id, "offset", scraped_ms, seq, size, type, url, data ${isCompared ? tx`, change` : tx``})`;
 }
 
+interface Count {
+  crawlId: string;
+  kind: string;
+  key: string;
+  n: number;
+}
+
 /** Counts by word, summed per (crawl, kind, key). */
 export class CountDeltas {
-  readonly #counts = new Map<string, { crawlId: string; kind: string; key: string; n: number }>();
+  /** By crawl and kind, each kind's by key. */
+  readonly #counts = new ByCrawl<string, Map<string, Count>>();
 
   add(crawlId: string, kind: string, key: string, n = 1): void {
-    const id = `${crawlId} ${kind} ${key}`;
-    const entry = this.#counts.get(id);
-    if (entry === undefined) this.#counts.set(id, { crawlId, kind, key, n });
-    else entry.n += n;
+    let counts = this.#counts.get(crawlId, kind);
+    if (counts === undefined) {
+      counts = new Map();
+      this.#counts.set(crawlId, kind, counts);
+    }
+    const count = counts.get(key);
+    if (count === undefined) counts.set(key, { crawlId, kind, key, n });
+    else count.n += n;
   }
 
   /** In the order of the key. */
   async store(tx: Tx): Promise<void> {
-    const rows = [...this.#counts.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+    const counts = this.#counts.values().flatMap((byKey) => [...byKey.values()]);
+    const rows = counts.sort(
+      (a, b) => compare(a.crawlId, b.crawlId) || compare(a.kind, b.kind) || compare(a.key, b.key),
+    );
     if (rows.length === 0) return;
     await tx`
       insert into crawl_counts as c (crawl_id, kind, key, n)
@@ -134,6 +150,10 @@ export class CountDeltas {
                            ${rows.map((r) => r.key)}::text[], ${rows.map((r) => r.n)}::bigint[])
       on conflict (crawl_id, kind, key) do update set n = c.n + excluded.n`;
   }
+}
+
+function compare(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
 }
 
 /** One wake-up for the other nodes, when the transaction commits. */

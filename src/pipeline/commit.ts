@@ -7,6 +7,7 @@ import { fencedHosts } from '../db/hosts.ts';
 import {
   amendRequests,
   CountDeltas,
+  type FinishedRequest,
   finishRequests,
   insertItems,
   type LockedCrawl,
@@ -14,6 +15,7 @@ import {
   type NewItem,
   notifyCrawls,
 } from '../db/outcomes.ts';
+import { ByCrawl } from '../model/by_crawl.ts';
 import type { CrawlState } from '../model/crawl.ts';
 import type { ItemRow, ItemState, Outcome } from '../model/outcome.ts';
 import { BatchKeys } from './dedupe.ts';
@@ -70,10 +72,11 @@ export async function commitOutcomes(
     ]);
     const eligible = eachOnce(outcomes).filter((o) => held.get(o.hostId) === o.fence && crawls.has(o.crawlId));
     const { now, later } = splitAtMaxItems(eligible, crawls);
-    const finished = new Map((await finishRequests(tx, now)).map((row) => [attemptOf(row), row.depth]));
+    const finished = new ByCrawl<number, FinishedRequest>();
+    for (const row of await finishRequests(tx, now)) finished.set(row.crawlId, row.seq, row);
     const applied = now.flatMap((outcome) => {
-      const depth = finished.get(attemptOf(outcome));
-      return depth === undefined ? [] : [{ outcome, depth }];
+      const row = finished.get(outcome.crawlId, outcome.seq);
+      return row?.attempts === outcome.attempts ? [{ outcome, depth: row.depth }] : [];
     });
     const { discoveries, changed, fetched, cookieVersions } = await storeApplied(tx, nodeId, applied, crawls, hostIds);
     // With nothing of theirs applied, nobody has asked whether they are at their end.
@@ -143,7 +146,7 @@ async function storeApplied(
   for (const one of applied) countWork(one, tally.counts);
   const discoveries = await collectDiscoveries(applied, crawls, hostIds, tally);
   await compareItems(tx, items, dropped, crawls, tally.counts);
-  const [isNew, cookieVersions] = await Promise.all([
+  const [fresh, cookieVersions] = await Promise.all([
     storeDiscoveries(tx, discoveries, crawls, tally),
     storeNotes(tx, nodeId, applied, crawls),
     insertItems(tx, items),
@@ -151,7 +154,7 @@ async function storeApplied(
     storePageLinks(tx, applied),
     rememberPages(tx, applied, crawls, cut),
   ]);
-  await amendRequests(tx, [...cut, ...(await repeatedRedirects(tx, applied, isNew, tally))]);
+  await amendRequests(tx, [...cut, ...(await repeatedRedirects(tx, applied, fresh, tally))]);
   const [statuses] = await Promise.all([
     applyCrawlDeltas(tx, [...deltas.values()]),
     applyQueueDeltas(tx, tally.queues.sorted()),

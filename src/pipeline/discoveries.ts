@@ -12,6 +12,7 @@ import {
 } from '../db/discoveries.ts';
 import type { QueueDeltas } from '../db/host_queues.ts';
 import type { CountDeltas, LockedCrawl } from '../db/outcomes.ts';
+import { ByCrawl } from '../model/by_crawl.ts';
 import { extraText, MAX_EXTRA } from '../model/extra.ts';
 import type { Link, Outcome } from '../model/outcome.ts';
 import { rankOf } from '../model/rank.ts';
@@ -49,7 +50,7 @@ export async function collectDiscoveries(
   hostIds: ReadonlyMap<string, number>,
   tally: Tally,
 ): Promise<Discovery[]> {
-  const found = new Map<string, Discovery>();
+  const found = new ByCrawl<string, Discovery>();
   let links = 0;
   for (const { outcome, depth } of applied) {
     const crawl = crawls.get(outcome.crawlId)!;
@@ -59,13 +60,12 @@ export async function collectDiscoveries(
       if (++links % MAX_LINKS === 0) await nextTurn();
       // A sitemap that another names is no level of its own: its pages are as deep as those of the one.
       const at = link.extra?.kind === 'sitemap' ? depth : below;
-      const key = outcome.crawlId + link.fp;
       const { reason, detail, extra } = judge(link, at, crawl.maxDepth);
-      const known = found.get(key);
+      const known = found.get(crawl.id, link.fp);
       if (known !== undefined && (known.reason === null || reason !== null) && known.depth <= at) continue;
       const delta = tally.crawls.get(crawl.id)!;
       const seq = known?.seq ?? crawl.nextSeq + delta.nextSeq++;
-      found.set(key, {
+      found.set(crawl.id, link.fp, {
         crawlId: crawl.id,
         fp: link.fp,
         seq,
@@ -82,7 +82,7 @@ export async function collectDiscoveries(
       });
     }
   }
-  return inOrder([...found.values()]);
+  return inOrder(found.values());
 }
 
 /** Rows are inserted in the order of their key, so that two transactions meet in the same order. */
@@ -122,38 +122,39 @@ function judge(link: Link, depth: number, maxDepth: number | null): Pick<Discove
   return isNear ? { reason: null, detail: null, extra } : { reason: link.reason, detail: link.detail, extra };
 }
 
-/** Stores the discoveries and what they change in older rows. @returns the fingerprints that were new, by crawl id + fp */
+/** Stores the discoveries and what they change in older rows. @returns those that were new, by fingerprint */
 export async function storeDiscoveries(
   tx: Tx,
   discoveries: readonly Discovery[],
   crawls: ReadonlyMap<string, LockedCrawl>,
   tally: Tally,
-): Promise<Set<string>> {
+): Promise<ByCrawl<string, Discovery>> {
   const changed: ReconsideredRequest[] = [];
-  const isNew = new Set<string>();
+  const fresh = new ByCrawl<string, Discovery>();
   for (let from = 0; from < discoveries.length; from += MAX_ROWS) {
     const rows = discoveries.slice(from, from + MAX_ROWS);
     await holdToBudgets(tx, rows, crawls, tally.queues);
-    countInserted(rows, await insertDiscoveries(tx, rows), isNew, tally);
+    countInserted(rows, await insertDiscoveries(tx, rows), fresh, tally);
     // What was new needs no second look: nearly all is, since the parser leaves out what the node knows.
-    const again = rows.filter((d) => d.reason === null && !isNew.has(d.crawlId + d.fp));
+    const again = rows.filter((d) => d.reason === null && !fresh.has(d.crawlId, d.fp));
     const nearer = again.map((d) => crawls.get(d.crawlId)!.maxDepth !== null);
     changed.push(...(await reconsider(tx, again, nearer, 'bring')));
   }
   await comeNearer(tx, changed, crawls, tally);
-  return isNew;
+  return fresh;
 }
 
 function countInserted(
   discoveries: readonly Discovery[],
   inserted: readonly InsertedRequest[],
-  isNew: Set<string>,
+  fresh: ByCrawl<string, Discovery>,
   tally: Tally,
 ): void {
-  const places = new Set(inserted.map((row) => `${row.crawlId} ${row.seq}`));
+  const places = new ByCrawl<number, true>();
+  for (const { crawlId, seq } of inserted) places.set(crawlId, seq, true);
   for (const row of discoveries) {
-    if (!places.has(`${row.crawlId} ${row.seq}`)) continue;
-    isNew.add(row.crawlId + row.fp);
+    if (!places.has(row.crawlId, row.seq)) continue;
+    fresh.set(row.crawlId, row.fp, row);
     const delta = tally.crawls.get(row.crawlId)!;
     delta.discovered++;
     if (row.reason === null && row.hostId !== null) {

@@ -1,5 +1,7 @@
 import type { Tx } from '../db/client.ts';
+import type { Discovery } from '../db/discoveries.ts';
 import { requeueBehind } from '../db/returns.ts';
+import type { ByCrawl } from '../model/by_crawl.ts';
 import { extraText } from '../model/extra.ts';
 import type { Link, Outcome } from '../model/outcome.ts';
 import type { AppliedOutcome, Tally } from './discoveries.ts';
@@ -16,21 +18,21 @@ interface RepeatedRedirect {
  * Redirects to known URLs: such a target is fetched once more where it lies behind and may be (`Link.again`), else the
  * redirect is a `redirect_duplicate`. Counts either.
  *
- * @param isNew crawl id + fingerprint of the discoveries that were new
+ * @param fresh the discoveries that were new, by fingerprint
  */
 export async function repeatedRedirects(
   tx: Tx,
   applied: readonly AppliedOutcome[],
-  isNew: ReadonlySet<string>,
+  fresh: ByCrawl<string, Discovery>,
   tally: Tally,
 ): Promise<RepeatedRedirect[]> {
   const repeated: RepeatedRedirect[] = [];
-  const taken = new Set<string>();
+  const taken = new Set<Discovery>();
   for (const { outcome } of applied) {
     if (outcome.reason !== 'redirected') continue;
     const { crawlId, fp, page } = outcome;
     const links = page?.links ?? [];
-    const found = links.map((link) => crawlId + link.fp).find((key) => isNew.has(key) && !taken.has(key));
+    const found = links.map((link) => fresh.get(crawlId, link.fp)).find((one) => one !== undefined && !taken.has(one));
     if (found !== undefined) {
       taken.add(found);
       continue;
