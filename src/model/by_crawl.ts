@@ -1,6 +1,6 @@
 /**
- * A map by crawl and by a key within it. It is a map of maps: a text made of both keys costs a third to half of a microsecond to write and to hash
- * at each look-up, this a tenth, and a page's commit has a score of them.
+ * A map by crawl and by a key within it. It is a map of maps: a text made of both keys is written and hashed at each look-up, a third
+ * to half of a microsecond, and a page's commit has a score of them. The counts of a page: 4.3 µs, this way 0.9.
  */
 export class ByCrawl<K, V> {
   readonly #maps = new Map<string, Map<K, V>>();
