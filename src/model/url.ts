@@ -13,6 +13,9 @@ export interface CanonicalUrl {
   host: string;
 }
 
+/** A URL, parsed. */
+export type UrlParts = Pick<URL, 'href' | 'protocol' | 'hostname' | 'host' | 'port' | 'pathname' | 'search' | 'hash'>;
+
 /** The settings that say what counts in a URL. */
 export type UrlSettings = Pick<Settings, 'sortQuery' | 'keepFragment' | 'dropSessionIds' | 'keepParams' | 'dropParams'>;
 
@@ -133,7 +136,7 @@ function withoutSessions(path: string, origin: string): string {
 }
 
 /** The canonical form and fingerprint of an http(s) URL. Idempotent; URLs that may be different pages stay different. */
-export function canonicalize(parsed: URL, rules: UrlRules): CanonicalUrl {
+export function canonicalize(parsed: UrlParts, rules: UrlRules): CanonicalUrl {
   let host = parsed.hostname;
   let origin = `${parsed.protocol}//${parsed.host}`;
   // `books.example.` is the same name (RFC 1034, 3.1), and a site that links to itself by it is not another site.

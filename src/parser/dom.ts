@@ -28,9 +28,15 @@ export class Element {
 
   /** The decoded value of an attribute; undefined where there is none. @param name in lower case, in XML as written */
   attribute(name: string): string | undefined {
+    const source = this.source(name);
+    return source === undefined ? undefined : decodeAttribute(source);
+  }
+
+  /** The same with entities as in the source. */
+  source(name: string): string | undefined {
     const list = this.attributes;
     if (list === null) return undefined;
-    for (let i = 0; i < list.length; i += 2) if (list[i] === name) return decodeAttribute(list[i + 1]!);
+    for (let i = 0; i < list.length; i += 2) if (list[i] === name) return list[i + 1];
     return undefined;
   }
 

@@ -3,12 +3,12 @@ import { fpWords, type KnownFingerprints } from '../model/known.ts';
 import type { Link } from '../model/outcome.ts';
 import type { Reason, RequestExtra } from '../model/request.ts';
 import type { FollowRule, ParsePlanInput, Pattern, Scope } from '../model/spider.ts';
-import { canonicalize, fingerprint, parseHttpUrl, type UrlRules, urlRules } from '../model/url.ts';
+import { canonicalize, fingerprint, parseHttpUrl, type UrlParts, type UrlRules, urlRules } from '../model/url.ts';
 import { type Element, textOf } from './dom.ts';
-import { PlainHrefs, withoutFragment } from './hrefs.ts';
+import { type HrefContext, PageTargets } from './page_targets.ts';
 import { compilePattern, firstMatch, type Matcher, subjectOf } from './patterns.ts';
 import { isSameSite } from './same_site.ts';
-import { PageTargets, type Target, type TargetCache, targetOf } from './targets.ts';
+import { type Target, targetOf } from './targets.ts';
 import { type TrapSettings, trapOf } from './traps.ts';
 
 /** Distinct links that one page may bring. */
@@ -19,11 +19,8 @@ const MAX_CARRIED = 4 * 1024 * 1024;
 const MAX_HOST = 253;
 /** More text than a URL can be. */
 const MAX_TEXT_URL = 10_000;
-const HASH = 0x23;
 /** The detail of a link that its `rel`, or its page, asks not to follow. */
 const NOFOLLOW = 'nofollow';
-/** No two runs of space side by side: such a pair takes quadratic time. */
-const IGNORED = /^javascript:\s*(?:void\s*(?:(?:\(\s*(?:0\s*)?\)|0)\s*)?)?(?:;\s*)?$/i;
 
 /** A follow rule, compiled. */
 export interface CompiledRule {
@@ -80,7 +77,7 @@ export class LinkJudge {
   }
 
   /** What becomes of a URL, whoever named it. */
-  judged(parsed: URL): Target {
+  judged(parsed: UrlParts): Target {
     if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') {
       const scheme = parsed.protocol.slice(0, -1);
       return this.#refused(parsed.href, fingerprint('GET', parsed.href, ''), 'scheme', scheme.slice(0, 100));
@@ -148,7 +145,7 @@ export class LinkJudge {
 
 /** The same place with another method or body: another page, of which nothing is known. */
 function sentOtherwise(target: Target, fp: string): Target {
-  return { ...target, fp, words: fpWords(fp), page: 0, known: false };
+  return { ...target, fp, words: fpWords(fp), page: 0, known: false, skipped: false };
 }
 
 /** A target as a link, with the scope's verdict alone. */
@@ -166,12 +163,7 @@ function judge(url: string, allow: readonly Matcher[], deny: readonly Matcher[],
 }
 
 /** What a page's links are judged by, besides the plan. */
-export interface LinkContext {
-  judge: LinkJudge;
-  cache: TargetCache;
-  plan: number;
-  url: string;
-  base: string;
+export interface LinkContext extends HrefContext {
   /** Depth of the links. */
   depth: number;
   /** The crawl's limit; null: none. */
@@ -208,22 +200,21 @@ export class PageLinks {
   readonly #context: LinkContext;
   readonly #number = ++pages;
   readonly #targets: PageTargets;
-  readonly #plain: PlainHrefs;
   /** By fingerprint. */
   readonly #links = new Map<string, Decision>();
   #carried = 0;
 
   constructor(context: LinkContext) {
     this.#context = context;
-    this.#targets = new PageTargets(context.cache, context.plan);
-    this.#plain = new PlainHrefs(context.base);
+    this.#targets = new PageTargets(context);
   }
 
   /** Adds where an element leads to, as one rule sees it. An element without href leads nowhere. */
   add(element: Element, rule: CompiledRule): void {
-    const href = element.attribute('href') ?? (this.#context.xml ? textOf(element, MAX_TEXT_URL) : undefined);
-    if (href === undefined) return;
-    const target = this.#target(href);
+    const source = element.source('href');
+    if (source === undefined && !this.#context.xml) return;
+    const target =
+      source === undefined ? this.#targets.ofHref(textOf(element, MAX_TEXT_URL)) : this.#targets.ofSource(source);
     if (target === null || (target.page === this.#number && target.rule === rule.number)) return;
     this.addTarget(target, rule, element, null);
   }
@@ -242,7 +233,7 @@ export class PageLinks {
     extra: RequestExtra | null,
     refusal: string | null,
   ): void {
-    const target = this.#target(href);
+    const target = this.#targets.ofHref(href);
     if (target === null) return;
     const isGet = (extra?.method ?? 'GET') === 'GET' && (extra?.body ?? '') === '';
     const own = isGet ? target : sentOtherwise(target, requestFp(target.url, extra));
@@ -295,8 +286,13 @@ export class PageLinks {
     for (const decision of this.#links.values()) {
       const { target, reason } = decision;
       if (target.known && maxDepth === null) continue;
+      if (reason !== null && target.skipped && maxDepth === null) continue;
       target.known = known.has(key, target.words, near);
-      if (target.known || (reason !== null && known.has(skippedKey, target.words, near))) continue;
+      if (target.known) continue;
+      if (reason !== null) {
+        target.skipped = known.has(skippedKey, target.words, near);
+        if (target.skipped) continue;
+      }
       links.push(decided(decision));
     }
     return links;
@@ -307,42 +303,6 @@ export class PageLinks {
     if (this.#context.maxDepth === null) return [];
     const worthy = [...this.#links.values()].filter(({ reason }) => reason === null || reason === 'depth');
     return worthy.map(({ target }) => target.fp);
-  }
-
-  /** Where an href leads; null: nowhere. Of a page's hrefs most were there before, or differ in the fragment alone. */
-  #target(raw: string): Target | null {
-    const { judge, url, base } = this.#context;
-    if (raw.charCodeAt(0) === HASH && base === url && !judge.keepsFragment) return null;
-    const href = judge.keepsFragment ? raw : withoutFragment(raw);
-    const target = this.#ofText(href);
-    const isPage = target !== null && target.reason !== 'scheme';
-    return isPage || href.length === raw.length ? target : this.#ofText(raw);
-  }
-
-  /** By an href as it is, looked up once a page. */
-  #ofText(raw: string): Target | null {
-    const known = this.#targets.ofHref(raw);
-    if (known !== undefined) return known;
-    const target = this.#lookUp(raw);
-    this.#targets.setHref(raw, target);
-    return target;
-  }
-
-  #lookUp(raw: string): Target | null {
-    const { url, base, judge } = this.#context;
-    const plain = this.#plain.resolve(raw);
-    const known = plain === null ? undefined : this.#targets.ofUrl(plain);
-    if (known !== undefined) return known;
-    const href = (plain ?? raw).trim();
-    const isPlace = href.startsWith('#') && base === url && (href === '#' || !judge.keepsFragment);
-    if (href === '' || isPlace || IGNORED.test(href)) return null;
-    const parsed = URL.parse(href, base);
-    if (parsed === null) return null;
-    const cached = plain === parsed.href ? undefined : this.#targets.ofUrl(parsed.href);
-    if (cached !== undefined) return cached;
-    const target = judge.judged(parsed);
-    this.#targets.setUrl(parsed.href, target);
-    return target;
   }
 
   #decide(target: Target, rule: CompiledRule, element: Element | null, extra: RequestExtra | null): Decision {

@@ -1,5 +1,6 @@
 import { fpWords } from '../model/known.ts';
 import type { Reason } from '../model/request.ts';
+import { directoryText, PlainHrefs } from './hrefs.ts';
 import { ownString } from './own_string.ts';
 
 /**
@@ -7,12 +8,17 @@ import { ownString } from './own_string.ts';
  * 730 bytes with a URL of 50 characters: together 14 MB at most.
  */
 const GENERATION = { entries: 10_000, chars: 1_000_000 };
-/** Of a generation, a page may fill no more: one of nothing but new links leaves the others' in their place. */
+/**
+ * What a thread keeps of hrefs as they are written: 400 KB at most. Pages of one directory come together, so 19 of the 29
+ * different hrefs of a large page are found with that much, 21 with ten times as much.
+ */
+const NEAR = { entries: 2000, chars: 200_000 };
+/** In entries: a directory is a few objects. */
+const NEAR_DIRECTORY = 10;
+/** Of these, a page may fill no more: one of nothing but new links leaves the others' in their place. */
 const PAGE_SHARE = 0.25;
-/** Longer hrefs and URLs are judged anew each time. */
-const MAX_TEXT = 2000;
-/** Hrefs of one page that are found by their text. */
-const MAX_HREFS = 20_000;
+export const PAGE_TARGETS = { entries: GENERATION.entries * PAGE_SHARE, chars: GENERATION.chars * PAGE_SHARE };
+export const PAGE_NEAR = { entries: NEAR.entries * PAGE_SHARE, chars: NEAR.chars * PAGE_SHARE };
 
 /** Where an href leads, and what the spider's scope says to that: the same on every page. */
 export interface Target {
@@ -33,6 +39,8 @@ export interface Target {
    * the ledger has it.
    */
   known: boolean;
+  /** Likewise, that it was skipped where it was found. */
+  skipped: boolean;
 }
 
 export function targetOf(
@@ -42,7 +50,26 @@ export function targetOf(
   reason: Reason | null,
   detail: string | null,
 ): Target {
-  return { url, fp, words: fpWords(fp), origin, reason, detail, verdicts: [], page: 0, rule: -1, known: false };
+  return {
+    url,
+    fp,
+    words: fpWords(fp),
+    origin,
+    reason,
+    detail,
+    verdicts: [],
+    page: 0,
+    rule: -1,
+    known: false,
+    skipped: false,
+  };
+}
+
+/** A directory, whose pages mean the same by the same plain href. */
+export interface Directory {
+  plain: PlainHrefs;
+  /** By plain or absolute hrefs without `&`: as they are written is what they mean. */
+  hrefs: Map<string, Target>;
 }
 
 /** A plan's targets by URL, as URL parsing leaves it. */
@@ -52,6 +79,8 @@ interface Generations {
   old: Map<string, Target>;
   /** Of the URLs in `young`. */
   chars: number;
+  /** By their URLs. */
+  directories: Map<string, Directory>;
 }
 
 /**
@@ -64,6 +93,9 @@ export class TargetCache {
   /** Of all that is young. */
   #entries = 0;
   #chars = 0;
+  /** Of all directories. */
+  #nearEntries = 0;
+  #nearChars = 0;
 
   get(plan: number, url: string): Target | undefined {
     const generations = this.#plans.get(plan);
@@ -78,15 +110,34 @@ export class TargetCache {
   /** @param url a string of its own */
   set(plan: number, url: string, target: Target): void {
     if (this.#entries >= GENERATION.entries || this.#chars >= GENERATION.chars) this.#turn();
-    let generations = this.#plans.get(plan);
-    if (generations === undefined) {
-      generations = { young: new Map(), old: new Map(), chars: 0 };
-      this.#plans.set(plan, generations);
-    }
+    const generations = this.#of(plan);
     generations.young.set(url, target);
     generations.chars += url.length;
     this.#chars += url.length;
     this.#entries++;
+  }
+
+  /** The directory of a page's base. */
+  directory(plan: number, base: string): Directory {
+    const text = directoryText(base);
+    const found = text === null ? undefined : this.#plans.get(plan)?.directories.get(text);
+    if (found !== undefined) return found;
+    const plain = new PlainHrefs(base);
+    const url = plain.directory;
+    const known = url === null ? undefined : this.#plans.get(plan)?.directories.get(url);
+    if (known !== undefined) return known;
+    const directory: Directory = { plain, hrefs: new Map() };
+    if (url !== null) {
+      this.#makeNear(NEAR_DIRECTORY, url.length);
+      this.#of(plan).directories.set(url, directory);
+    }
+    return directory;
+  }
+
+  /** @param href plain or absolute, without `&` */
+  setNear({ hrefs }: Directory, href: string, target: Target): void {
+    this.#makeNear(1, href.length);
+    hrefs.set(ownString(href), target);
   }
 
   /** Drops what a plan has here. */
@@ -98,47 +149,31 @@ export class TargetCache {
     this.#chars -= generations.chars;
   }
 
+  #of(plan: number): Generations {
+    let generations = this.#plans.get(plan);
+    if (generations === undefined) {
+      generations = { young: new Map(), old: new Map(), chars: 0, directories: new Map() };
+      this.#plans.set(plan, generations);
+    }
+    return generations;
+  }
+
+  /** Room for so many more entries and characters. */
+  #makeNear(entries: number, chars: number): void {
+    if (this.#nearEntries >= NEAR.entries || this.#nearChars >= NEAR.chars) {
+      for (const { directories } of this.#plans.values()) directories.clear();
+      this.#nearEntries = 0;
+      this.#nearChars = 0;
+    }
+    this.#nearEntries += entries;
+    this.#nearChars += chars;
+  }
+
   #turn(): void {
-    for (const [plan, { young }] of this.#plans)
+    for (const [plan, { young, directories }] of this.#plans)
       if (young.size === 0) this.#plans.delete(plan);
-      else this.#plans.set(plan, { young: new Map(), old: young, chars: 0 });
+      else this.#plans.set(plan, { young: new Map(), old: young, chars: 0, directories });
     this.#entries = 0;
     this.#chars = 0;
-  }
-}
-
-/** What one page finds again: its own hrefs by their text, and the targets of the cache, of which it may fill a share. */
-export class PageTargets {
-  readonly #cache: TargetCache;
-  readonly #plan: number;
-  readonly #hrefs = new Map<string, Target | null>();
-  #entries = GENERATION.entries * PAGE_SHARE;
-  #chars = GENERATION.chars * PAGE_SHARE;
-
-  constructor(cache: TargetCache, plan: number) {
-    this.#cache = cache;
-    this.#plan = plan;
-  }
-
-  /** Undefined: it was not there yet; null: it leads nowhere. */
-  ofHref(href: string): Target | null | undefined {
-    return this.#hrefs.get(href);
-  }
-
-  setHref(href: string, target: Target | null): void {
-    if (href.length <= MAX_TEXT && this.#hrefs.size < MAX_HREFS) this.#hrefs.set(href, target);
-  }
-
-  ofUrl(url: string): Target | undefined {
-    return this.#cache.get(this.#plan, url);
-  }
-
-  /** @param url as URL parsing leaves it; a string of its own, for a slice of the page would keep the whole page in memory */
-  setUrl(url: string, target: Target): void {
-    if (url.length > MAX_TEXT || this.#entries <= 0 || this.#chars <= 0) return;
-    this.#entries--;
-    this.#chars -= url.length;
-    // Mostly it is canonical, and one string is enough.
-    this.#cache.set(this.#plan, target.url === url ? target.url : url, target);
   }
 }
