@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PlainHrefs, withoutFragment } from '../../dist/parser/hrefs.js';
+import { directoryText, PlainHrefs, withoutFragment } from '../../dist/parser/hrefs.js';
 import fc from '../support/property.ts';
 
 const RUNS = 3000;
@@ -79,6 +79,34 @@ test('21: what is resolved without URL parsing is what URL parsing makes of it',
       const resolved = new PlainHrefs(from).resolve(text);
       // An absolute URL is given back as a name to look it up by; only what parsing made of one is known by it.
       if (resolved !== null && !/^https?:\/\//.test(text)) assert.equal(resolved, URL.parse(text, from)?.href);
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test('21: the parts of a plain URL are those that URL parsing gives it', () => {
+  const PARTS = ['href', 'protocol', 'hostname', 'host', 'port', 'pathname', 'search', 'hash'] as const;
+  fc.assert(
+    fc.property(href, base, (text, from) => {
+      const plain = new PlainHrefs(from);
+      const url = plain.resolve(text);
+      if (url === null || PlainHrefs.isAbsolute(text)) return;
+      const parts = plain.partsOf(url);
+      for (const part of PARTS) assert.equal(parts[part], URL.parse(url)![part], part);
+    }),
+    { numRuns: RUNS },
+  );
+});
+
+test('21: a directory that is known by its text is that of every base for which it is taken', () => {
+  const made = fc.tuple(href, base).map(([text, from]) => URL.parse(text, from)?.href ?? text);
+  fc.assert(
+    fc.property(fc.oneof(made, href, base), fc.oneof(href, fc.constant('z')), base, (url, name, other) => {
+      const known = new Set([url, other].map((from) => new PlainHrefs(from).directory));
+      for (const from of [url + name, other + name]) {
+        const text = directoryText(from);
+        if (text !== null && known.has(text)) assert.equal(new PlainHrefs(from).directory, text, from);
+      }
     }),
     { numRuns: RUNS },
   );

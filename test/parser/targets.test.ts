@@ -54,6 +54,27 @@ test('21: what depends on the page is not taken from another page of its directo
   assert.deepEqual(from('three', 'http://site.test/d/four').toSorted(), of('four').toSorted());
 });
 
+test('21: an href is known by what it means, not by how its entities are written', () => {
+  const { read } = setUp();
+  const hrefs = [
+    'x',
+    'x&#35;y',
+    'x&#36;y',
+    'x&amp;y',
+    'x&y',
+    'x?a&amp;b',
+    'x?a&b',
+    'x#&amp;',
+    'x&num;&dollar;',
+    'x&#x2f;y',
+  ];
+  const urls = ['x', 'x$y', 'x&y', 'x?a&b', 'x/y'].map((path) => `http://site.test/e/${path}`);
+  for (const page of ['1', '2', '3?q=/', '4.html?q'])
+    assert.deepEqual(read(hrefs, `http://site.test/e/${page}`), urls, page);
+  // One directory as it is written, another as it is meant.
+  assert.deepEqual(read(['x'], 'http://site.test/e/1', 'http://site.test/e/..'), ['http://site.test/x']);
+});
+
 test('21: a page of ever new links leaves those of others in their place', () => {
   const { judge, read } = setUp();
   const menu = Array.from({ length: 100 }, (_, i) => `/menu/${i}`);
