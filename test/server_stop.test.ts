@@ -40,7 +40,8 @@ describe('the end of the process, with an embedded database', () => {
     const env = {
       PORT: '0',
       DATA_DIR: dataDir,
-      PARSER_THREADS: '2',
+      PARSER_THREADS: '1',
+      SCRIPTS: 'off',
       DATABASE_URL: '',
       API_KEYS: '',
       ROLE: '',
