@@ -110,7 +110,7 @@ export abstract class Markup implements MarkupEvents {
   /** A tag begins, without attributes so far. @returns whether those that it has are wanted, one by one */
   protected abstract wants(name: number): boolean;
   /** The next attribute of the tag that is being read, at most as many as the limit. Entities are as in the source. */
-  protected abstract attributeOf(source: Source, nameStart: number, nameEnd: number, from: number, to: number): void;
+  protected abstract attributeOf(source: Source, name: number, from: number, to: number): void;
   /** An element begins as the last child of the one in the frame before its own. */
   protected abstract begin(name: number, frame: number): void;
   protected abstract end(frame: number): void;
@@ -127,15 +127,16 @@ export abstract class Markup implements MarkupEvents {
     this.characters(source, start, end, frame, joins);
   }
 
-  tag(source: Source, nameStart: number, nameEnd: number): boolean {
-    this.#tag = this.names.read(source, nameStart, nameEnd);
+  tag(source: Source, nameStart: number, nameEnd: number, key: number): boolean {
+    this.#tag = this.names.read(source, nameStart, nameEnd, key);
     this.#attributes = 0;
     this.isInTag = true;
     return this.wants(this.#tag);
   }
 
-  attribute(source: Source, nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
-    if (this.#attributes++ < TREE_LIMITS.attributes) this.attributeOf(source, nameStart, nameEnd, valueStart, valueEnd);
+  attribute(source: Source, nameStart: number, nameEnd: number, key: number, from: number, to: number): void {
+    if (this.#attributes++ < TREE_LIMITS.attributes)
+      this.attributeOf(source, this.names.read(source, nameStart, nameEnd, key), from, to);
   }
 
   tagEnd(selfClosing: boolean, attributes: number): void {
@@ -146,17 +147,16 @@ export abstract class Markup implements MarkupEvents {
     if (this.#begin(name) && closes) this.#end();
   }
 
-  endTag(source: Source, nameStart: number, nameEnd: number): void {
-    const { frame } = this;
+  endTag(source: Source, nameStart: number, nameEnd: number, key: number): void {
+    const name = this.names.read(source, nameStart, nameEnd, key);
     // Nearly every end tag is that of the innermost element.
-    if (frame > 0 && this.names.is(this.open[frame]!, source, nameStart, nameEnd)) {
+    if (this.open[this.frame] === name) {
       this.#end();
       return;
     }
-    const name = this.names.read(source, nameStart, nameEnd);
     if (KINDS[name] === VOID) {
       if (name === BR) this.#beginBare(name);
-    } else if (this.#beyond > 0 || this.open[this.frame] === name) {
+    } else if (this.#beyond > 0) {
       this.#end();
     } else if (this.#isOpen(name)) {
       while (this.open[this.frame] !== name) this.#end();

@@ -166,8 +166,7 @@ export class Matcher extends Markup implements Opening {
     return this.#stepsOf(name).length > 0;
   }
 
-  protected attributeOf(source: Source, nameStart: number, nameEnd: number, from: number, to: number): void {
-    const number = this.names.read(source, nameStart, nameEnd);
+  protected attributeOf(source: Source, number: number, from: number, to: number): void {
     if (this.#automaton.attributes[number] !== 1) return;
     const name = this.names.list[number]!;
     if (this.attributes === null) this.attributes = [name, source.text.slice(from, to)];

@@ -1,3 +1,4 @@
+import { CLASS, END_CLASS, EQUALS_CLASS, nextKey, SLASH_CLASS } from './names.ts';
 import { END_TITLE, markAfter } from './raw_text.ts';
 import { type Source, sourceOf } from './source_text.ts';
 
@@ -18,12 +19,12 @@ export interface MarkupEvents {
   /** Text between tags, entities as in the source. Never empty. */
   text(source: Source, start: number, end: number): void;
   /** A start tag begins. @returns whether its attributes are to be told one by one; they are counted in any case */
-  tag(source: Source, nameStart: number, nameEnd: number): boolean;
+  tag(source: Source, nameStart: number, nameEnd: number, key: number): boolean;
   /** Without quotes, entities as in the source; an empty range where it has no value. */
-  attribute(source: Source, nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void;
+  attribute(source: Source, nameStart: number, nameEnd: number, key: number, valueStart: number, valueEnd: number): void;
   /** The start tag ends. A tag that the input breaks off in has no end. @param attributes how many it had */
   tagEnd(selfClosing: boolean, attributes: number): void;
-  endTag(source: Source, nameStart: number, nameEnd: number): void;
+  endTag(source: Source, nameStart: number, nameEnd: number, key: number): void;
 }
 
 /** Where the next character stands. */
@@ -163,13 +164,14 @@ export class Scanner {
   /** @param start of the name */
   #startTag(source: Source, start: number): number {
     const { codes, length } = source;
-    let end = start + 1;
-    for (let c = codes[end]!; c > GREATER || !(c === GREATER || c === SLASH || isSpace(c)); ) c = codes[++end]!;
+    let end = start;
+    let key = 0;
+    for (let k = CLASS[codes[end]!]!; k < SLASH_CLASS; k = CLASS[codes[++end]!]!) key = nextKey(key, k);
     if (end === length) return this.#keep(source, start - 1);
     this.#mark = markAfter(source, start, end);
     this.#attributes = 0;
     this.#state = TAG;
-    this.#told = this.#events.tag(source, start, end);
+    this.#told = this.#events.tag(source, start, end, key);
     return this.#state === TAG ? this.#tag(source, end) : length;
   }
 
@@ -189,8 +191,8 @@ export class Scanner {
       } else {
         // The first character of a name may be any.
         const start = i++;
-        for (let n = codes[i]!; n > GREATER || !(n === EQUALS || n === GREATER || n === SLASH || isSpace(n)); )
-          n = codes[++i]!;
+        let key = nextKey(0, CLASS[c]!);
+        for (let k = CLASS[codes[i]!]!; k < EQUALS_CLASS; k = CLASS[codes[++i]!]!) key = nextKey(key, k);
         const nameEnd = i;
         i = afterSpace(codes, i);
         let valueStart = i;
@@ -210,7 +212,7 @@ export class Scanner {
         if (valueEnd >= length) return this.#keep(source, start);
         this.#attributes++;
         if (this.#told) {
-          this.#events.attribute(source, start, nameEnd, valueStart, valueEnd);
+          this.#events.attribute(source, start, nameEnd, key, valueStart, valueEnd);
           if (this.#state !== TAG) return length;
         }
       }
@@ -237,14 +239,19 @@ export class Scanner {
       return start + 1;
     }
     if (!isLetter(c)) return this.#bogus(source, open, start);
-    const end = endOfUnquoted(codes, start);
-    return end === length ? this.#keep(source, open) : this.#endTagNamed(source, start, end);
+    return this.#endTagNamed(source, open, start);
   }
 
-  #endTagNamed(source: Source, start: number, end: number): number {
+  /** @param open place of `<`. @param start of the name */
+  #endTagNamed(source: Source, open: number, start: number): number {
+    const { codes, length } = source;
+    let end = start;
+    let key = 0;
+    for (let k = CLASS[codes[end]!]!; k < END_CLASS; k = CLASS[codes[++end]!]!) key = nextKey(key, k);
+    if (end === length) return this.#keep(source, open);
     const ended = source.codes[end] === GREATER;
     this.#state = ended ? TEXT : CLOSED;
-    this.#events.endTag(source, start, end);
+    this.#events.endTag(source, start, end, key);
     return ended ? end + 1 : end;
   }
 
@@ -305,7 +312,7 @@ export class Scanner {
       }
       const c = codes[i]!;
       if (matched === mark.length) {
-        if (c === GREATER || isSpace(c)) return this.#rawEnd(source, from, i);
+        if (c === GREATER || isSpace(c)) return this.#rawEnd(source, from, i - mark.length);
         matched = 0;
       }
       if ((c | 0x20) === mark.charCodeAt(matched)) matched++;
@@ -316,11 +323,10 @@ export class Scanner {
     return matched === 0 || this.#state !== RAW ? length : this.#keep(source, length - matched);
   }
 
-  /** @param end of the end tag's name */
-  #rawEnd(source: Source, from: number, end: number): number {
-    const start = end - this.#mark.length;
-    if (start > from) this.#events.text(source, from, start);
-    return this.#state === RAW ? this.#endTagNamed(source, start + 2, end) : source.length;
+  /** @param open place of the end tag */
+  #rawEnd(source: Source, from: number, open: number): number {
+    if (open > from) this.#events.text(source, from, open);
+    return this.#state === RAW ? this.#endTagNamed(source, open, open + 2) : source.length;
   }
 
   /**
@@ -367,7 +373,7 @@ function afterSpace(codes: Uint16Array, from: number): number {
   return i;
 }
 
-/** The end of an unquoted value, or of an end tag's name: a space or `>`. */
+/** The end of an unquoted value: a space or `>`. */
 function endOfUnquoted(codes: Uint16Array, from: number): number {
   let i = from;
   for (let c = codes[i]!; c > GREATER || !(c === GREATER || isSpace(c)); ) c = codes[++i]!;

@@ -36,8 +36,8 @@ class TreeBuilder extends Markup {
     return true;
   }
 
-  protected attributeOf(source: Source, nameStart: number, nameEnd: number, from: number, to: number): void {
-    const name = this.names.list[this.names.read(source, nameStart, nameEnd)]!;
+  protected attributeOf(source: Source, number: number, from: number, to: number): void {
+    const name = this.names.list[number]!;
     if (this.#attributes === null) this.#attributes = [name, source.text.slice(from, to)];
     else this.#attributes.push(name, source.text.slice(from, to));
   }
