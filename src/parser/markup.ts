@@ -34,15 +34,23 @@ const KNOWN = [...new Set([...VOID_TAGS, ...words('p br svg math'), ...ENDS.keys
 const numberOf = new Map(KNOWN.map((name, number) => [name, number]));
 const BR = numberOf.get('br')!;
 const PARAGRAPH = numberOf.get('p')!;
-const KINDS = new Uint8Array(
-  KNOWN.map((name) => (VOID_TAGS.has(name) ? 1 : name === 'svg' || name === 'math' ? 2 : 0)),
-);
+/** What a name means to the structure: nothing, mostly. Bits. */
 const VOID = 1;
 const FOREIGN = 2;
+const ENDING = 4;
+const KINDS = Uint8Array.from(
+  KNOWN,
+  (name) =>
+    (VOID_TAGS.has(name) ? VOID : 0) |
+    (name === 'svg' || name === 'math' ? FOREIGN : 0) |
+    (ENDS.has(name) ? ENDING : 0),
+);
+/** Without the question, an index behind the array's end would make every answer dearer: not always a number. */
+const kindOf = (name: number): number => (name < KINDS.length ? KINDS[name]! : 0);
 /** By name of the start tag: one where an open element of that name ends. */
 const ENDED = KNOWN.map((name) => {
   const ends = ENDS.get(name);
-  return ends === undefined ? null : new Uint8Array(KNOWN.map((other) => (ends.includes(other) ? 1 : 0)));
+  return new Uint8Array(KNOWN.map((other) => (ends?.includes(other) ? 1 : 0)));
 });
 
 /** A table of names that knows the structure's own. */
@@ -67,8 +75,8 @@ export abstract class Markup implements MarkupEvents {
   protected frame = 0;
   /** What has been told ends inside of a start tag. */
   protected isInTag = false;
-  /** By frame: 1 where the last child, so far, is a text. */
-  readonly #endsInText = new Uint8Array(TREE_LIMITS.depth + 2);
+  /** The last child, so far, of the element that encloses what comes next is a text. */
+  #endsInText = false;
   /** Open elements beyond the depth limit. */
   #beyond = 0;
   #foreign = 0;
@@ -92,7 +100,7 @@ export abstract class Markup implements MarkupEvents {
       scanner.stop();
     };
     this.flags.clear();
-    this.#endsInText[0] = 0;
+    this.#endsInText = false;
     this.#beyond = 0;
     this.#foreign = 0;
     this.#nodes = 0;
@@ -118,13 +126,12 @@ export abstract class Markup implements MarkupEvents {
   protected abstract characters(source: Source, start: number, end: number, frame: number, joins: boolean): void;
 
   text(source: Source, start: number, end: number): void {
-    const { frame } = this;
-    const joins = this.#endsInText[frame] === 1;
+    const joins = this.#endsInText;
     if (!joins) {
       if (!this.#count()) return;
-      this.#endsInText[frame] = 1;
+      this.#endsInText = true;
     }
-    this.characters(source, start, end, frame, joins);
+    this.characters(source, start, end, this.frame, joins);
   }
 
   tag(source: Source, nameStart: number, nameEnd: number, key: number): boolean {
@@ -134,7 +141,7 @@ export abstract class Markup implements MarkupEvents {
     return this.wants(this.#tag);
   }
 
-  attribute(source: Source, nameStart: number, nameEnd: number, key: number, from: number, to: number): void {
+  attribute(source: Source, nameStart: number, nameEnd: number, from: number, to: number, key: number): void {
     if (this.#attributes++ < TREE_LIMITS.attributes)
       this.attributeOf(source, this.names.read(source, nameStart, nameEnd, key), from, to);
   }
@@ -143,8 +150,10 @@ export abstract class Markup implements MarkupEvents {
     this.isInTag = false;
     if (attributes > TREE_LIMITS.attributes) this.flags.add('attributes');
     const name = this.#tag;
-    const closes = selfClosing && KINDS[name] !== VOID && (this.#foreign > 0 || KINDS[name] === FOREIGN);
-    if (this.#begin(name) && closes) this.#end();
+    const wasForeign = this.#foreign > 0;
+    if (!this.#begin(name) || !selfClosing) return;
+    const kind = kindOf(name);
+    if ((kind & VOID) === 0 && (wasForeign || (kind & FOREIGN) !== 0)) this.#end();
   }
 
   endTag(source: Source, nameStart: number, nameEnd: number, key: number): void {
@@ -154,7 +163,7 @@ export abstract class Markup implements MarkupEvents {
       this.#end();
       return;
     }
-    if (KINDS[name] === VOID) {
+    if ((kindOf(name) & VOID) !== 0) {
       if (name === BR) this.#beginBare(name);
     } else if (this.#beyond > 0) {
       this.#end();
@@ -174,17 +183,15 @@ export abstract class Markup implements MarkupEvents {
 
   /** False where the page has too many nodes. */
   #begin(name: number): boolean {
-    const ended = ENDED[name];
-    if (ended !== undefined && ended !== null && this.#beyond === 0)
-      while (this.frame > 0 && ended[this.open[this.frame]!] === 1) this.#end();
+    const kind = kindOf(name);
+    if ((kind & ENDING) !== 0 && this.#beyond === 0) this.#endBefore(name);
     if (!this.#count()) return false;
-    const isBeyond = this.#beyond > 0 || this.frame >= TREE_LIMITS.depth;
-    if (isBeyond && this.frame > TREE_LIMITS.depth) this.#pop();
-    this.#endsInText[this.frame] = 0;
+    const isBeyond = this.frame >= TREE_LIMITS.depth;
+    if (this.frame > TREE_LIMITS.depth) this.#pop();
     const frame = this.frame + 1;
-    this.#endsInText[frame] = 0;
+    this.#endsInText = false;
     this.begin(name, frame);
-    if (KINDS[name] === VOID) {
+    if ((kind & VOID) !== 0) {
       this.end(frame);
       return true;
     }
@@ -192,10 +199,17 @@ export abstract class Markup implements MarkupEvents {
       this.flags.add('depth');
       this.#beyond++;
     }
-    if (KINDS[name] === FOREIGN) this.#foreign++;
+    if ((kind & FOREIGN) !== 0) this.#foreign++;
     this.open[frame] = name;
     this.frame = frame;
     return true;
+  }
+
+  /** Ends what a start tag of that name ends. */
+  #endBefore(name: number): void {
+    const ended = ENDED[name]!;
+    for (let open = this.open[this.frame]!; this.frame > 0 && ended[open] === 1; open = this.open[this.frame]!)
+      this.#end();
   }
 
   #end(): void {
@@ -206,7 +220,8 @@ export abstract class Markup implements MarkupEvents {
   }
 
   #pop(): void {
-    if (KINDS[this.open[this.frame]!] === FOREIGN) this.#foreign--;
+    if (this.#foreign > 0 && (kindOf(this.open[this.frame]!) & FOREIGN) !== 0) this.#foreign--;
+    this.#endsInText = false;
     this.end(this.frame--);
   }
 

@@ -3,6 +3,7 @@ import type { PageInput } from './content.ts';
 import { CODE, Document, type Element, KeptElement, type Matches, type TextLog, TREE_LIMITS } from './dom.ts';
 import { chunksOf } from './early_end.ts';
 import { Markup } from './markup.ts';
+import { Notes } from './notes.ts';
 import type { Source } from './source_text.ts';
 
 /*
@@ -25,6 +26,8 @@ import type { Source } from './source_text.ts';
 const NONE = -1;
 /** Kinds of notes, and how many: what is put back when an element ends. */
 const [OPEN, SIBLING, SCOPE, KINDS] = [0, 1, 2, 3] as const;
+/** Bits of what is asked of a name: steps may be taken by it, it is a script or style. */
+const [STEPS, IS_CODE] = [1, 2] as const;
 
 const NOTHING = new Document();
 const noTexts = (): TextLog => ({ texts: [], parents: [], codes: [] });
@@ -37,7 +40,10 @@ export class Matcher extends Markup implements Opening {
   isRoot = false;
   attributes: string[] | null = null;
   readonly #automaton: Automaton;
-  readonly #isCode: Uint8Array;
+  /** By name: `STEPS`, `IS_CODE`, both or nothing. Of names beyond it, the last. */
+  readonly #asked: Uint8Array;
+  /** Of the tag that is read. */
+  #asks = 0;
   /** By step: the innermost open element that took it, and the first of its chain. */
   readonly #openFrame: Int32Array;
   readonly #openFirst: Int32Array;
@@ -51,15 +57,12 @@ export class Matcher extends Markup implements Opening {
   readonly #scopes: Int32Array;
   /** By query: the place of the innermost of them. */
   readonly #scopeAt: Int32Array;
-  /** What ended elements put back: four numbers each. By frame, where its own begin. */
-  readonly #notes: number[] = [];
-  #noted = 0;
-  readonly #notedBefore = new Int32Array(TREE_LIMITS.depth + 2);
+  readonly #notes = new Notes();
   /** By frame: elements inside, so far. */
   readonly #children = new Int32Array(TREE_LIMITS.depth + 2);
   readonly #types: Map<number, number>[] = [];
   /** By frame; null: nothing wants the element. */
-  readonly #kept: (KeptElement | null)[] = [null];
+  readonly #kept: (KeptElement | null)[] = new Array(TREE_LIMITS.depth + 2).fill(null);
   /** By frame: queries that wait for the element's text. */
   readonly #waiting = new Int32Array(TREE_LIMITS.depth + 2);
   readonly #logs = new Uint8Array(TREE_LIMITS.depth + 2);
@@ -89,7 +92,11 @@ export class Matcher extends Markup implements Opening {
     super(automaton.names);
     this.#automaton = automaton;
     const { steps, queries } = automaton;
-    this.#isCode = Uint8Array.from(automaton.names.list, (name) => (CODE.has(name) ? 1 : 0));
+    const stepsOf = (name: number) => (automaton.byName[name] ?? automaton.anyTag).length > 0;
+    this.#asked = Uint8Array.from(
+      [...automaton.names.list, ''],
+      (name, number) => (stepsOf(number) ? STEPS : 0) | (CODE.has(name) ? IS_CODE : 0),
+    );
     this.#openFrame = new Int32Array(steps.length);
     this.#openFirst = new Int32Array(steps.length);
     this.#siblingFrame = new Int32Array(steps.length);
@@ -135,12 +142,14 @@ export class Matcher extends Markup implements Opening {
     this.#siblingFrame.fill(NONE);
     this.#wanted.set(wanted);
     this.#scopes.fill(0);
-    this.#noted = 0;
+    this.#notes.clear();
     this.#children[0] = 0;
     this.#types[0]?.clear();
     this.#pending.length = 0;
     this.#waiting.fill(0);
     this.#logs.fill(0);
+    this.#kept.fill(null);
+    this.#codeFrames.fill(0);
     this.#element = null;
     this.#count = 0;
     this.#codes = 0;
@@ -150,8 +159,8 @@ export class Matcher extends Markup implements Opening {
 
   element(): KeptElement {
     if (this.#element === null) {
-      const code = this.#codes + (this.#isCode[this.name] ?? 0);
       const name = this.names.list[this.name]!;
+      const code = this.#codes + (CODE.has(name) ? 1 : 0);
       this.#element = new KeptElement(name, this.#inside, this.#count - 1, this.attributes, this.#log, code);
     }
     return this.#element;
@@ -163,7 +172,8 @@ export class Matcher extends Markup implements Opening {
 
   protected wants(name: number): boolean {
     this.attributes = null;
-    return this.#stepsOf(name).length > 0;
+    this.#asks = this.#asked[Math.min(name, this.#asked.length - 1)]!;
+    return (this.#asks & STEPS) !== 0;
   }
 
   protected attributeOf(source: Source, number: number, from: number, to: number): void {
@@ -177,29 +187,14 @@ export class Matcher extends Markup implements Opening {
     this.#count++;
     this.index = this.#children[frame - 1]!++;
     this.#children[frame] = 0;
-    this.#notedBefore[frame] = this.#noted;
-    this.#kept[frame] = null;
     if (this.#pending.length > 0) this.#pending.length = 0;
     if (this.#automaton.countsTypes) this.#countType(name, frame);
-    const steps = this.#stepsOf(name);
-    if (steps.length > 0) {
-      this.name = name;
-      this.isRoot = frame === 1;
-      this.#parent = frame - 1;
-      this.#element = null;
-      for (let i = 0; i < steps.length; i++) this.#try(steps[i]!, frame);
-    }
-    const isCode = this.#isCode[name] ?? 0;
-    this.#codeFrames[frame] = isCode;
-    this.#codes += isCode;
+    if (this.#asks !== 0) this.#ask(name, frame);
   }
 
   protected end(frame: number): void {
     if (this.#pending.length > 0) this.#takePending(frame);
-    this.#codes -= this.#codeFrames[frame]!;
-    if (this.#kept[frame] !== null) this.#leave(frame);
-    const before = this.#notedBefore[frame]!;
-    if (this.#noted > before) this.#putBack(before, frame - 1);
+    if (this.#notes.frame === frame) this.#finish(frame);
   }
 
   protected characters(source: Source, start: number, end: number, frame: number, joins: boolean): void {
@@ -216,9 +211,29 @@ export class Matcher extends Markup implements Opening {
     }
   }
 
-  #stepsOf(name: number): readonly number[] {
-    const { byName, anyTag } = this.#automaton;
-    return name < byName.length ? byName[name]! : anyTag;
+  /** What is asked of the element that begins. */
+  #ask(name: number, frame: number): void {
+    if ((this.#asks & STEPS) !== 0) {
+      const { byName, anyTag } = this.#automaton;
+      const steps = name < byName.length ? byName[name]! : anyTag;
+      this.name = name;
+      this.isRoot = frame === 1;
+      this.#parent = frame - 1;
+      this.#element = null;
+      for (let i = 0; i < steps.length; i++) this.#try(steps[i]!, frame);
+    }
+    if ((this.#asks & IS_CODE) === 0) return;
+    this.#notes.of(frame);
+    this.#codeFrames[frame] = 1;
+    this.#codes++;
+  }
+
+  #finish(frame: number): void {
+    const before = this.#notes.end();
+    this.#codes -= this.#codeFrames[frame]!;
+    this.#codeFrames[frame] = 0;
+    if (this.#kept[frame] !== null) this.#leave(frame);
+    if (this.#notes.length > before) this.#putBack(before, frame - 1);
   }
 
   #countType(name: number, frame: number): void {
@@ -258,8 +273,9 @@ export class Matcher extends Markup implements Opening {
   }
 
   #take(number: number, { continues, accepts }: Step, first: number, frame: number): void {
+    this.#notes.of(frame);
     if (continues) {
-      this.#note(number * KINDS + OPEN, this.#openFrame[number]!, this.#openFirst[number]!, 0);
+      this.#notes.add(number * KINDS + OPEN, this.#openFrame[number]!, this.#openFirst[number]!, 0);
       this.#openFrame[number] = frame;
       this.#openFirst[number] = first;
     }
@@ -303,7 +319,7 @@ export class Matcher extends Markup implements Opening {
     if (isOne) this.#satisfy(number, query.text, frame);
     if (this.#automaton.isScope[number] === 0) return;
     this.#scopes[number]!++;
-    this.#note(number * KINDS + SCOPE, this.#scopeAt[number]!, 0, 0);
+    this.#notes.add(number * KINDS + SCOPE, this.#scopeAt[number]!, 0, 0);
     this.#scopeAt[number] = element.at;
   }
 
@@ -343,23 +359,14 @@ export class Matcher extends Markup implements Opening {
     this.#waiting[frame] = 0;
   }
 
-  #note(what: number, a: number, b: number, c: number): void {
-    const notes = this.#notes;
-    const at = this.#noted;
-    notes[at] = what;
-    notes[at + 1] = a;
-    notes[at + 2] = b;
-    notes[at + 3] = c;
-    this.#noted = at + 4;
-  }
-
   /** An element ends: puts back what it noted, and is from now on an earlier sibling. @param frame the parent's */
   #putBack(before: number, frame: number): void {
     const siblings: number[] = [];
-    for (let at = this.#noted - 4; at >= before; at -= 4) {
-      const what = this.#notes[at]!;
+    const { list, length } = this.#notes;
+    for (let at = length - 4; at >= before; at -= 4) {
+      const what = list[at]!;
       const number = Math.floor(what / KINDS);
-      const [a, b, c] = [this.#notes[at + 1]!, this.#notes[at + 2]!, this.#notes[at + 3]!];
+      const [a, b, c] = [list[at + 1]!, list[at + 2]!, list[at + 3]!];
       if (what % KINDS === SCOPE) {
         this.#scopes[number]!--;
         this.#scopeAt[number] = a;
@@ -373,7 +380,7 @@ export class Matcher extends Markup implements Opening {
         this.#siblingFirst[number] = c;
       }
     }
-    this.#noted = before;
+    this.#notes.length = before;
     for (let i = 0; i < siblings.length; i += 2) this.#passed(siblings[i]!, siblings[i + 1]!, frame);
   }
 
@@ -383,7 +390,8 @@ export class Matcher extends Markup implements Opening {
     const indexes = this.#siblingIndex;
     const firsts = this.#siblingFirst;
     const what = number * KINDS + SIBLING;
-    if (frames[number] !== frame) this.#note(what, frames[number]!, indexes[number]!, firsts[number]!);
+    this.#notes.of(frame);
+    if (frames[number] !== frame) this.#notes.add(what, frames[number]!, indexes[number]!, firsts[number]!);
     frames[number] = frame;
     indexes[number] = this.#children[frame]! - 1;
     firsts[number] = first;

@@ -57,7 +57,8 @@ function exactKey(name: string): number | null {
  * with keep their numbers; those that pages bring are forgotten when they are many.
  *
  * The map alone knows the numbers: whatever names a page makes up, it is as quick as ever. In front of it, each slot remembers
- * the last name of its hash, and is compared. (With open addressing and no map, 20,000 names of one hash took nine seconds.)
+ * the last name of its key, and is compared; a short name by the key alone, which says it all. (With open addressing and no map,
+ * 20,000 names of one hash took nine seconds.)
  */
 export class Names {
   /** By number. */
