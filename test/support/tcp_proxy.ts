@@ -47,18 +47,20 @@ export async function startTcpProxy(databaseUrl: string): Promise<TcpProxy> {
       });
     }
     client.on('data', (bytes) => upstream.write(bytes));
+    // Answers keep their order, also where one is delayed and the next, a moment later, is not any more.
+    let before = Promise.resolve();
     upstream.on('data', (bytes) => {
       if (bytes.includes(COMMIT_DONE) && proxy.loses(commits++)) {
         lost++;
         client.destroy();
-      } else void answer(client, bytes);
+      } else {
+        const delay = proxy.latencyMs > 0 ? sleep(proxy.latencyMs) : null;
+        before = before.then(async () => {
+          await delay;
+          if (!client.destroyed) client.write(bytes);
+        });
+      }
     });
-  }
-
-  /** Timers of one length fire in the order in which they were set, so the bytes keep theirs. */
-  async function answer(client: Socket, bytes: Buffer): Promise<void> {
-    if (proxy.latencyMs > 0) await sleep(proxy.latencyMs);
-    if (!client.destroyed) client.write(bytes);
   }
 
   async function cut(): Promise<void> {
