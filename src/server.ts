@@ -374,8 +374,9 @@ async function main(): Promise<void> {
     console.error(`orbweaver: ${explain(error)}`);
     process.exit(1);
   }
-  const log = openLog(config.logLevel);
+  const { log, written } = openLog(config.logLevel);
   const closers = new Closers(log);
+  closers.add('the log', written);
   stopAtSignals(closers);
   stopAtBugs(closers, log);
   try {

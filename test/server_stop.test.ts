@@ -40,8 +40,7 @@ describe('the end of the process, with an embedded database', () => {
     const env = {
       PORT: '0',
       DATA_DIR: dataDir,
-      PARSER_THREADS: '1',
-      SCRIPTS: 'off',
+      PARSER_THREADS: '2',
       DATABASE_URL: '',
       API_KEYS: '',
       ROLE: '',

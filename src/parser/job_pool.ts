@@ -236,6 +236,9 @@ export class JobPool {
   #recover(thread: ParserThread): void {
     if (thread.promote()) return;
     thread.isDemoted = false;
+    // It works on until its successor is ready, and may burn again meanwhile.
+    if (thread.hasSuccessor) return;
+    thread.hasSuccessor = true;
     this.#addThread('quick', thread);
   }
 

@@ -37,6 +37,8 @@ export class ParserThread {
   lastMs = 0;
   isDemoted = false;
   isRetiring = false;
+  /** Another thread is being started in its place. */
+  hasSuccessor = false;
   /** Jobs in the thread, the running one first. */
   readonly held: Job[] = [];
   readonly #worker: Worker;

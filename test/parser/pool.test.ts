@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { afterEach, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Worker } from 'node:worker_threads';
 import { KnownFingerprints } from '../../dist/model/known.js';
 import type { Spider } from '../../dist/model/spider.js';
 import { ParseFailure, ParserPool, ParserStopped } from '../../dist/parser/pool.js';
+import { ParserThread } from '../../dist/parser/thread.js';
 import { planInput, shared } from './helpers.ts';
 
 const TITLE: Spider = { pages: [{ items: [{ fields: { title: 'title' } }] }] };
@@ -179,6 +182,23 @@ describe('the parser pool', () => {
     assert.equal(burning, 2, 'the good crawl waited for none of them');
     await pool.stop();
     await Promise.all(burns);
+  });
+  it('has as many threads as before after pages that burned, where priorities cannot be raised again', async (t) => {
+    t.mock.method(ParserThread.prototype, 'promote', () => false);
+    let living = 0;
+    const count = (worker: Worker) => {
+      living++;
+      worker.once('exit', () => living--);
+    };
+    process.on('worker', count);
+    t.after(() => process.off('worker', count));
+    await startPool(2);
+    for (let i = 0; i < 4; i++) {
+      const crawl = open(BURN);
+      for (let page = 0; page < 4; page++) await parse(crawl, '<p></p>');
+      await parse(crawl, '<p></p>'.repeat(11_000));
+    }
+    while (living !== 2) await sleep(20);
   });
   it('keeps a thread for others while previews burn', async () => {
     await startPool(2);
