@@ -311,9 +311,11 @@ test('two nodes and a tick each second: kill -9 of either loses no tick and doub
       seconds.map((_, i) => seconds[0]! + i),
       'one run for each second, without a gap',
     );
-    await nodes[1]!.stop();
-    const started = await api.sql<{ n: number }[]>`
+    const countStarted = () => api.sql<{ n: number }[]>`
       select count(*)::int as n from schedule_runs where schedule_id = ${id} and state = 'started'`;
+    for (let tries = 0; (await countStarted())[0]!.n < 2 && tries < 300; tries++) await sleep(100);
+    await nodes[1]!.stop();
+    const started = await countStarted();
     const crawls = await api.sql<
       { n: number }[]
     >`select count(*)::int as n from crawls where labels->>'schedule' = 'seconds'`;
