@@ -183,7 +183,8 @@ export const SettingsSchema = Type.Object(
       Type.Integer({
         minimum: 50,
         maximum: 60_000,
-        description: 'CPU time for the parsing of one page; at five times that by the clock it ends in any case',
+        description:
+          'CPU time for the parsing of one page; at five times that by the clock, and 40 s at the least, it ends in any case',
       }),
     ),
     callbackTimeoutMs: Type.Optional(

@@ -26,15 +26,15 @@ const WATCH_MS = 20;
  */
 const BURN_MS = 100;
 /**
- * Of a check, a preview and a crawl's first page in a thread, which may be the first there to load what reads schemas, 70 to
- * 250 ms, or XPath, 150 to 850. Demoted meanwhile, on a machine without an idle core, it came to its end by the clock: a good
- * spider was refused, a good page failed.
+ * Of what somebody waits for (`isAsked`), and of the first page of a crawl in a thread, which may be the first there to load what
+ * reads schemas, 70 to 250 ms, or XPath, 150 to 850. Demoted meanwhile, on a machine without an idle core, it came to its end by
+ * the clock: a good spider was refused, a good page failed.
  */
 const FIRST_BURN_MS = 1000;
-/** Times its CPU limit that a job may take by the clock. */
+/** Times its CPU limit that a job may take by the clock, */
 const MAX_WALL = 5;
-/** And a check: what it costs is small, and who asks for it would be told that a good spider is too complex. */
-const MAX_CHECK_WALL = 20;
+/** and milliseconds that it may take in any case: what costs little is not to fail because a machine is busy. */
+const MIN_WALL_MS = 40_000;
 /** A thread that could not start is tried again after this. */
 const RESTART_MS = 1000;
 
@@ -261,11 +261,11 @@ export class JobPool {
       if (job === undefined || this.#killed.has(thread)) continue;
       busy = true;
       const elapsed = thread.elapsed(now);
-      const { kind } = job.message;
-      const burnMs = kind === 'check' || kind === 'preview' || thread.isAtFirst ? FIRST_BURN_MS : BURN_MS;
+      const asked = isAsked(job);
+      const burnMs = asked || thread.isAtFirst ? FIRST_BURN_MS : BURN_MS;
       if (elapsed > burnMs && !thread.isDemoted && (thread.usedMs() ?? elapsed) > burnMs) {
         job.queue.burn(job);
-        thread.demote();
+        thread.demote(asked ? 'low' : 'lowest');
       }
       if (elapsed > job.limitMs) this.#suspect(thread, job);
     }
@@ -295,8 +295,8 @@ export class JobPool {
     setImmediate(() => {
       const elapsed = thread.elapsed(performance.now());
       if (thread.held[0] !== job || this.#killed.has(thread) || elapsed <= job.limitMs) return;
-      const maxWall = job.message.kind === 'check' ? MAX_CHECK_WALL : MAX_WALL;
-      if ((thread.usedMs() ?? elapsed) <= job.limitMs && elapsed <= job.limitMs * maxWall) return;
+      const maxWall = Math.max(job.limitMs * MAX_WALL, MIN_WALL_MS);
+      if ((thread.usedMs() ?? elapsed) <= job.limitMs && elapsed <= maxWall) return;
       this.#killed.set(thread, `it took longer than ${job.limitMs} ms`);
       void thread.terminate();
     });
@@ -367,6 +367,11 @@ export class JobPool {
     }, RESTART_MS).unref();
     this.#restarts.add(timer);
   }
+}
+
+/** A question to the API waits for it: a definition's check, what start URLs give, a preview, a comparison with a sample. */
+function isAsked({ message: { kind } }: Job): boolean {
+  return kind === 'check' || kind === 'start' || kind === 'preview' || kind === 'compare';
 }
 
 function describe({ message, queue }: Job): object {

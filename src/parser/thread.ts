@@ -12,7 +12,11 @@ const MAX_HELD = 3;
  * with halves of 8 MB a page costs the same, with 2 MB 3 to 6 % more in the thread and a fifth more in V8's helpers.
  */
 const YOUNG_MB = 12;
-const LOWEST_PRIORITY = 19;
+/**
+ * Nice values (setpriority(2)). On a core that others want, too, the lowest gets a seventieth of it, and the low one a tenth: what
+ * somebody waits for comes to its end on a machine that is busy.
+ */
+const NICE = { normal: 0, low: 10, lowest: 19 };
 
 /** Which crawls a thread works for: those with quick (or unknown) pages, or those with slow ones. */
 export type Lane = 'quick' | 'slow';
@@ -140,14 +144,14 @@ export class ParserThread {
   }
 
   /** Lowers the thread's priority in the operating system; where that is not possible, nothing happens. */
-  demote(): void {
+  demote(to: 'low' | 'lowest'): void {
     this.isDemoted = true;
-    this.#prioritise(LOWEST_PRIORITY);
+    this.#prioritise(NICE[to]);
   }
 
   /** Raises it again. @returns false where the operating system does not allow that */
   promote(): boolean {
-    if (!this.#prioritise(0)) return false;
+    if (!this.#prioritise(NICE.normal)) return false;
     this.isDemoted = false;
     return true;
   }
@@ -174,7 +178,7 @@ export class ParserThread {
       this.#tid = message.tid;
       this.isReady = true;
       this.wasReady = true;
-      if (this.lane === 'slow') this.demote();
+      if (this.lane === 'slow') this.demote('lowest');
       this.#events.ready(this);
       return;
     }

@@ -287,7 +287,10 @@ test('33: a lookup on a database that is dead or silent ends by onError, and blo
   ] as const) {
     assert.equal(items.length, 30);
     assert.ok(items.every(({ data }) => !('a' in data)));
-    assert.equal(stats.steps[`lookup[0]: ${code}`], 30);
+    // On a busy machine a refused connection may come after the time, and a silent one be begun after it.
+    const ended = ['connect', 'timeout'].map((one) => stats.steps[`lookup[0]: ${one}`] ?? 0);
+    assert.equal(ended[0]! + ended[1]!, 30);
+    assert.ok(stats.steps[`lookup[0]: ${code}`]! > 0);
   }
 });
 
