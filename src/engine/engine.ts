@@ -155,6 +155,7 @@ export class Engine {
       nodeId,
       notify: () => this.#leases.hasOthers,
       isStarved: () => this.frontier.scheduler.windowed === 0,
+      outstanding: () => this.frontier.scheduler.outstanding,
       onCommitted: (result, batch) => this.#committed(result, batch),
       log,
     });

@@ -238,6 +238,11 @@ export class Scheduler {
     if (until > host.nextAt) host.nextAt = until;
   }
 
+  /** Claimed requests that have not left the node: neither committed, nor refused, nor handed back. */
+  get outstanding(): number {
+    return this.hosts.values().reduce((sum, host) => sum + host.outstanding, 0);
+  }
+
   /** When a waiting host opens; Infinity: none waits. */
   get nextAt(): number {
     return this.#waiting.nextAt;

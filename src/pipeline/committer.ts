@@ -28,6 +28,8 @@ export interface CommitterOptions {
   notify: () => boolean;
   /** Nothing that is claimed is left to be begun: what a commit discovers would be the next. */
   isStarved: () => boolean;
+  /** Requests that are claimed, and whose outcomes are not committed yet. */
+  outstanding: () => number;
   onCommitted: (result: CommitResult, batch: readonly Outcome[]) => void;
   log: { warn: (detail: object, message: string) => void; error: (detail: object, message: string) => void };
 }
@@ -72,7 +74,7 @@ export class Committer {
     this.#pending.push(outcome);
     this.#pendingBytes += sizeOf(outcome);
     this.#running ??= this.#run();
-    if (this.#isFull()) this.#wake();
+    if (this.#isFull() || this.#isLast()) this.#wake();
   }
 
   /**
@@ -92,6 +94,11 @@ export class Committer {
 
   #isFull(): boolean {
     return this.#pending.length >= MAX_BATCH || this.#pendingBytes >= MAX_BATCH_BYTES;
+  }
+
+  /** No other outcome can come before this batch is committed. */
+  #isLast(): boolean {
+    return this.#options.isStarved() && this.#options.outstanding() <= this.#pending.length;
   }
 
   async #run(): Promise<void> {
@@ -122,9 +129,11 @@ export class Committer {
 
   /**
    * Lets the batch grow. Few come where a crawl waits for what it discovers, and where nothing is left to be begun it is about
-   * to: those wait no second time. (A crawl's first pages are so; that was a tenth of a second of each.)
+   * to: those wait no second time. (A crawl's first pages are so; that was a tenth of a second of each.) Where no other can come,
+   * as with pages that each lead to the next one, it is not waited at all.
    */
   async #collect(): Promise<void> {
+    if (this.#isLast()) return;
     for (let lingers = 0; lingers < MAX_LINGERS && !this.#isFull() && !this.#isStopping; lingers++) {
       const before = this.#pending.length;
       await this.#linger();

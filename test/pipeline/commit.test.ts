@@ -247,6 +247,7 @@ test('31: an outcome that PostgreSQL refuses fails with a reason; its batch is c
     nodeId: s.node,
     notify: () => false,
     isStarved: () => false,
+    outstanding: () => Number.POSITIVE_INFINITY,
     onCommitted: (result) => results.push(result.applied.length),
     log: { warn: () => {}, error: () => {} },
   });

@@ -20,6 +20,8 @@ interface Bench {
   tick: () => Promise<void>;
   /** Whether nothing is left to be begun. */
   starves: { now: boolean };
+  /** Requests whose outcomes are still to come, and those that have come. */
+  outstanding: { now: number };
 }
 
 /**
@@ -54,11 +56,12 @@ function setUp(
     void then();
   };
   const starves = { now: false };
-  const isStarved = () => starves.now;
-  const committer = new Committer({ sql, nodeId: 'node', notify: () => false, isStarved, onCommitted, log });
+  const outstanding = { now: Number.POSITIVE_INFINITY };
+  const state = { isStarved: () => starves.now, outstanding: () => outstanding.now };
+  const committer = new Committer({ sql, nodeId: 'node', notify: () => false, ...state, onCommitted, log });
   let seq = 0;
   return {
-    ...{ committer, batches, running, starves },
+    ...{ committer, batches, running, starves, outstanding },
     add(n, bytes = 10) {
       for (let i = 0; i < n; i++) committer.add(outcome(seq++, bytes));
     },
@@ -122,6 +125,20 @@ test('2: a batch collects no second time while nothing is left to be begun', asy
   add(MANY);
   await tick();
   assert.deepEqual(sizes(batches), [MANY]);
+});
+
+test('2: a batch waits for nothing where no other outcome can come', async (t) => {
+  const { batches, add, tick, starves, outstanding } = setUp(t);
+  starves.now = true;
+  outstanding.now = 3;
+  add(3);
+  await settled();
+  assert.deepEqual(sizes(batches), [3]);
+  add(2);
+  await settled();
+  assert.deepEqual(sizes(batches), [3], 'one is still to come');
+  await tick();
+  assert.deepEqual(sizes(batches), [3, 2]);
 });
 
 test('2: a batch that is full waits for nothing', async (t) => {
