@@ -184,7 +184,7 @@ export const SettingsSchema = Type.Object(
         minimum: 50,
         maximum: 60_000,
         description:
-          'CPU time for the parsing of one page; at five times that by the clock, and 40 s at the least, it ends in any case',
+          'CPU time for the parsing of one page; at five times that by the clock (without a script 40 s at the least) it ends in any case',
       }),
     ),
     callbackTimeoutMs: Type.Optional(

@@ -56,7 +56,7 @@ function render(html: string, job: Partial<RenderJob> = {}): Promise<Rendered> {
   });
 }
 /** Long, for a machine that has much to do. */
-const PLAN: RenderPlan = { waitFor: null, timeoutMs: 15_000, load: ['stylesheet'] };
+const PLAN: RenderPlan = { waitFor: null, timeoutMs: 60_000, load: ['stylesheet'] };
 
 function answer(req: IncomingMessage, res: ServerResponse): void {
   if (req.url === '/data.json') res.setHeader('content-type', 'application/json').end('{"price":7}');

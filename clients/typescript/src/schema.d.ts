@@ -3719,7 +3719,7 @@ export interface components {
              * @enum {unknown}
              */
             parser?: "fast" | "html5";
-            /** @description CPU time for the parsing of one page; at five times that by the clock, and 40 s at the least, it ends in any case */
+            /** @description CPU time for the parsing of one page; at five times that by the clock (without a script 40 s at the least) it ends in any case */
             parseTimeoutMs?: number;
             /** @description By the clock, for one callback of a script with all that it awaits */
             callbackTimeoutMs?: number;
