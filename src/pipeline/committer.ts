@@ -96,7 +96,7 @@ export class Committer {
     return this.#pending.length >= MAX_BATCH || this.#pendingBytes >= MAX_BATCH_BYTES;
   }
 
-  /** No other outcome can come before this batch is committed. */
+  /** No other outcome can come before this batch is committed. Asked of a node that is starved alone: it is a sum over all hosts. */
   #isLast(): boolean {
     return this.#options.isStarved() && this.#options.outstanding() <= this.#pending.length;
   }

@@ -221,7 +221,7 @@ describe('pages in a browser', { ...needsChromium, concurrency: 2 }, () => {
       try { for (;;) await Promise.all([...Array(50)].map(() => fetch('/f' + n++))) }
       catch { document.body.className = 'done' }
     })()</script>`;
-    const page = await render(flood, { plan: { ...PLAN, waitFor: '.done', timeoutMs: 60_000 } });
+    const page = await render(flood, { plan: { ...PLAN, waitFor: '.done' } });
     assert.match(htmlOf(page), /done/);
     assert.ok(page.kind === 'page' && page.flags.includes('render_limit'));
     assert.ok(site.hits.filter(({ url }) => /^\/f\d/.test(url)).length <= 500);
@@ -273,7 +273,7 @@ describe('a browser that ends', needsChromium, () => {
 
   test('one that dies is replaced, and its pages are tried once more', async () => {
     renderer = newRenderer();
-    const plan = { ...PLAN, waitFor: '.never', timeoutMs: 60_000 };
+    const plan = { ...PLAN, waitFor: '.never' };
     const first = render('<script>fetch("/alive")</script>', { crawlId: 'dies', plan });
     while (seen('/alive').length === 0) await sleep(20);
     for (const pid of descendants(process.pid)) process.kill(pid, 'SIGKILL');
@@ -297,7 +297,7 @@ describe('a browser that ends', needsChromium, () => {
   test('a page that takes all memory ends as render_error after a second try, and the next has a browser', async () => {
     renderer = newRenderer({ memoryMb: 700 });
     const hungry = '<script>const held = []; for (;;) held.push(new Uint8Array(1e8).fill(1))</script>';
-    const ended = await render(hungry, { crawlId: 'hungry', plan: { ...PLAN, timeoutMs: 60_000 } });
+    const ended = await render(hungry, { crawlId: 'hungry' });
     assert.deepEqual(
       [ended.kind, ended.kind === 'failure' && ended.detail],
       ['failure', 'the browser used more than 700 MB of memory'],
